@@ -1,4 +1,4 @@
-"""`python -m bench`: our engine beside torch, ONNX Runtime and OpenVINO, the paper's timings, and what the machine can do."""
+"""`python -m bench`: our engine beside torch, ONNX Runtime and OpenVINO, the paper's timings, and the machine's peaks."""
 
 from __future__ import annotations
 

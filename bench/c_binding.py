@@ -1,4 +1,4 @@
-"""The C library as a program of another language calls it: functions by ctypes, structs as include/dcnn_fast.h has them."""
+"""The C library called from another language: functions by ctypes, structs as in include/dcnn_fast.h."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Result(ctypes.Structure):
 
 @lru_cache(maxsize=1)
 def loaded():
-    """The library, its functions typed."""
+    """The library with typed functions."""
     library = ctypes.CDLL(os.fspath(c_library.library()))
     for name in ("open", "read", "close", "labels", "label", "caution", "isa"):
         getattr(library, f"dcnn_model_{name}").restype = ctypes.c_int
@@ -65,7 +65,7 @@ def loaded():
 
 
 def init(struct, *values):
-    """Set the struct, which may be of another version and longer, as its _init of the header does."""
+    """Initialise the struct like its _init in the header; it may be of another version and longer."""
     name = next(kind.__name__ for kind in type(struct).__mro__ if kind.__name__ in ("Error", "Image", "Options", "Result"))
     function = getattr(loaded(), f"dcnn_{name.lower()}_init_sized")
     function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)[: len(values)])
@@ -75,7 +75,7 @@ def init(struct, *values):
 
 
 class FailedError(Exception):
-    """A call failed with that status and sentence."""
+    """A call failed with this status and message."""
 
     def __init__(self, status, message):
         super().__init__(message)
@@ -84,7 +84,7 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Scored:
-    """What dcnn_score answers; NaN is None."""
+    """The results of dcnn_score; NaN becomes None."""
 
     mean: float | None
     std: float | None
@@ -97,19 +97,19 @@ class Scored:
 
 
 def check(status, error):
-    """Raise what the call says went wrong."""
+    """Raise the error that the call reports."""
     assert status == error.status
     if status != OK:
         raise FailedError(status, error.message.decode())
 
 
 def new_error():
-    """A dcnn_error as its _init function makes it."""
+    """A dcnn_error initialised like its _init function."""
     return init(Error())
 
 
 class Model:
-    """A model that was opened from a path, or from a file's bytes."""
+    """A model opened from a path, or from a file's bytes."""
 
     def __init__(self, source):
         self.handle, error = ctypes.c_void_p(), new_error()
@@ -141,7 +141,7 @@ class Model:
 
     @property
     def caution(self):
-        """What must be said of its scores."""
+        """The caution about its scores."""
         return loaded().dcnn_model_caution(self.handle).decode()
 
     def score(self, pixels, *, row_bytes=None, **options):

@@ -1,6 +1,6 @@
-"""What is measured: the presets with seeded weights, planes and windows.
+"""The measured cases: the presets with seeded weights, planes and windows.
 
-What a column does to pixels (mean, scale, window, plane, norms, order) is its spec's to say: nothing here repeats it.
+A column's spec defines its treatment of pixels (mean, scale, window, plane, norms, order): nothing here repeats it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from bench.peers import PlainBlocks
-from dcnn_fast import nets, spec
+from dcnn_fast import nets, networks
 from dcnn_fast.nets import Block, Column, MultiColumn
+from dcnn_fast.networks import View
 from dcnn_fast.ops import views as ops_views
-from dcnn_fast.spec import View
 
-SCNN = "scnn-arch1"  # seen through `warp` here: a plane of one size, whatever the photograph
+SCNN = "scnn-arch1"  # with view `warp` here: a plane of one size, whatever the photograph
 DCNN = "dcnn"
-MEAN = (120.0, 115.0, 105.0)  # of photographs: presets take none off, and every trained model does
+MEAN = (120.0, 115.0, 105.0)  # of photographs: presets subtract none, but every trained model does
 
 
-def described(preset: str, views: Sequence[View] | None = None, unit_share: float = 1.0) -> spec.Network:
-    """The preset with a mean to take off.
+def described(preset: str, views: Sequence[View] | None = None, unit_share: float = 1.0) -> networks.Network:
+    """The preset with a mean to subtract.
 
-    views: of its columns, in place of the preset's own. unit_share: of the units of its fully-connected layers.
+    views: its columns' views, in place of the preset's own. unit_share: the kept share of its fully-connected units.
     """
-    chosen = spec.preset(preset)
+    chosen = networks.preset(preset)
     seen = [column.view for column in chosen.columns] if views is None else views
     columns = tuple(
         replace(column, view=view, mean=MEAN, fc=tuple(max(1, round(unit_share * units)) for units in column.fc))
@@ -39,17 +39,17 @@ def described(preset: str, views: Sequence[View] | None = None, unit_share: floa
 
 
 def network(preset: str = SCNN, views: Sequence[View] | None = None, unit_share: float = 1.0) -> MultiColumn:
-    """What `described` says, with seeded weights."""
+    """The network of `described`, with seeded weights."""
     return nets.build(described(preset, views, unit_share), seed=0).eval()
 
 
 def scnn(unit_share: float = 1.0) -> MultiColumn:
-    """The column that most cases are of: Arch 1 of the whole picture."""
+    """The network of most cases: Arch 1 on the whole picture."""
     return network(SCNN, ("warp",), unit_share)
 
 
 def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Something like a photograph, [height, width, 3] uint8: smooth colours, edges, a little noise."""
+    """A synthetic photograph, [height, width, 3] uint8: smooth colours, edges, a little noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     smooth = np.stack([np.sin(x / (37 + 11 * c)) * np.cos(y / (53 - 9 * c)) for c in range(3)], axis=-1)
@@ -58,13 +58,13 @@ def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def plane_of(column: spec.Column, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+def plane_of(column: networks.Column, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     """A generated plane of the column: of `shape` for local views, whose plane is the photograph, else of the column's own."""
     return photograph(*(shape if column.view == "local" else (column.plane, column.plane)), seed=seed)
 
 
-def windows(column: spec.Column, shape: tuple[int, int], count: int, grid: int = 1, seed: int = 0) -> np.ndarray:
-    """Window offsets as the scorer draws them for a column's plane of `shape`: [count, 2]."""
+def windows(column: networks.Column, shape: tuple[int, int], count: int, grid: int = 1, seed: int = 0) -> np.ndarray:
+    """Window offsets drawn as in the scorer for a column's plane of `shape`: [count, 2]."""
     drawn: np.ndarray = ops_views.draw_windows(
         "benchmark", seed, f"{column.view}:0", count, view=column.view, plane_shape=shape, plane=column.plane,
         window=column.window, grid=grid,
@@ -72,34 +72,33 @@ def windows(column: spec.Column, shape: tuple[int, int], count: int, grid: int =
     return drawn
 
 
-def entered(pixels: Tensor, column: spec.Column) -> Tensor:
-    """Float pixels [N, C, H, W] as the column's first convolution takes them, changed in place: less the mean, scaled."""
+def entered(pixels: Tensor, column: networks.Column) -> Tensor:
+    """Float pixels [N, C, H, W] as the input of the column's first convolution, changed in place: minus the mean, scaled."""
     pixels.sub_(torch.tensor(column.mean, dtype=pixels.dtype, device=pixels.device).reshape(1, -1, 1, 1))
     return pixels if column.scale == 1 else pixels.mul_(column.scale)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Windows of a column as the peers take them: cut from the plane, as float32 [N, C, window, window], mean and scale
-    applied.
+    """Windows of a column as the peers' input: cut from the plane, as float32 [N, C, window, window], mean and scale applied.
 
-    every: all of them, equal ones too; otherwise the distinct ones only.
+    every: all of them, including equal ones; otherwise only the distinct ones.
     """
 
-    column: spec.Column
+    column: networks.Column
     plane: np.ndarray
     offsets: np.ndarray
     every: bool = False
 
     def given(self) -> tuple[np.ndarray, np.ndarray]:
-        """The offsets that are cut, and which of them each view has."""
+        """The offsets of the cut windows, and the index of each view's among them."""
         if self.every:
             return self.offsets, np.arange(len(self.offsets))
         rows, index = np.unique(self.offsets, axis=0, return_inverse=True)
         return rows, index.reshape(-1)
 
     def pixels(self) -> np.ndarray:
-        """The windows that are cut, as bytes [N, C, window, window], in the memory of a copy of their own or of none."""
+        """The cut windows as bytes [N, C, window, window]."""
         rows, _ = self.given()
         side = self.column.window
         found = np.lib.stride_tricks.sliding_window_view(self.plane, (side, side), axis=(0, 1))
@@ -107,7 +106,7 @@ class Cut:
         return chosen
 
     def tensor(self, memory: torch.memory_format) -> Tensor:
-        """The windows, in the layout that their reader likes best."""
+        """The windows in the layout `memory`."""
         chosen = self.pixels()
         if memory == torch.channels_last:
             cut = torch.from_numpy(np.ascontiguousarray(chosen.transpose(0, 2, 3, 1))).permute(0, 3, 1, 2)
@@ -140,6 +139,6 @@ def plain(net: MultiColumn, index: int = 0) -> PlainBlocks:
 
 
 def plain_block(column: Column, number: int) -> PlainBlocks:
-    """Block `number` of a column alone, from 1, for the peers."""
+    """Block `number` (from 1) of a column alone, for the peers."""
     block, extent = blocks(column)[number - 1], column.spec.extents()[number - 1]
     return PlainBlocks([block.spec], [(block.weight, block.bias)], [], [extent], column.spec.rounding)

@@ -1,4 +1,4 @@
-"""What a time contains, for each side: printed before the times."""
+"""The work that a time contains, for each side: printed before the times."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ SUITES = {
     "host": "dcnn_fast alone, on one thread. Launches of GPU kernels and copies are collected and not made. A fixed batch: 8 "
     "photographs that have been decoded, hashed and laid in the ring, up to their probabilities; one batch in 8 has all "
     "weights compared, as in a run of `score_many`; seconds of the processor. Plan, tables and launches: of the same but for "
-    "the head, a plan for each. Plans: of the windows of one column. A small block: its kernel takes next to nothing.",
+    "the head, a plan for each. Plans: of the windows of one column. A small block: its kernel takes next to nothing. "
+    "A training step on a GPU: a mini-batch whose photographs have been decoded, drawn and put in pinned memory, up to the "
+    "update, 16 losses read at a time; seconds of the processor; fully-connected layers of a sixteenth of their units.",
     "serve": "the shipped model. In process: `score_many` of files in memory. Served: the same files by POST to a server of "
     "its own on loopback with as many workers as cores, over eight connections, each of which sends its next request when it "
     "has its answer; then requests at four times that rate, whose surplus is refused with 429. Client and server share the "
@@ -71,7 +73,7 @@ SUITES = {
 
 
 def lines(suites: Sequence[str], effort: Effort) -> tuple[str, ...]:
-    """The contract of these suites, a sentence or more a line."""
+    """The contract of these suites, one or more sentences per line."""
     sizes = f"sizes: {effort.windows} views, and images of a block; {effort.batch} windows of a training step"
     tiny = ["tiny: the sizes are too small for times to mean anything; that everything runs and agrees is what is seen"]
     return (*(tiny if effort.tiny else []), sizes, EVERY, BF16, PEAK, *(f"{name}: {SUITES[name]}" for name in suites))

@@ -1,4 +1,4 @@
-"""How much a run measures."""
+"""The sizes of a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from dcnn_fast.training import Settings
 class Effort:
     """Sizes of a run. The defaults are the whole benchmark, whose times count.
 
-    rounds: turns of each rival, whose median counts, and tries of what the machine can do, of which the best counts.
-    few_rounds: where nothing takes turns with a peer. windows: of a score, and images of a single block. photographs: of the
-    paper suite. originals: large files of the jpeg suite. read_share: how much of their megapixels the read suite's files
-    have. batch: windows of a training step. scaling_views, scaling_sizes, scaling_images: what the scaling suite goes through
-    (sizes: height, width). compiled: torch.compile is among the peers. search: peers are tried in all their settings, and
-    torch's training step too; else they are taken in the first. unit_share: of the units of fully-connected layers, of which
-    every peer of a score or a training step has copies. quick: one block and SCNN in fp32 only. tiny: the sizes are too small
-    for times to mean anything, so none is held to a floor.
+    rounds: runs of each rival, whose median counts, and tries of the machine's peaks, of which the best counts. few_rounds: the
+    same where nothing alternates with a peer. windows: for a score, and images for a single block. photographs: for the paper
+    suite. originals: large files of the jpeg suite. read_share: the share of their full megapixels in the read suite's files.
+    batch: windows of a training step. scaling_views, scaling_sizes, scaling_images: the scaling suite's values (sizes: height,
+    width). compiled: include torch.compile. search: try peers, and torch's training step, in all their settings; else take the
+    first. unit_share: the share of fully-connected units to keep, as every peer of a score or a training step has copies of
+    them. quick: one block and SCNN in fp32 only. tiny: the sizes are too small for meaningful times, so no floor applies.
     """
 
     rounds: int = 5
@@ -39,7 +38,7 @@ class Effort:
     tiny: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """A JSON-ready dict."""
         return asdict(self)
 
 

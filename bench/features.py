@@ -1,4 +1,4 @@
-"""Our side of a case: the features of all views from planes of bytes, planned and computed as scoring does it."""
+"""Our side of a case: the features of all views from planes of bytes, planned and computed as in scoring."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import torch
 from bench.cases import Cut, columns, layers
 from dcnn_fast import ops
 from dcnn_fast.nets import MultiColumn
+from dcnn_fast.networks import Column
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan, brute_force, share
 from dcnn_fast.runtime import PlaneJob, column_maps, head_rows
-from dcnn_fast.spec import Column
 
 Planner = Callable[[Column, np.ndarray, tuple[int, int], Precision], ColumnPlan]
 
 
 def sharing(column: Column, offsets: np.ndarray, plane: tuple[int, int], precision: Precision) -> ColumnPlan:
-    """The plan that scoring makes."""
+    """The plan used in scoring."""
     return share(column, offsets, plane, precision=precision)
 
 
 def alone(column: Column, offsets: np.ndarray, plane: tuple[int, int], precision: Precision) -> ColumnPlan:
-    """Every distinct window by itself."""
+    """The plan that computes every distinct window separately."""
     return brute_force(column, offsets)
 
 
 @torch.no_grad()
 def features(net: MultiColumn, cuts: Sequence[Cut], planner: Planner = sharing, precision: Precision = "ieee") -> np.ndarray:
-    """The last fully-connected layer's activations of every view, all columns side by side."""
+    """The last fully-connected layer's activations for every view, the columns' concatenated."""
     parts = []
     for column, cut in zip(columns(net), cuts, strict=True):
         rows, cols = cut.plane.shape[:2]

@@ -1,4 +1,4 @@
-"""What the project promises against its peers, checked in the run that measured it: `python -m bench --check`."""
+"""The project's promises against its peers, checked in the run that measures them: `python -m bench --check`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from bench.effort import Effort
 from bench.measure import EXPECTED
 from bench.row import OURS, OURS_BF16, OURS_FP16, Row, counted
 from bench.suites import PER_THREADS, backbone, block, host, jpeg, read, score, training
+from bench.suites.host_step import BY as STEP_PRECISIONS
+from bench.suites.host_step import STEPS
 from bench.training_step import EAGER
 
-Rows = Mapping[str, Row]  # of one case and number of threads, by who computed it
-Measure = Callable[[Row, Rows], float | None]  # of our row beside those; None where it was not measured
+Rows = Mapping[str, Row]  # of one case and number of threads, by the rival's name
+Measure = Callable[[Row, Rows], float | None]  # of our row and the others; None where not measured
 
 EAGER_SCORE = 4.5  # SCNN, grid 1: torch eager in its best format over ours
-TRAINING_TIME = 2.5  # a training step: torch eager in its best format over ours
-TRAINING_MEMORY = 0.5  # its peak memory: ours over that
-PEAK_SHARE = 0.75  # of the multiply-add rate, block 1 and block 2 in fp32 on one thread
+TRAINING_TIME = 2.5  # a training step's time: torch eager in its best format over ours
+TRAINING_MEMORY = 0.5  # its peak memory: ours over torch eager's
+PEAK_SHARE = 0.75  # share of the multiply-add rate, block 1 and block 2 in fp32 on one thread
 
 
 def _ratio(ours: Row, others: Rows) -> float | None:
@@ -45,10 +47,10 @@ def _milliseconds(ours: Row, others: Rows) -> float | None:
 
 @dataclass(frozen=True)
 class Floor:
-    """The least that a measure of our row may be, by suite, case and precision.
+    """The least value of a measure of our row, by suite, case and precision.
 
-    said: how a value of it reads. most: the bound is the most that it may be. threads: the only number that it holds for.
-    isas: the instruction sets of our engine that it holds for, all if None. quick: measured by `--quick`, too.
+    said: the format of a value. most: the bound is an upper one. threads: the only number of threads to which it applies. isas:
+    the instruction sets of our engine to which it applies, all if None. quick: measured by `--quick`, too.
     """
 
     suite: str
@@ -64,7 +66,7 @@ class Floor:
 
     @property
     def limit(self) -> str:
-        """How the bound reads."""
+        """The bound as text."""
         bound = f"{self.bound:.0%}" if "%" in self.said else f"{self.bound:g}"
         return f"the most allowed is {bound}" if self.most else f"the floor is {bound}"
 
@@ -77,8 +79,8 @@ _MEMORY = "{:.0%} of torch eager's memory"
 _TIME = "{:.3f} ms"
 _OF_PILLOW = "{:.2f} x the time of Pillow's decoding alone"
 
-# Instruction sets of one kind. Peers gain from a unit for products of tiles, too, so what we are ahead of them differs. Without
-# instructions for bf16 nothing is promised of it.
+# Instruction sets of one kind. Peers gain from a tile unit, too, so our lead differs. Without bf16 instructions there is no
+# promise for bf16.
 AVX512, AVX512_BF16, AMX = ("avx512", "avx512_bf16"), ("avx512_bf16",), ("amx",)
 
 FLOORS = (
@@ -120,6 +122,7 @@ FLOORS = (
         for precision in precisions
         for bound, measure, said in ((0.1, _milliseconds, _TIME), (3.0, _ratio, "{:.0f} launches a batch"))
     ),
+    *(Floor("host", case, precision, 1.0, _milliseconds, _TIME, most=True) for case in STEPS for precision in STEP_PRECISIONS),
     *(
         Floor("host", case, precision, bound, measure, said, most=most)
         for precision in host.PRECISIONS
@@ -134,7 +137,7 @@ FLOORS = (
 
 @dataclass(frozen=True)
 class Judgement:
-    """A sentence for every floor that was not reached, and for every one that the run has no row to judge by."""
+    """A sentence for every missed floor, and for every floor without a row in the run."""
 
     missed: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
@@ -144,8 +147,8 @@ def judge(
     rows: Sequence[Row], suites: Sequence[str], threads: Sequence[int], effort: Effort, isa: str,
     floors: Sequence[Floor] | None = None,
 ) -> Judgement:  # fmt: skip
-    """The floors of these suites for an instruction set, each at every number of threads. Where sizes are tiny they only must
-    have rows.
+    """Judge the floors of these suites for an instruction set, at every number of threads. With tiny sizes, only rows are
+    required.
     """
     missed, unjudged = [], []
     for floor in FLOORS if floors is None else floors:
@@ -163,11 +166,11 @@ def judge(
 
 
 def _found(floor: Floor, rows: Sequence[Row], threads: Sequence[int]) -> Iterator[tuple[int, Row | None, Rows]]:
-    """For each number of threads that the floor is to be judged at: our row, if any, and all of its case."""
+    """For each number of threads at which the floor applies: our row, if any, and all rows of its case."""
     of_case = [row for row in rows if (row.suite, row.case) == (floor.suite, floor.case)]
     if floor.suite in PER_THREADS:
         counts = [count for count in threads if floor.threads in (None, count)]
-    else:  # the suite chooses the number itself
+    else:  # the suite chooses the number of threads
         counts = sorted({row.threads for row in of_case}) or [0]
     for count in counts:
         beside = {row.name: row for row in of_case if row.threads == count}

@@ -1,18 +1,18 @@
-"""Seconds of a kernel on a GPU, by a model, from what the PTX simulator counted: nothing here has run on a GPU.
+"""Models a kernel's seconds on a GPU from the PTX simulator's counts: nothing here has run on a GPU.
 
-seconds = the largest of these terms, each as if all multiprocessors had equal shares and nothing else to do:
+seconds = the largest of these terms, each for equal shares on all multiprocessors and no other work:
 
 - tensor: multiply-adds of `mma` over the tensor cores' rate for the instruction that the kernel has on that GPU (`mma.sync`
-  reaches some 62 % of Hopper's peak, and has no part in Blackwell's), tf32 at half that of 16 bits;
-- issue: warp instructions over four a cycle; alu, fma, mufu, lsu: those of a pipe over its own rate;
-- shared: wavefronts, bank conflicts included, over one a cycle;
-- L2: 32-byte sectors that warps ask for, over the L2's bandwidth: the first-level cache is assumed to hold nothing;
+  reaches some 62 % of Hopper's peak, and does not use Blackwell's), tf32 at half the rate of 16 bits;
+- issue: warp instructions over four per cycle; alu, fma, mufu, lsu: those of a pipe over its rate;
+- shared: wavefronts, including bank conflicts, and 128 bytes each read by products of warp groups, over one per cycle;
+- L2: 32-byte sectors requested by warps, over the L2's bandwidth, with an L1 cache that never hits;
 - DRAM: every byte of source, weights and result once, over the memory's bandwidth.
 
-They are rounded up to whole programs a multiprocessor, which is the tail, and `LAUNCH` is added. Not in it: barriers, latencies
-that too few warps do not hide (the registers of each tile on each GPU are not among the counts) and the host's time, which
-`dcnn_fast/runtime/fixed_rule.py` has. PTX is not the machine's code and clocks vary: a lower bound, to rank variants by and to
-see what binds. Rates are those of dcnn_fast/ops/gpus.py.
+They are rounded up to whole programs per multiprocessor (the tail), and `LAUNCH` is added. Not included: barriers, latencies
+that too few warps do not hide (registers per tile and GPU are not counted) and the host's time
+(`dcnn_fast/runtime/fixed_rule.py`). PTX is not machine code and clocks vary: this is a lower bound, for ranking variants and
+finding bottlenecks. Rates are from dcnn_fast/ops/gpus.py.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from pathlib import Path
 from dcnn_fast.ops.gpus import SECTOR, Gpu
 
 COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by devtools/choose_tiles.py
-IMAGES = 50  # windows that the counts are of
-STAGED = "staged"  # the tile of the CUDA C++ block, among the names of Triton's
-BY_MMA_SYNC = (STAGED, "strip")  # tiles whose products are `mma.sync` on every GPU: of the others Triton makes wgmma or tcgen05
-LAUNCH = 2e-6  # seconds that a GPU takes from one kernel of a graph to the next: assumed
+IMAGES = 50  # windows in the counted problems
+STAGED = "staged"  # the name of the CUDA C++ block's tile, among Triton's
+WARPGROUP = "warpgroup"  # the same for warp groups, on sm_90
+BY_HAND = (STAGED, WARPGROUP)
+BY_MMA_SYNC = (STAGED, "strip")  # tiles with `mma.sync` products on every GPU; for the others Triton emits wgmma or tcgen05
+LAUNCH = 2e-6  # seconds between two kernels of a graph: assumed
 
 MODEL = (
     f"modelled: seconds of {IMAGES} windows = the largest of tensor, issue, pipe, shared-memory, L2 and DRAM time, and one of "
@@ -41,7 +43,7 @@ MODEL = (
 
 @dataclass(frozen=True)
 class Counts:
-    """What the simulator counted of `simulated` programs out of `programs`, and what must move and be multiplied at least."""
+    """The simulator's counts for `simulated` programs out of `programs`, and the least bytes and multiply-adds."""
 
     programs: int
     simulated: int
@@ -56,8 +58,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class CountedTile:
-    """One problem in one tile. key: what a tile is chosen for (`problem_key`). source: what the counts follow
-    from. capabilities: those it fits without spilling.
+    """One problem in one tile. key: the problem for which a tile is chosen (`problem_key`). source: the origin of the counts.
+    capabilities: those on which it fits without spilling.
     """
 
     problem: str
@@ -78,7 +80,7 @@ def counted_tiles() -> dict[tuple[str, str], CountedTile]:
 
 
 def terms(gpu: Gpu, counts: Counts, tile: str) -> dict[str, float]:
-    """Seconds by term, of the kernel in the tile of that name."""
+    """Seconds by term, for the kernel with this tile."""
     share = math.ceil(counts.programs / gpu.multiprocessors) / counts.simulated  # of the simulated work, for the busiest
     cycle = share / (gpu.ghz * 1e9)
     pipes = dict(counts.pipes)
@@ -94,19 +96,19 @@ def terms(gpu: Gpu, counts: Counts, tile: str) -> dict[str, float]:
 
 
 def tensor_rate(gpu: Gpu, tile: str) -> int:
-    """Multiply-adds a cycle of one multiprocessor, by the instruction that the kernel in that tile has for such a GPU."""
+    """Multiply-adds per cycle and multiprocessor, by the instruction of the kernel with that tile on such a GPU."""
     return gpu.mma_sync if gpu.mma_sync is not None and tile in BY_MMA_SYNC else gpu.tensor
 
 
 def predicted(gpu: Gpu, counts: Counts, tile: str) -> tuple[float, str]:
-    """Seconds from one launch's beginning to the next one's, and the term that binds."""
+    """Seconds from one launch's start to the next, and the binding term."""
     found = terms(gpu, counts, tile)
     name = max(found, key=lambda term: found[term])
     return found[name] + LAUNCH, name
 
 
 def floor(gpu: Gpu, counts: Counts, precision: str) -> float:
-    """Seconds that no kernel can go below: the useful multiply-adds at the data sheet's peak, or every byte once."""
+    """A lower bound of seconds for any kernel: the useful multiply-adds at the data sheet's peak, or every byte once."""
     rate = {"ieee": gpu.exact, "tf32": gpu.tensor / 2}.get(precision, gpu.tensor)
     peak = rate * gpu.multiprocessors * gpu.ghz * 1e9
     return max(counts.useful / peak, counts.bytes / (gpu.dram * 1e9))

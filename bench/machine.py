@@ -1,4 +1,4 @@
-"""The machine and the software of a run, and what it can do at most."""
+"""The machine and the software of a run, and the machine's peaks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _version(name: str) -> str | None:
 
 
 def limits(threads: Iterable[int], rounds: int) -> dict[str, float]:
-    """Peaks: multiply-adds in registers of one thread, torch's matrix products (GFLOP/s) and memory (GB/s) of each number.
+    """Peaks: multiply-adds in registers on one thread; torch's products (GFLOP/s) and memory (GB/s) for each number of threads.
 
     The best of `rounds` counts.
     """
@@ -68,8 +68,8 @@ def _of(name: str, threads: int) -> str:
 
 
 def peak_rate(limits: Mapping[str, float], precision: str, threads: int) -> float | None:
-    """GFLOP/s that a share is taken of: in fp32 of the multiply-adds in registers, one thread's times `threads`; in bf16, whose
-    products have no such loop, of torch's matrix product.
+    """The GFLOP/s to which shares refer: in fp32 the multiply-adds in registers, one thread's times `threads`; in bf16, which
+    has no such loop, torch's matrix product.
     """
     if precision == "bf16":
         return limits.get(_of("torch GEMM 2048 bfloat16", threads))
@@ -78,7 +78,7 @@ def peak_rate(limits: Mapping[str, float], precision: str, threads: int) -> floa
 
 
 def bandwidth(limits: Mapping[str, float], threads: int) -> float | None:
-    """Of reading, GB/s."""
+    """The rate of reading, GB/s."""
     return limits.get(_of("reading memory GB/s", threads))
 
 

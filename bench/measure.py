@@ -1,4 +1,4 @@
-"""One case measured: all outputs compared with torch eager's, then all that agree timed in turn."""
+"""Measures one case: compares all outputs with torch eager's, then times those that agree in turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXPECTED = "torch eager"
 
 @dataclass(frozen=True)
 class Case:
-    """What is computed. flops: of a block, so that its share of the peak in `limits` is told; None where there is no such."""
+    """The computation to measure. flops: of a block, for its share of the peak in `limits`; None where not applicable."""
 
     suite: str
     name: str
@@ -25,7 +25,7 @@ class Case:
 
 
 def compare(case: Case, ours: Sequence[Rival], peers: Sequence[Rival], rounds: int) -> Iterator[Found]:
-    """A row for each rival that agrees with torch eager in fp32, and what is wrong with the others."""
+    """A row for each rival that agrees with torch eager in fp32, and a refusal for each other one."""
     rivals = {rival.name: rival for rival in (*ours, *peers)}
     errors, refused = agreement(rivals, rivals[EXPECTED].run())
     for name, why in refused.items():

@@ -1,4 +1,4 @@
-"""The photographs that are read: real ones, or generated ones where there are none of the size."""
+"""The photographs to read: real ones, or generated ones where none has the size."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image
 from bench import cases
 
 FOLDER_VARIABLE = "DCNN_FAST_DATA"
-LARGE = (9e6, 17e6)  # pixels: what passes for 12 megapixels
+LARGE = (9e6, 17e6)  # pixels: the range that counts as 12 megapixels
 
 
 def small(count: int) -> list[Path]:
-    """`count` JPEG files of the data folder where DCNN_FAST_DATA names one, else those that the extra `demo` carries."""
+    """`count` JPEG files of the data folder in DCNN_FAST_DATA if set, else those of the extra `demo`."""
     folder = os.environ.get(FOLDER_VARIABLE)
     found = sorted((Path(folder) / "photos").glob("*.jpg")) if folder else _of_packages()
     if not found:
@@ -34,7 +34,7 @@ def _of_packages() -> list[Path]:
 
 
 def large(count: int, scratch: Path) -> tuple[list[Path], str]:
-    """Up to `count` JPEG files of 9 to 17 megapixels, and what they are: originals of the data folder, those nearest to 12
+    """Up to `count` JPEG files of 9 to 17 megapixels, and their description: originals of the data folder, those nearest to 12
     megapixels first, or `count` generated ones of 4000 x 3000, written to `scratch`.
     """
     folder = os.environ.get(FOLDER_VARIABLE)
@@ -54,7 +54,7 @@ def large(count: int, scratch: Path) -> tuple[list[Path], str]:
 
 
 def _sized(paths: Iterable[Path]) -> list[tuple[int, Path]]:
-    """Those of the right size with their pixels, the nearest to 12 megapixels first."""
+    """The files of the right size with their numbers of pixels, the nearest to 12 megapixels first."""
     sized = []
     for path in paths:
         with Image.open(path) as image:

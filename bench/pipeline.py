@@ -1,4 +1,4 @@
-"""Scoring taken apart: reading with its views and plans, and the network, each on as many workers as scoring has."""
+"""Scoring in separate parts: reading with views and plans, and the network, each with scoring's number of workers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from dcnn_fast.runtime import PlaneJob, require_kind
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.stream import Read, Stages, Stream
 
-BATCH = 4  # images whose fully-connected layers are computed together: scoring's default
+BATCH = 4  # images whose fully-connected layers are computed together, scoring's default
 
 
 def whole(scorer: Scorer, images: Sequence[Any], workers: int, batch: int = BATCH) -> list[Score]:
-    """Every image's score, reading beside the network. Raises RuntimeError for an image that cannot be scored."""
+    """Every image's score, with reading in parallel to the network. Raises RuntimeError for an image that cannot be scored."""
     return _all_scored(list(scorer.score_many(images, batch=batch, workers=workers)))
 
 
 def read(scorer: Scorer, images: Sequence[Any], workers: int) -> list[Read]:
-    """What the network is given: files decoded, views made, windows drawn and planned. Raises RuntimeError as `whole` does."""
+    """The network's input: files decoded, views made, windows drawn and planned. Raises RuntimeError as `whole` does."""
     with ThreadPoolExecutor(workers) as pool:
         given = list(pool.map(scorer.stages.read, images))
     _all_scored([image.known for image in given])
@@ -36,27 +36,27 @@ def read(scorer: Scorer, images: Sequence[Any], workers: int) -> list[Read]:
 
 
 def network(scorer: Scorer, prepared: Sequence[Read], workers: int, batch: int = BATCH) -> list[Score]:
-    """The scores of what `read` gave."""
+    """The scores for the results of `read`."""
     stream = Stream(_AfterReading(scorer.stages), batch=batch, workers=workers)
     return _all_scored(list(stream.scores(prepared)))
 
 
 class _AfterReading:
-    """A scorer's stages of images that have been read."""
+    """A scorer's stages after reading."""
 
     def __init__(self, stages: Stages) -> None:
         self.start, self.begin, self.finish = stages.start, stages.begin, stages.finish
 
     def read(self, image: Read) -> Read:
-        """What is there."""
+        """The image, which has already been read."""
         return image
 
 
 def agreement(scorer: Scorer, photo: Path, by: str, expected: np.ndarray) -> tuple[float, str]:
-    """How far a photograph's mean probabilities of the labels lie from the expected ones (`in_torch`), and what is wrong.
+    """The error of a photograph's mean label probabilities against the expected ones (`in_torch`), and a complaint.
 
-    The error is relative to the largest; what is wrong is empty where it is within the precision of `by`, whose name says it.
-    Raises RuntimeError as `whole` does.
+    The error is relative to the largest probability; the complaint is empty within the tolerance of the precision named in
+    `by`. Raises RuntimeError as `whole` does.
     """
     ours = Rival(by, partial(_probabilities, scorer, read(scorer, [photo], 1)), peers.tolerance(by))
     errors, refused = agreement_of({by: ours}, expected)

@@ -1,7 +1,8 @@
-"""The figures of docs/performance.md and the README's table of some, made from the committed results: `python -m bench.readme`.
+"""Writes the figures of docs/performance.md and the README's table from the committed results: `python -m bench.readme`.
 
-Where the sources that decide figures are no longer those that were measured, the section says "stale since", by suites. Run it
-after a new measurement, and after a change that makes figures stale: it needs no measurement and takes a second.
+Modelled times follow from the counts and the model alone, not from a result. Where the sources have changed since the
+measurement, the section says "stale since", by suites. Run it after a new measurement and after a change that makes figures
+stale: it needs no measurement and takes seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bench import result as results
 from bench import sources
 from bench.result import Result
 from bench.row import OURS, OURS_BF16, Row, counted
-from bench.suites import backbone, host, jpeg, paper, read, score, training
+from bench.suites import backbone, host, host_step, jpeg, kernels, paper, read, score, training
 from bench.training_step import EAGER
 
 PAGE, README = "docs/performance.md", "README.md"
@@ -30,7 +31,7 @@ PRECISIONS = ("fp32", "bf16")
 
 @dataclass(frozen=True)
 class Mark:
-    """Suites of a result file whose figures are stale: since when, and for what reason."""
+    """Suites of a result file with stale figures: since when, and for what reason."""
 
     file: str
     suites: tuple[str, ...]
@@ -48,15 +49,16 @@ _MARK = re.compile(r"\*\*Stale since (.+?)\*\*: the figures of (.+?) in `(.+?)` 
 
 
 def marks_in(section: str) -> list[Mark]:
-    """The marks that a section carries."""
+    """The marks in a section."""
     found = _MARK.findall(section)
     return [Mark(file, tuple(suites.split(", ")), since, tuple(what.split("; "))) for since, suites, file, what in found]
 
 
 def marks(found: Mapping[str, Result], before: Sequence[Mark], now: str, root: Path = sources.ROOT) -> list[Mark]:
-    """The marks that a section of these results must carry.
+    """The marks required in a section of these results.
 
-    found: by the files' paths, as they are named. before: those of the section so far, whose dates stay. now: for the others.
+    found: results by their files' displayed paths. before: the section's present marks, whose dates stay. now: the date of new
+    ones.
     """
     since = {(mark.file, suite): mark.since for mark in before for suite in mark.suites}
     grouped: dict[tuple[str, str], list[str]] = {}
@@ -71,19 +73,19 @@ def marks(found: Mapping[str, Result], before: Sequence[Mark], now: str, root: P
 
 
 def _places(changed: Iterable[str]) -> tuple[str, ...]:
-    """Folders at most two deep, the benchmark's own as one: what a reader of the page wants to know."""
+    """Folders at most two deep, with the benchmark's own as one, for readers of the page."""
     short = ("/".join(what.split("/")[: 1 if what.startswith("bench/") else 2]) for what in changed)
     return tuple(sorted(set(short)))
 
 
 def stale(carried: Iterable[Mark]) -> set[tuple[str, str]]:
-    """The pairs of a file and a suite that marks name."""
+    """The pairs of file and suite named in marks."""
     return {(mark.file, suite) for mark in carried for suite in mark.suites}
 
 
-COMPARED = ("block", "score", "backbone")  # suites of ours against the best peer
+COMPARED = ("block", "score", "backbone")  # suites that compare ours with the best peer
 MEASURED = "Measured"
-# How the figures of the other suites have come about.
+# The origin of the other suites' figures.
 KINDS = {
     "host": "Measured, with the launches for GPUs counted and not run",
     "kernels": "Modelled, from what the PTX simulator counted; nothing ran on a GPU",
@@ -91,9 +93,9 @@ KINDS = {
 
 
 def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
-    """The section's text. found: results by their files' paths, of which the first is shown and the others are named.
+    """The section's text. found: results by their files' paths; the first is shown, the others are named.
 
-    carried: the marks of what is stale.
+    carried: the stale marks.
     """
     (source, shown), *others = found.items()
     of_shown = {suite for file, suite in stale(carried) if file == source}
@@ -101,9 +103,9 @@ def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
         COMPARED: _comparisons(shown.rows), ("training",): _training(shown.rows),
         ("jpeg",): _large_files(shown.rows), ("paper",): _paper(shown.rows), ("scaling",): _scaling(shown.rows),
         ("read",): _read(shown.rows), ("host",): _host(shown.rows), ("serve",): _serve(shown.rows),
-        ("kernels",): _modelled(shown.rows),
+        ("kernels",): _modelled(),
     }  # fmt: skip
-    some = not set(shown.suites) <= of_shown  # else the mark at the top is of all
+    some = not set(shown.suites) <= of_shown  # else the mark at the top covers all
     parts = [
         [str(mark) for mark in carried if mark.file == source],
         _machine(shown, source),
@@ -153,7 +155,7 @@ def _machine(result: Result, source: str) -> list[str]:
 
 
 def _comparisons(rows: Sequence[Row]) -> list[str]:
-    """A line a case and precision: ours, the best peer and the ratio, for each number of threads."""
+    """A line per case and precision: ours, the best peer and the ratio, for each number of threads."""
     mine = [row for row in rows if row.suite in COMPARED and row.name in MINE]
     threads = _distinct(row.threads for row in mine)
     what = _distinct((row.suite, row.case, row.precision) for row in mine)
@@ -215,7 +217,7 @@ def _large_files(rows: Sequence[Row]) -> list[str]:
 
 
 def _read(rows: Sequence[Row]) -> list[str]:
-    """A line a size, a column a kind of file: how many times Pillow's decoding alone takes."""
+    """A line per size, a column per kind of file: the time as a multiple of Pillow's decoding alone."""
     found = {(row.case, row.name): row for row in rows if row.suite == "read"}
     if not found:
         return []
@@ -235,7 +237,7 @@ def _read(rows: Sequence[Row]) -> list[str]:
 
 
 def _paper(rows: Sequence[Row]) -> list[str]:
-    """Minutes from files and of the network only, a line a network, a column a precision and number of threads."""
+    """Minutes from files and for the network only: a line per network, a column per precision and number of threads."""
     ours = [row for row in rows if row.suite == "paper"]
     if not ours:
         return []
@@ -271,7 +273,7 @@ def _scaling(rows: Sequence[Row]) -> list[str]:
 
 
 def _host(rows: Sequence[Row]) -> list[str]:
-    """What the host does, a line a case, beside the times of the commit that it was begun at."""
+    """The host's times, a line per case, beside those at the commit where the C++ core began."""
     found = [row for row in rows if row.suite == "host"]
     if not found:
         return []
@@ -279,6 +281,8 @@ def _host(rows: Sequence[Row]) -> list[str]:
     for row in found:
         said = row.note.removeprefix("at c820935: ") or "-"
         gain = "" if row.ratio is None else f", {row.ratio:.2f} x"
+        if row.case in host_step.STEPS:
+            gain = f", {row.ratio:.0f} launched a step"
         if row.case in host.FIXED:
             gain = f", {row.ratio:.0f} launched a batch"
         lines.append(f"| {row.case} | {row.precision} | {row.seconds * 1e3:.3g} ms{gain} | {said} |")
@@ -287,7 +291,7 @@ def _host(rows: Sequence[Row]) -> list[str]:
 
 
 def _serve(rows: Sequence[Row]) -> list[str]:
-    """Pictures a second, a line a case."""
+    """Pictures per second, a line per case."""
     found = [row for row in rows if row.suite == "serve"]
     if not found:
         return []
@@ -299,21 +303,24 @@ def _share(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.0%}"
 
 
-def _modelled(rows: Sequence[Row]) -> list[str]:
-    """A line a block, a column a GPU: Triton's kernel and the one in CUDA C++."""
+def _modelled() -> list[str]:
+    """A line a block, a column a GPU: Triton's kernel and the one in CUDA C++, by the model as it is now."""
     times: dict[tuple[str, str, str], float] = {}
-    for row in rows:
-        by = re.fullmatch(r"(.+) fp16 (triton|cuda) \((?:modelled|predicted)\)", row.name)  # the second was said once
-        if row.suite == "kernels" and by is not None:
+    for row in kernels.rows():
+        by = re.fullmatch(r"(.+) fp16 (triton|cuda) \(modelled\)", row.name) if isinstance(row, Row) else None
+        if isinstance(row, Row) and by is not None:
             times[row.case, by[1], by[2]] = row.seconds
-    if not times:
-        return []
+            times[row.case, by[1], "floor"] = row.seconds * (row.share or 0)
     cases, gpus = (_distinct(key[i] for key in times) for i in range(2))
     lines = []
     for case in cases:
-        cells = (f"{_tenths(times, (case, gpu, 'triton'))}, {_tenths(times, (case, gpu, 'cuda'))}" for gpu in gpus)
+        cells = (
+            f"{_tenths(times, (case, gpu, 'triton'))}, {_tenths(times, (case, gpu, 'cuda'))} "
+            f"({_tenths(times, (case, gpu, 'floor'))})"
+            for gpu in gpus
+        )
         lines.append(f"| {case} | {' | '.join(cells)} |")
-    return [*_header(f"SCNN in fp16, ms: Triton, CUDA C++ | {' | '.join(gpus)}"), *lines]
+    return [*_header(f"SCNN in fp16, ms: Triton, CUDA C++ (the floor) | {' | '.join(gpus)}"), *lines]
 
 
 def _tenths(times: Mapping[tuple[str, str, str], float], key: tuple[str, str, str]) -> str:
@@ -340,8 +347,8 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-SHOWN = ("score", "backbone", "training")  # suites of which the README has some
-_FIGURES = {  # a case and what the README calls it
+SHOWN = ("score", "backbone", "training")  # suites with figures in the README
+_FIGURES = {  # a case and its name in the README
     **{case: f"50 views, {case}" for case in (score.GRID_1, score.GRID_8, score.DCNN)},
     backbone.LITE0: backbone.LITE0,
     **{case: f"{case}, 128 windows" for case in (training.SCNN, training.DCNN)},
@@ -349,7 +356,7 @@ _FIGURES = {  # a case and what the README calls it
 
 
 def figures(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
-    """The README's table: whole scores and training steps of the first result, with as many threads as it has."""
+    """The README's table: whole scores and training steps of the first result, with its largest number of threads."""
     (source, shown), *_ = found.items()
     old = [suite for file, suite in sorted(stale(carried)) if file == source and suite in SHOWN]
     lines = [line for case, name in _FIGURES.items() for line in _figure(shown.rows, case, name)]
@@ -360,7 +367,7 @@ def figures(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
 
 
 def _figure(rows: Sequence[Row], case: str, name: str) -> list[str]:
-    """One line of the README's table; none where the case was not measured."""
+    """One line of the README's table; empty where the case was not measured."""
     same = [row for row in rows if row.case == case and row.precision == "fp32" and row.suite in SHOWN]
     most = max((row.threads for row in same), default=0)
     ours = [row for row in same if row.threads == most and row.name in MINE]
@@ -377,7 +384,7 @@ def _time(seconds: float) -> str:
 
 
 def section_of(page: str, start: str = START, end: str = END) -> str:
-    """The section between its marks. Raises ValueError where they are not."""
+    """The section between its marks. Raises ValueError where they are missing."""
     try:
         return page.split(f"{start}\n")[1].split(end, maxsplit=1)[0]
     except IndexError:
@@ -390,7 +397,7 @@ def replaced(page: str, text: str, start: str = START, end: str = END) -> str:
 
 
 def named(found: Mapping[Path, Result], root: Path) -> dict[str, Result]:
-    """Results by their paths from the root, as the page names them."""
+    """Results by their paths relative to the root, as on the page."""
     return {path.resolve().relative_to(root.resolve()).as_posix(): result for path, result in found.items()}
 
 

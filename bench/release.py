@@ -1,4 +1,4 @@
-"""What must hold of the committed results before a release: `make release-check`."""
+"""Checks of the committed results before a release: `make release-check`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.result import Result
 
 
 def refusals(found: Mapping[str, Result], section: str, root: Path = sources.ROOT) -> list[str]:
-    """A sentence for each thing that is in the way. found: results by their paths. section: of docs/performance.md."""
+    """A sentence for each obstacle. found: results by their paths. section: the one in docs/performance.md."""
     said = [] if found else ["bench/results holds no results"]
     for file, result in found.items():
         changed = result.changed(root)

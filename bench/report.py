@@ -1,4 +1,4 @@
-"""What is printed: the machine and the contract, a table a suite, what was refused and what was missed."""
+"""Printing: the machine and the contract, a table per suite, refusals and missed floors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ COLUMNS = ("case", "by", "seconds", "spread", "error", "ratio", "peak memory", "
 
 
 def console() -> Console:
-    """The terminal, or where there is none something wide enough for the tables."""
+    """The terminal, or without one a console wide enough for the tables."""
     found = Console()
     return found if found.is_terminal else Console(width=180)
 
 
 def print_machine(console: Console, machine: Mapping[str, Any], limits: Mapping[str, float]) -> None:
-    """What the times were taken on."""
+    """Print the machine of the times."""
     for name, value in machine.items():
         text = ", ".join(f"{key} {of}" for key, of in value.items()) if isinstance(value, Mapping) else value
         console.print(f"{name}: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -30,14 +30,14 @@ def print_machine(console: Console, machine: Mapping[str, Any], limits: Mapping[
 
 
 def print_contract(console: Console, lines: Iterable[str]) -> None:
-    """What the times contain."""
+    """Print the work that the times contain."""
     console.print("What a time contains", style="bold")
     for line in lines:
         console.print(f"- {line}", markup=False, highlight=False)
 
 
 def print_found(console: Console, title: str, found: Iterable[Found], kept: list[Found]) -> None:
-    """A table of the rows; below it, a line for each rival that gave no time. kept: gets what is found, as it is found."""
+    """Print a table of the rows and below it a line for each rival without a time. kept: receives the findings."""
     table, before = Table(title=title, title_justify="left"), len(kept)
     with console.status(title):
         for one in found:
@@ -80,7 +80,7 @@ def _cells(row: Row) -> dict[str, str]:
 
 
 def print_end(console: Console, result: Result) -> None:
-    """At the end, all that went wrong in the run: who disagrees cannot be overlooked."""
+    """Print all failures of the run at its end, so that no disagreement is overlooked."""
     for said, lines in (
         ("no time", result.refused), ("failed", result.failed), ("below its floor", result.missed),
         ("floor without a row", result.unjudged),

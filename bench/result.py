@@ -1,4 +1,4 @@
-"""What a run leaves: a JSON file of what was found, on which machine and of which sources."""
+"""A run's result: a JSON file of its findings, machine and sources."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FOLDER = sources.ROOT / "bench" / "results"
 
 @dataclass(frozen=True)
 class Result:
-    """machine, limits: `machine.describe` and `machine.limits`. measured: when, and at which commit; None in files of before
-    that was written down, as are `effort` and `digests`, which are empty then.
+    """machine, limits: `machine.describe` and `machine.limits`. measured: date and commit; None in older files, where `effort`
+    and `digests` are empty, too.
 
-    effort: the sizes (`effort.Effort`). threads: the numbers measured at. digests: for each suite that ran to its end, digests
-    of what decides its figures. contract: what a time contains. refused, failed, missed, unjudged: sentences on rivals without
-    a time, suites that did not get to their end, floors not reached, and floors without a row.
+    effort: the sizes (`effort.Effort`). threads: the measured numbers. digests: for each completed suite, digests of the
+    sources that determine its figures. contract: the work that a time contains. refused, failed, missed, unjudged: sentences on
+    rivals without a time, incomplete suites, missed floors, and floors without a row.
     """
 
     machine: Mapping[str, Any]
@@ -41,26 +41,28 @@ class Result:
 
     @property
     def suites(self) -> tuple[str, ...]:
-        """Those that there are figures of."""
+        """The suites with figures."""
         return tuple(dict.fromkeys(row.suite for row in self.rows))
 
     def changed(self, root: Path = sources.ROOT) -> dict[str, tuple[str, ...]]:
-        """The suites whose figures are not of the sources here, each with what differs; all, where the file does not say."""
+        """The suites with figures from other than the present sources, each with the differences; all, where the file does not
+        say.
+        """
         return sources.changed({suite: self.digests.get(suite, {}) for suite in self.suites}, root)
 
     @property
     def whole(self) -> bool:
-        """Whether all was measured at the sizes that count."""
+        """Whether everything was measured at the full sizes."""
         full = json.loads(json.dumps(FULL.as_dict()))
         return self.effort == full and set(self.digests) == set(sources.DECIDED_BY)
 
     def as_json(self) -> str:
-        """The file's text; `machine` comes first, by which the file is known."""
+        """The file's text; `machine` comes first, which identifies such a file."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def read(path: Path) -> Result:
-    """The result in a file. Raises ValueError naming the file when it holds none."""
+    """The result in a file. Raises ValueError naming the file when it holds no result."""
     try:
         found = json.loads(path.read_text())
         known = {name: found[name] for name in Result.__dataclass_fields__ if name in found}
@@ -74,8 +76,8 @@ def read(path: Path) -> Result:
 
 
 def committed(folder: Path = FOLDER) -> dict[Path, Result]:
-    """The results in a folder, the latest first. Raises ValueError for a file that is none. Left out are the counts of kernels
-    and `gpu-*.json`, which `python -m tools.gpu_check --write` makes.
+    """The results in a folder, the latest first. Raises ValueError for any other file, except the counts of kernels and
+    `gpu-*.json` of `python -m tools.gpu_check --write`, which are skipped.
     """
     others = ("kernel-counts.json", *(path.name for path in folder.glob("gpu-*.json")))
     found = {path: read(path) for path in sorted(folder.glob("*.json")) if path.name not in others}

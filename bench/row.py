@@ -1,4 +1,4 @@
-"""What a run finds: measured times, rivals without one because their output was wrong or there was none, suites that failed."""
+"""A run's findings: measured times, rivals without a time because of wrong or missing output, and failed suites."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ OURS, OURS_BF16, OURS_FP16 = "dcnn_fast", "dcnn_fast bf16", "dcnn_fast fp16"
 
 @dataclass(frozen=True)
 class Row:
-    """One time. case: what was computed; name: by whom, in which setting.
+    """One time. case: the computation; name: the rival and its setting.
 
     seconds: the median of the rounds; spread: their range over it. error: largest difference from torch eager in fp32, relative
-    to the largest value. ratio: how much longer the best peer of that precision takes (or what the case's note says instead).
-    gflops: a second, convolutions counted as sums over taps. share: of the peak rate (`machine.peak_rate`).
-    peak_bytes: the most memory that a process held which did only this.
+    to the largest value. ratio: the best peer's time in that precision over this one (or as the case's note says). gflops: per
+    second, with convolutions counted as sums over taps. share: gflops over the peak rate (`machine.peak_rate`). peak_bytes: the
+    peak memory of a process that did only this.
     """
 
     suite: str
@@ -34,13 +34,13 @@ class Row:
     peak_bytes: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """A JSON-ready dict."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A rival whose time does not count: its output differs by more than its precision explains, or it failed."""
+    """A rival without a time: its output differs by more than its precision explains, or it failed."""
 
     suite: str
     case: str
@@ -54,7 +54,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Failed:
-    """A suite that ended before its end. threads: 0 where it chooses the number itself."""
+    """A suite that did not complete. threads: 0 where it chooses the number itself."""
 
     suite: str
     threads: int
@@ -73,5 +73,5 @@ def counted(threads: int) -> str:
 
 
 def precision_of(name: str) -> str:
-    """Of a rival, by its name."""
+    """A rival's precision, by its name."""
     return "bf16" if name.endswith("bf16") else "fp32"

@@ -1,4 +1,4 @@
-"""A run of the benchmark: suite after suite, each table printed and written when it is there."""
+"""A run of the benchmark: suite after suite, each table printed and written as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from dcnn_fast.cli.targets import Target
 def measure(
     names: Sequence[str], threads: Sequence[int], effort: Effort, console: Console, targets: Sequence[Target] = ()
 ) -> Result:
-    """The suites' tables, printed one after the other, and what went wrong at the end.
+    """Print the suites' tables one by one, and the failures at the end.
 
-    targets: files that the result is written to, after every table: what was measured is kept, whatever ends the run. What is
-    not a file (standard output) is written at the end.
+    targets: files to which the result is written after every table, so that an aborted run keeps its measurements. Targets
+    other than files (standard output) are written at the end.
     """
     start = time.monotonic()
     isa = "" if engine.reason() else engine.isa()
-    digests = {suite: sources.digests(suite) for suite in names}  # before: a source may be edited while this runs
+    digests = {suite: sources.digests(suite) for suite in names}  # taken first, as a source may be edited during the run
     begun = Result(
         machine.describe(), machine.limits(sorted({1, *threads}), effort.rounds), sources.state(), effort.as_dict(),
         tuple(threads), contract=contract.lines(names, effort),
@@ -58,7 +58,7 @@ def measure(
 def _with(
     begun: Result, found: Sequence[Found], ended: dict[str, Digests], judge: Callable[[Sequence[Row]], floors.Judgement]
 ) -> Result:
-    """What was begun with what has been found. ended: the suites that ran to their end, with their digests."""
+    """The initial result with the findings added. ended: the completed suites with their digests."""
     rows = tuple(one for one in found if isinstance(one, Row))
     judgement = judge(rows)
     return replace(

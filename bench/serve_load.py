@@ -1,6 +1,6 @@
-"""Load on a server of one's own, on loopback. Client and server share the machine: the client's processor time is told.
+"""Puts load on a server started here, on loopback. They share the machine, so the client's processor time is reported.
 
-Every answer is counted by its status; a request without one is counted as 0.
+Answers are counted by status; a request without an answer counts as 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PROGRAM = "from dcnn_fast.cli.main import run; run()"
 
 @dataclass(frozen=True)
 class Load:
-    """answers: by status, 0 for none. seconds: that it took. client: seconds of the processor that the client took of them."""
+    """answers: by status, 0 for none. seconds: the duration. client: the client's processor time during it."""
 
     answers: Counter[int]
     seconds: float
@@ -34,26 +34,26 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Pictures that were scored, a second."""
+        """Scored pictures per second."""
         return self.answers[200] / self.seconds
 
 
 @dataclass(frozen=True)
 class Server:
-    """One that runs. port: on loopback. process: its number."""
+    """A running server. port: on loopback. process: its id."""
 
     port: int
     process: int
 
     def peak(self) -> int:
-        """The most memory that it held, in bytes."""
+        """Its peak memory, in bytes."""
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process}/status").read_text())
         return 1024 * int(found[1]) if found else 0
 
 
 @contextmanager
 def server(*options: str) -> Iterator[Server]:
-    """A server with the shipped model and these options of `dcnn-fast serve`; it is ended with SIGTERM."""
+    """A server with the shipped model and these options of `dcnn-fast serve`, stopped with SIGTERM."""
     command = [sys.executable, "-c", _PROGRAM, "serve", "--port", "0", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     try:
@@ -68,17 +68,17 @@ def server(*options: str) -> Iterator[Server]:
 
 
 def closed(port: int, bodies: Sequence[bytes], clients: int, seconds: float) -> Load:
-    """Each of the clients sends its next request when it has its answer."""
+    """Closed loop: each client sends its next request after its answer."""
     return _measured(_closed(port, bodies, clients, seconds))
 
 
 def opened(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> Load:
-    """Requests come at that rate, whatever becomes of the others."""
+    """Open loop: requests are sent at this rate, whatever the answers."""
     return _measured(_opened(port, bodies, rate, seconds))
 
 
 class _Client:
-    """One connection that is kept; the body is sent at once."""
+    """One persistent connection; the body is sent at once."""
 
     def __init__(self, port: int) -> None:
         self._port = port

@@ -1,7 +1,7 @@
-"""Which sources decide the figures of each suite, and whether results are of the sources that are here.
+"""The sources that determine the figures of each suite, and whether results are from the present sources.
 
-`DECIDED_BY` is the one place that says it. A digest is over the content of files, so it needs no git and no history; a
-suite's figures are stale where one of its digests is another one now. Comments count: no cheap rule tells them from code.
+`DECIDED_BY` is the only list of them. A digest covers the content of files, so it needs no git and no history; a suite's
+figures are stale where one of its digests has changed. Comments count, as no cheap rule separates them from code.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ ROOT = Path(__file__).parent.parent
 Digests = Mapping[str, str]  # by file or folder
 
 ENGINE = ("CMakeLists.txt", "csrc", "dcnn_fast/engine.py")
-NETWORKS = ("dcnn_fast/spec", "dcnn_fast/ops", "dcnn_fast/plan", "dcnn_fast/nets/column.py", "dcnn_fast/nets/network.py")
+NETWORKS = ("dcnn_fast/networks", "dcnn_fast/ops", "dcnn_fast/plan", "dcnn_fast/nets/column.py", "dcnn_fast/nets/network.py")
 SCORING = ("dcnn_fast/runtime", "dcnn_fast/scoring", "dcnn_fast/nets/weights.py")
 READING = (
     "dcnn_fast/data/reading.py", "dcnn_fast/data/color.py",
     "dcnn_fast/data/pillow_settings.py", "dcnn_fast/data/libtiff.py", "dcnn_fast/data/jpeg.py", "dcnn_fast/data/profiles.py",
     "dcnn_fast/data/upright.py", "dcnn_fast/data/reduction.py", "dcnn_fast/data/file_parts.py", "dcnn_fast/data/heif_items.py",
     "dcnn_fast/data/av1.py", "dcnn_fast/data/jpeg2000.py", "dcnn_fast/data/in_flight.py", "dcnn_fast/data/picture_cost.py",
-    "dcnn_fast/data/shot.py", "bench/photos.py", "bench/pipeline.py",
+    "dcnn_fast/data/shot.py", "dcnn_fast/data/decoded_memory.py", "dcnn_fast/data/summary.py",
+    "bench/photos.py", "bench/pipeline.py",
 )  # fmt: skip
 MEASURING = ("bench/cases.py", "bench/effort.py", "bench/machine.py", "bench/measure.py", "bench/timing.py", "bench/row.py")
 PEERS = ("bench/peers",)
@@ -35,7 +36,7 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "block": (*ENGINE, *NETWORKS, *MEASURING, *PEERS, "bench/work.py"),
     "score": (*ENGINE, *NETWORKS, *SCORING, *MEASURING, *PEERS, "bench/features.py"),
     "backbone": (
-        *ENGINE, "dcnn_fast/ops", "dcnn_fast/spec/efficientnet.py", "dcnn_fast/nets/efficientnet.py", *MEASURING, *PEERS,
+        *ENGINE, "dcnn_fast/ops", "dcnn_fast/networks/efficientnet.py", "dcnn_fast/nets/efficientnet.py", *MEASURING, *PEERS,
     ),
     "c_library": (
         *ENGINE, "include", *NETWORKS, *SCORING, *MEASURING, "dcnn_fast/c_library.py", "bench/c_binding.py",
@@ -56,27 +57,28 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     ),
     "host": (
         "CMakeLists.txt", "csrc/core", "csrc/cpu", "csrc/python", "dcnn_fast/engine.py", *NETWORKS, *SCORING, *MEASURING,
+        "dcnn_fast/training", "bench/counted.py",
     ),
     "serve": (
         *ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, "dcnn_fast/serve", "dcnn_fast/cli/serve_run.py",
         "bench/serve_load.py",
     ),
-    "gpu": ("dcnn_fast/spec", *MEASURING, *PEERS),
+    "gpu": ("dcnn_fast/networks", *MEASURING, *PEERS),
     "kernels": (
-        "dcnn_fast/spec", "dcnn_fast/ops/block", "dcnn_fast/ops/gpus.py", "bench/gpu_cost.py",
+        "dcnn_fast/networks", "dcnn_fast/ops/block", "dcnn_fast/ops/gpus.py", "bench/gpu_cost.py",
         "bench/results/kernel-counts.json",
     ),
 }  # fmt: skip
 
-# What folders hold that runs on GPUs only; it decides no time that was measured on a processor.
+# Parts of folders that run only on GPUs; they determine no time measured on a processor.
 ON_GPUS = (
     "csrc/cuda/*", "*/triton*", "*/cuda*", "*/gpu*", "*/device_tables.py", "*/launch.py", "*/recording.py", "*/views/fixed.py",
     "*/runtime/contexts.py", "*/runtime/device_columns.py", "*/runtime/fixed*.py", "*/runtime/ring.py",
 )  # fmt: skip
-OF_GPUS = ("host", "gpu", "kernels")  # suites whose figures are of GPUs: there it counts
+OF_GPUS = ("host", "gpu", "kernels")  # suites with figures for GPUs, where these parts count
 
-# What a run imports, and what decides no figure: which suites run, what is printed and written, and parts of dcnn_fast that
-# importing a package brings with it.
+# Files that a run imports but that determine no figure: the choice of suites, printing and writing, and parts of dcnn_fast that
+# come along when a package is imported.
 NO_FIGURES = (
     "bench/__init__.py", "bench/__main__.py", "bench/contract.py", "bench/floors.py", "bench/report.py", "bench/result.py",
     "bench/run.py", "bench/sources.py", "bench/suites/__init__.py", "dcnn_fast/__init__.py", "dcnn_fast/cli/*",
@@ -91,7 +93,7 @@ _SUFFIXES = {".py", ".h", ".hpp", ".c", ".cpp", ".cu", ".cuh", ".txt", ".json", 
 
 
 def files_of(suite: str, entry: str, root: Path = ROOT) -> list[str]:
-    """The files that an entry of `DECIDED_BY` stands for, relative to the root. Raises ValueError where there is none."""
+    """The files of an entry of `DECIDED_BY`, relative to the root. Raises ValueError where there are none."""
     place = root / entry
     found = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.suffix in _SUFFIXES)
     names = [path.relative_to(root).as_posix() for path in found if path.is_file() and "__pycache__" not in path.parts]
@@ -103,27 +105,27 @@ def files_of(suite: str, entry: str, root: Path = ROOT) -> list[str]:
 
 
 def entries(suite: str) -> tuple[str, ...]:
-    """Files and folders that decide a suite's figures, its own module among them."""
+    """Files and folders that determine a suite's figures, including its own module."""
     return (*DECIDED_BY[suite], f"bench/suites/{suite}.py")
 
 
 def digests(suite: str, root: Path = ROOT) -> Digests:
-    """A digest over the content of each file or folder that decides the suite's figures. Raises ValueError as `files_of`."""
+    """A digest of each file or folder that determines the suite's figures. Raises ValueError as `files_of`."""
     return {entry: _digest(tuple(files_of(suite, entry, root)), root) for entry in entries(suite)}
 
 
 def _digest(names: Iterable[str], root: Path) -> str:
     state = hashlib.sha256()
     for name in names:
-        content = (root / name).read_bytes().replace(b"\r\n", b"\n")  # a checkout's line ends are no change
+        content = (root / name).read_bytes().replace(b"\r\n", b"\n")  # line ends of a checkout do not count
         state.update(f"{name}\0{len(content)}\0".encode() + content)
     return state.hexdigest()[:16]
 
 
 def changed(recorded: Mapping[str, Digests], root: Path = ROOT) -> dict[str, tuple[str, ...]]:
-    """The suites whose recorded digests are not those of the sources here, each with the files and folders that differ.
+    """The suites whose recorded digests differ from the present sources, each with the differing files and folders.
 
-    Of one without digests, or that is no more, that is said instead.
+    A suite without digests, or one that no longer exists, has a remark instead.
     """
     found = {}
     for suite, then in recorded.items():
@@ -136,7 +138,7 @@ def changed(recorded: Mapping[str, Digests], root: Path = ROOT) -> dict[str, tup
 
 @dataclass(frozen=True)
 class State:
-    """When and of which state of the sources something was made. commit: short, None where git does not tell one."""
+    """The date and source state of a result. commit: short, None where git gives none."""
 
     date: str
     commit: str | None = None
@@ -148,14 +150,14 @@ class State:
 
 
 def state(root: Path = ROOT) -> State:
-    """That of now."""
+    """The present state."""
     commit = _git(root, "rev-parse", "--short=7", "HEAD")
     edited = bool(commit and _git(root, "status", "--porcelain", "--untracked-files=no"))
     return State(datetime.now(timezone.utc).date().isoformat(), commit or None, edited)
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """What git says, or nothing where there is no git, no history, or another project's around this one."""
+    """git's output, empty where there is no git, no history, or only an enclosing project's."""
     try:
         top = subprocess.run(["git", "-C", root, "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True)
         if Path(top.stdout.strip()).resolve() != root.resolve():
@@ -166,13 +168,13 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def engine_file() -> Path | None:
-    """The compiled engine; None where it was not built."""
+    """The compiled engine's file; None where it was not built."""
     built = find_spec("dcnn_fast._engine")
     return Path(built.origin) if built is not None and built.origin else None
 
 
 def unbuilt(root: Path = ROOT) -> str | None:
-    """A sentence when the compiled engine is older than its sources, of which its times then are not; None otherwise."""
+    """A warning when the compiled engine is older than its sources, so that times would not be theirs; None otherwise."""
     built = engine_file()
     if built is None:
         return None

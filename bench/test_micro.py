@@ -10,12 +10,12 @@ import torch.nn.functional as F
 
 from bench import cases
 from bench.chain import saved_bytes, torch_chain
-from dcnn_fast import nets, ops, spec
+from dcnn_fast import nets, networks, ops
 from dcnn_fast.ops import views
 from dcnn_fast.ops.block import BlockOptions
 from dcnn_fast.plan import share
 
-COLUMN = spec.preset("scnn-arch1").columns[0]
+COLUMN = networks.preset("scnn-arch1").columns[0]
 
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
@@ -56,7 +56,7 @@ def test_plan(benchmark, plane):
 @pytest.mark.parametrize("who", ["ops.block", "torch"])
 @pytest.mark.parametrize(("preset", "number"), [("scnn-arch1", 1), ("scnn-arch1", 2), ("alexnet", 1), ("alexnet", 2)])
 def test_forward_and_backward_of_a_block(benchmark, capsys, preset, number, who):
-    """One step of eight images, and the bytes that wait for the backward, the block's input included."""
+    """One step of eight images, and the bytes kept for the backward pass, including the block's input."""
     column = nets.build(preset).columns[0]
     block, extent = column.blocks[number - 1], column.spec.extents()[number - 1]
     channels = column.spec.channels if number == 1 else column.blocks[number - 2].spec.filters
@@ -75,7 +75,7 @@ def test_forward_and_backward_of_a_block(benchmark, capsys, preset, number, who)
 
 @pytest.mark.parametrize("who", ["ops.block", "torch"])
 def test_training_step(benchmark, who):
-    """Eight windows through Arch 1, back, and the update."""
+    """Eight windows through Arch 1, forward, backward, and the update."""
     net = nets.build("scnn-arch1")
     (column,) = net.columns
     optimiser = torch.optim.SGD(net.parameters(), 1e-4)

@@ -1,4 +1,4 @@
-"""Timing rivals in one run: alternating calls, medians, and no time at all for outputs that disagree."""
+"""Times rivals in one run: alternating calls, medians, and no time for outputs that disagree."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Run = Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class Rival:
-    """One way to compute something. `run` does it once and returns the output as float32, in the layout the others use.
+    """One way to compute something. `run` computes it once and returns the output as float32, in the common layout.
 
-    tolerance: the largest allowed difference, relative to the largest magnitude of the expected output. setting: how a
-    library was set up.
+    tolerance: the largest allowed difference, relative to the largest magnitude of the expected output. setting: the library's
+    configuration.
     """
 
     name: str
@@ -27,14 +27,14 @@ class Rival:
 
 
 def agreement(rivals: Mapping[str, Rival], expected: np.ndarray) -> tuple[dict[str, float], dict[str, str]]:
-    """The errors of those that agree with `expected`, relative to its largest magnitude; of the others, what is wrong."""
+    """The errors of the rivals that agree with `expected`, relative to its largest magnitude; for the others, the reason."""
     scale = float(np.abs(expected).max())
     errors: dict[str, float] = {}
     refused: dict[str, str] = {}
     for name, rival in rivals.items():
         try:
             output = rival.run()
-        except Exception as failure:  # one library that fails must not end a run over all of them
+        except Exception as failure:  # one failing library must not end a run over all of them
             refused[name] = f"fails: {type(failure).__name__}: {' '.join(str(failure).split())}"
             continue
         if output.shape != expected.shape:
@@ -43,7 +43,7 @@ def agreement(rivals: Mapping[str, Rival], expected: np.ndarray) -> tuple[dict[s
         error = float(np.abs(output - expected).max()) / scale
         if error <= rival.tolerance:
             errors[name] = error
-        else:  # NaN comes here too
+        else:  # NaN also gets here
             refused[name] = f"output differs by {error:.1e} of the largest value, allowed {rival.tolerance:.1e}"
     return errors, refused
 
@@ -62,7 +62,7 @@ def alternate(rivals: Mapping[str, Rival], rounds: int, least: float = 0.02) -> 
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Of one call."""
+    """The seconds of one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start

@@ -1,6 +1,6 @@
-"""Training steps of the same network on the same batch, by us and as a user of torch writes them.
+"""Training steps of the same network on the same batch, by us and as a torch user writes them.
 
-`python -m bench.training_step` runs a few in a process of its own and prints that process's peak memory.
+`python -m bench.training_step` runs a few in a separate process and prints its peak memory.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from torch import Tensor
 from bench import cases
 from bench.chain import torch_chain
 from bench.row import OURS
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import Column, MultiColumn
 from dcnn_fast.training import ConvNetUpdate, groups_of
 
 EAGER, COMPILED = "torch eager", "torch.compile"
-ALL_TIES = f"{OURS}, all ties"  # cuda-convnet's rule for a pool's equal maxima; torch's pools give the first alone a gradient
+ALL_TIES = f"{OURS}, all ties"  # cuda-convnet's rule for a pool's equal maxima; torch's pools give only the first a gradient
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
 NORMS = {"its norm": False, "ops.response_norm": True}
 SETTINGS = tuple(f"{layout}, {norm}" for layout in LAYOUTS for norm in NORMS)
-STEPS = 3  # until the peak is reached: the first makes the increments, the second has them beside a step's own memory
+STEPS = 3  # enough to reach the peak: the first allocates the increments, the second has them beside a step's own memory
 
 
 @dataclass(frozen=True)
 class Job:
-    """A preset, a mini-batch of so many windows of each of its columns, so many threads; by whom, in which setting.
+    """A preset, the number of windows in its mini-batch, the number of threads, the rival and its setting.
 
-    unit_share: of the units of its fully-connected layers.
+    unit_share: the share of its fully-connected layers' units to keep.
     """
 
     preset: str
@@ -50,7 +50,7 @@ class Job:
 
 
 class Step:
-    """A network in training and a batch of bytes; a call is one step from there and returns the loss."""
+    """A network in training and a batch of bytes; a call runs one step and returns the loss."""
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(job.threads)
@@ -69,7 +69,7 @@ class Step:
             torch._inductor.config.fallback_random = True  # eager's dropout, so that outputs can be compared
             self.forward = torch.compile(self.forward, dynamic=False)
         for group in self.optimiser.param_groups:
-            group["lr"] *= 1e-3  # noise teaches nothing: at a usual rate the loss soon is so large that gradients are subnormal
+            group["lr"] *= 1e-3  # on noise, a usual rate soon makes the loss so large that gradients are subnormal
 
     def __call__(self) -> float:
         self.optimiser.zero_grad()
@@ -82,9 +82,10 @@ class Step:
 def as_torch(
     net: MultiColumn, memory: torch.memory_format, *, own_norm: bool
 ) -> tuple[Callable[..., Tensor], torch.optim.Optimizer]:
-    """The network's forward in torch's operations, its filters laid in `memory`, and torch's SGD with cuda-convnet's rates.
+    """The network's forward in torch's operations with filters in the layout `memory`, and torch's SGD with cuda-convnet's
+    rates.
 
-    With a constant rate that takes the same steps.
+    At a constant rate it takes the same steps.
     """
     columns = cast("list[Column]", list(net.columns))
     for column in columns:
@@ -103,7 +104,7 @@ def as_torch(
     return forward, torch.optim.SGD(groups, fused=True)
 
 
-def _random_bytes(batch: int, column: spec.Column, generator: torch.Generator) -> Tensor:
+def _random_bytes(batch: int, column: networks.Column, generator: torch.Generator) -> Tensor:
     shape = (batch, column.channels, column.window, column.window)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     return pixels.contiguous(memory_format=torch.channels_last)
@@ -115,21 +116,21 @@ def _column(column: Column, windows: Tensor, memory: torch.memory_format, own_no
         x = torch_chain(x, block.weight, block.bias, block.spec, block.rounding, own_norm)
     x = x.flatten(1) if column.spec.reduce == "flatten" else x.mean(dim=(2, 3))
     for layer in cases.layers(column):
-        x = F.dropout(layer(x).relu(), column.spec.dropout, column.training)  # a frozen column is not in training
+        x = F.dropout(layer(x).relu(), column.spec.dropout, column.training)  # a frozen column is not in training mode
     return x
 
 
 @torch.no_grad()
 def first_step(step: Step) -> dict[str, np.ndarray]:
-    """The loss of one step from the start, and how far each parameter moved; dropout the same for everybody.
+    """The loss of one step from the start, and each parameter's movement, with the same dropout for all rivals.
 
-    The step is then back at its start.
+    Afterwards the step is reset to its start.
     """
     groups = step.optimiser.param_groups
     rates = [group["lr"] for group in groups]
     before = {name: parameter.clone() for name, parameter in step.net.named_parameters()}
     for group in groups:
-        group["lr"] = 1.0  # the parameters' own rounding would hide the movement of a usual rate
+        group["lr"] = 1.0  # at a usual rate, the parameters' rounding would hide the movement
     torch.manual_seed(0)
     with torch.enable_grad():
         found = {"loss": np.array([step()], np.float32)}
@@ -143,8 +144,8 @@ def first_step(step: Step) -> dict[str, np.ndarray]:
 
 
 def peak_bytes(job: Job) -> int | None:
-    """The most memory that a process of its own held during `STEPS` steps, Python and libraries included; None where the
-    operating system does not say. Raises RuntimeError with the process's last words when it fails.
+    """The peak memory of a separate process during `STEPS` steps, including Python and libraries; None where the operating
+    system does not report it. Raises RuntimeError with the process's last output when it fails.
     """
     if not Path("/proc/self/status").exists():
         return None
@@ -156,7 +157,7 @@ def peak_bytes(job: Job) -> int | None:
 
 
 def _held_most() -> int:
-    """`ru_maxrss` would count the memory of the process that started this one."""
+    """The process's peak memory. `ru_maxrss` would count the parent process's memory."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None, "Linux tells a process's peak"
     return int(found.group(1)) * 1024

@@ -1,13 +1,13 @@
-"""What a column's windows cost by count: operations and bytes of each block's regions and of the fully-connected layers."""
+"""The counted cost of a column's windows: operations and bytes of each block's regions and of the fully-connected layers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcnn_fast.networks import Block, Column
 from dcnn_fast.ops.block import output_tile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.spec import Block, Column
 
 IN_TILES = "in tiles, counted as sums over taps"
 
@@ -21,15 +21,15 @@ class Work:
     bytes: float
 
     def least_seconds(self, flops: float, bandwidth: float) -> float:
-        """The roofline: no machine of so many operations and bytes a second takes less, if it multiplies as counted."""
+        """The roofline: no machine with these rates of operations and bytes takes less, if it multiplies as counted."""
         return max(self.flops / flops, self.bytes / bandwidth)
 
 
 def work_of(column: Column, plan: ColumnPlan, plane: tuple[int, int], *, values: int, weights: int) -> list[Work]:
     """Each block over its regions, then each fully-connected layer over the distinct windows.
 
-    plane: rows and columns, of bytes. values, weights: bytes of a value between layers and of a weight. The operations are
-    those of sums over taps; a kernel that computes in tiles needs fewer.
+    plane: rows and columns, of bytes. values, weights: bytes of a value between layers and of a weight. Operations are counted
+    as sums over taps; a kernel that computes in tiles needs fewer.
     """
     found = []
     channels, read = column.channels, float(plane[0] * plane[1] * column.channels)
@@ -48,7 +48,7 @@ def work_of(column: Column, plan: ColumnPlan, plane: tuple[int, int], *, values:
 
 
 def in_tiles(block: Block, channels: int, precision: Precision) -> bool:
-    """Whether the C++ engine computes this block's convolution in tiles. channels: of its input."""
+    """Whether the C++ engine computes this block's convolution in tiles. channels: its input's."""
     tile = output_tile(
         "cpu", size=block.size, stride=block.stride, channels=channels // block.groups, filters=block.filters // block.groups,
         precision=precision,

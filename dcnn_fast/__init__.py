@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcnn_fast import nets, ops, spec
+    from dcnn_fast import nets, networks, ops
     from dcnn_fast.data.reading import ReadError
     from dcnn_fast.nets import ModelError, load_model, save_model
     from dcnn_fast.scoring import Score, Scorer, WeightsError
@@ -23,11 +23,11 @@ _HOMES = {
     "save_model": "dcnn_fast.nets",
 }
 
-_PACKAGES = ("nets", "ops", "spec")
+_PACKAGES = ("nets", "networks", "ops", "spec")  # the last is the former name of networks
 
 __all__ = [
-    "ModelError", "ReadError", "Score", "Scorer", "WeightsError", "__version__", "load_model", "nets", "ops", "save_model",
-    "spec",
+    "ModelError", "ReadError", "Score", "Scorer", "WeightsError", "__version__", "load_model", "nets", "networks", "ops",
+    "save_model",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""The C++ engine (csrc/python) as Python sees it; tests/test_engine_stub.py holds this to the compiled module.
+"""The C++ engine (csrc/python) as Python sees it; tests/test_engine_stub.py compares this with the compiled module.
 
-Arrays are numpy's, of exactly these types: a view of a tensor's memory, whose extents and strides the engine checks. What does
-not fit is a ValueError that names the argument.
+Arrays are numpy's, of exactly these types: views of tensors' memory, whose extents and strides the engine checks. A misfit is a
+ValueError that names the argument.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ block_dtype: np.dtype[np.void]
 records: dict[str, np.dtype[np.void]]
 
 class Norm:
-    """A response norm; kind: cross_map or same_map. scale: of one term, the window's size already divided by."""
+    """A response norm; kind: cross_map or same_map. scale: that of one term, already divided by the window's size."""
 
     def __init__(self, *, kind: str, size: int, scale: float, power: float, k: float) -> None: ...
 
 class Block:
-    """conv, bias, ReLU (or that last), then pool and norm in either order.
+    """conv, bias, ReLU (or ReLU last), then pool and norm in either order.
 
     pool: (size, stride), (1, 1) for none. rounding: up or down.
-    precision: ieee, bf16 or bf16x3. Pixels enter as (pixel - mean) * scale; mean: one value a channel, or none.
+    precision: ieee, bf16 or bf16x3. Pixels enter as (pixel - mean) * scale; mean: one value per channel, or empty.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Block:
     ) -> None: ...  # fmt: skip
 
 class Regions:
-    """A copy of tables of regions that keep the rules (`require_regions`) for a block, its sources and its outputs."""
+    """A copy of region tables that `require_regions` accepts for a block, its sources and its outputs."""
 
     def __init__(
         self, block: Block, regions: NDArray[np.int64], pieces: NDArray[np.int64], stores: NDArray[np.int64], *,
@@ -44,9 +44,9 @@ class Regions:
     ) -> None: ...  # fmt: skip
 
 class PackedWeights:
-    """A block's weights as an instruction set's kernels read them: a copy, which whoever made it owns. Threads and forked
+    """A block's weights in the layout of an instruction set's kernels: a copy owned by its creator. Threads and forked
     children may use it; it cannot be pickled. weight: [filters, channels / groups, size, size], contiguous or in channels_last
-    memory. taps_only: every output a sum over its taps, so that equal inputs give equal outputs.
+    memory. taps_only: compute every output as a sum over its taps, so that equal inputs give equal outputs.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class PackedWeights:
     def block(self) -> Block: ...
 
 class RegionGeometry:
-    """A convolution, and the pool that follows: (1, 1) for none. rounding: up or down."""
+    """A convolution and the following pool, (1, 1) for none. rounding: up or down."""
 
     def __init__(self, *, size: int, stride: int, padding: int, rounding: str, pool: tuple[int, int]) -> None: ...
 
@@ -76,8 +76,8 @@ class Backbone:
     def features(self, x: NDArray[np.float32] | NDArray[np.uint8], *, threads: int) -> NDArray[np.float32]: ...
 
 class ColumnRegions:
-    """The regions of a column's blocks. blocks: tables of regions, pieces and stores of each, which are copied, and the shapes
-    of its outputs.
+    """The regions of a column's blocks. blocks: each one's tables of regions, pieces and stores, which are copied, and the
+    shapes of its outputs.
     """
 
     def __init__(
@@ -85,30 +85,30 @@ class ColumnRegions:
     ) -> None: ...
     def __len__(self) -> int: ...
     def tables(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], tuple[_Shape, ...]]:
-        """In the memory that they have here."""
+        """A block's tables, as views of the memory here."""
 
     def outputs(self, block: int) -> list[_Shape]:
-        """The shapes alone."""
+        """The shapes of a block's outputs."""
 
     def require(self, geometries: Sequence[RegionGeometry], plane: _Shape) -> None:
-        """Raises ValueError as `require_regions` does for the first block whose regions leave what they take from or go to."""
+        """Raises ValueError as `require_regions` does for the first block whose regions leave its source or outputs."""
 
 class TileShape:
-    """What a Triton program owns of a region (csrc/core/launch/tiles.h)."""
+    """A Triton program's part of a region (csrc/core/launch/tiles.h)."""
 
     def __init__(self, *, height: int, width: int, flat: bool) -> None: ...
 
 class StripCutter:
-    """What cuts regions into strips for a tile of the CUDA C++ block (csrc/core/launch/strips.h)."""
+    """Cuts regions into strips for a tile of the CUDA C++ block (csrc/core/launch/strips.h)."""
 
     def __init__(
         self, *, outputs: int, ring: int, plane: int, fetched: int, span: int, steps: int, size: int, stride: int,
-        pool_size: int, pool_stride: int,
+        pool_size: int, pool_stride: int, most_rows: int, most_cols: int,
     ) -> None: ...  # fmt: skip
     def rows_of(self, arg0: int) -> int: ...
 
 class BlockShape:
-    """How a block's regions become programs, and what its maps take (csrc/core/launch/column.h). item: bytes of a value."""
+    """How a block's regions become programs, and the size of its maps (csrc/core/launch/column.h). item: bytes per value."""
 
     @staticmethod
     def tiles(shape: TileShape, *, filters: int, item: int) -> BlockShape: ...
@@ -116,14 +116,14 @@ class BlockShape:
     def strips(cutter: StripCutter, *, programs: int, filters: int, item: int) -> BlockShape: ...
 
 class ColumnTables:
-    """The tables of a column's launches, for one image after the other, laid out where the last one's lay
+    """The tables of a column's launches, for one image after another, in the place of the previous image's
     (csrc/core/launch/column.h).
     """
 
     def __init__(self, blocks: Sequence[BlockShape], again: bool) -> None: ...
     def lay(self, regions: ColumnRegions, source: Sequence[int]) -> tuple[int, int, int, list[int], bool]:
         """Bytes of the tables, of all maps but the last block's, and of those; each block's programs; whether tables moved.
-        source: of block 1, its address and the strides of image, row, column and channel.
+        source: block 1's address and strides of image, row, column and channel.
         """
 
     def write(self, to: NDArray[np.uint8], maps: int, last: int) -> None: ...
@@ -157,7 +157,7 @@ def strips(regions: NDArray[np.int64], pieces: NDArray[np.int64], cutter: StripC
 def window_offsets(
     arg0: tuple[int, int], arg1: int, arg2: tuple[int, int], arg3: tuple[int, int], arg4: int
 ) -> NDArray[np.int64]:
-    """(key, views, the most of a window's draws, the most of a crop's, grid)."""
+    """(key, views, the maximum of a window's draws, the maximum of a crop's, grid)."""
 
 def bilinear_filter(arg0: int, arg1: int, arg2: int, arg3: int) -> tuple[NDArray[np.void], NDArray[np.int32]]:
     """(size, target, first output, after the last)."""
@@ -165,7 +165,7 @@ def bilinear_filter(arg0: int, arg1: int, arg2: int, arg3: int) -> tuple[NDArray
 def cut_picture(
     arg0: str, arg1: np.ndarray, arg2: tuple[int, int], arg3: tuple[int, int], arg4: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """(instruction set, pixels, resized to, origin, shape)."""
+    """(instruction set, pixels, target size, origin, shape)."""
 
 colors: int
 
@@ -175,16 +175,16 @@ def turned(arg0: str, arg1: NDArray[np.uint8], arg2: int) -> NDArray[np.uint8]:
 def summarized(
     arg0: str, arg1: NDArray[np.uint8], arg2: int, arg3: bytes, arg4: tuple[int, int] | None
 ) -> tuple[bytes, NDArray[np.uint8] | None]:
-    """(instruction set, pixels [H, W, 3] as decoded, orientation, bytes to be hashed first, resized to).
+    """(instruction set, pixels [H, W, 3] as decoded, orientation, bytes to hash first, target size).
 
-    Returns SHA-256's digest, and the picture, None where its pass down comes first or no size is given.
+    Returns the SHA-256 digest, and the picture, None where its vertical pass comes first or no size is given.
     """
 
 def recolor(arg0: NDArray[np.uint8], arg1: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """(pixels [n, 3], which are changed; table)."""
+    """(pixels [n, 3], changed in place; table)."""
 
 def learn_colors(arg0: NDArray[np.uint8], arg1: NDArray[np.int64], arg2: NDArray[np.uint8], arg3: NDArray[np.uint32]) -> None:
-    """(pixels [n, 3], places [m], found [m, 3], table); pixels and table are changed."""
+    """(pixels [n, 3], places [m], found [m, 3], table); pixels and table are changed in place."""
 
 def packed_weights(
     isa: str, block: Block, *, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, taps_only: bool
@@ -198,7 +198,7 @@ def looked_up_block_regions(
     taps_only: bool, sources: Sequence[NDArray[np.float32] | NDArray[np.uint8]], outputs: Sequence[NDArray[np.float32]],
     hits: NDArray[np.int16] | None, values: NDArray[np.float32] | None, threads: int,
 ) -> None:  # fmt: skip
-    """`block_regions` with what `packed_weights` finds."""
+    """`block_regions` with the result of `packed_weights`."""
 
 def column(
     isa: str, blocks: Sequence[Block], regions: ColumnRegions, *, weights: Sequence[NDArray[np.float32]],

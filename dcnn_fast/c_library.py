@@ -1,6 +1,6 @@
-"""Where the C library lies that comes with this package: `python -m dcnn_fast.c_library` prints it (docs/c-library.md).
+"""The location of the C library in this package: `python -m dcnn_fast.c_library` prints it (docs/c-library.md).
 
-It imports nothing of the project: who builds a program in C has no use for torch.
+It imports nothing else from the project, as building a C program needs no torch.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import dcnn_fast
 
 
 def prefix() -> Path:
-    """The folder that has `include/dcnn_fast.h`, `lib/libdcnn_fast.so.0`, its CMake package and what pkg-config reads.
+    """The folder with `include/dcnn_fast.h`, `lib/libdcnn_fast.so.0`, its CMake package and its pkg-config file.
 
-    Raises FileNotFoundError where the package was installed without a C++ compiler at hand.
+    Raises FileNotFoundError where the package was installed without a C++ compiler.
 
     Example: `cmake -DCMAKE_PREFIX_PATH=$(python -m dcnn_fast.c_library) ...`
     """
@@ -24,12 +24,12 @@ def prefix() -> Path:
 
 
 def library() -> Path:
-    """The shared library itself, for programs that load it by its path. Raises as `prefix` does."""
+    """The shared library itself, for programs that load it by path. Raises as `prefix` does."""
     return prefix() / "lib" / "libdcnn_fast.so.0"
 
 
 def _folders() -> list[Path]:
-    """Of an editable install, what was compiled lies apart from the sources."""
+    """The candidate folders; an editable install has compiled files apart from the sources."""
     return [Path(folder) / "c" for folder in dcnn_fast.__path__]
 
 

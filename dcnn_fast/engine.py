@@ -1,6 +1,6 @@
 """The C++ engine.
 
-Where it was not built everything runs on torch operations; a line of the log says so, once, when it is first asked for.
+Where it was not built, everything runs on torch operations; the log says so once, at first use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 ISA_VARIABLE = "DCNN_FAST_CPU_ISA"
 
 _refusal: ImportError | None = None
-try:  # now: a fork while a thread first asks for it would leave its import locked in the child
+try:  # at import: a fork during a thread's first use would leave the import locked in the child
     import dcnn_fast._engine as native
 except ImportError as error:
     _refusal = error
@@ -30,12 +30,12 @@ _threads: ContextVar[int | None] = ContextVar("dcnn_fast_threads", default=None)
 
 
 class EngineError(RuntimeError):
-    """The engine, or the instruction set asked for, is not to be had; the message says why."""
+    """The engine or the requested instruction set is not available; the message says why."""
 
 
 @lru_cache(maxsize=1)
 def reason() -> str | None:
-    """None when the engine is there, else one sentence that says why not."""
+    """Why the engine is not available, in one sentence; None where it is."""
     if _refusal is None:
         return None
     why = "the C++ engine was not built: install again with a C++ compiler at hand"
@@ -46,8 +46,8 @@ def reason() -> str | None:
 
 
 def load() -> ModuleType:
-    """The engine's module, which is `native` to those who want its types (_engine.pyi). Raises EngineError with `reason()` when
-    there is none.
+    """The engine's module, also importable as `native` for its types (_engine.pyi). Raises EngineError with `reason()` when it
+    is not available.
     """
     if why := reason():
         raise EngineError(why)
@@ -55,7 +55,7 @@ def load() -> ModuleType:
 
 
 def __getattr__(name: str) -> Any:
-    """Where there is no engine, `native` raises as `load` does."""
+    """Without the engine, `native` raises as `load` does."""
     if name == "native":
         load()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
 
 @lru_cache(maxsize=1)
 def isas() -> tuple[str, ...]:
-    """The instruction sets this processor can run the engine with, best first; empty without the engine."""
+    """The engine's instruction sets that run on this processor, best first; empty without the engine."""
     return () if reason() else tuple(native.isas())
 
 
@@ -74,14 +74,14 @@ def refusals() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def emulated_isas() -> tuple[str, ...]:
-    """Instruction sets that run here in software: slow, for tests; only DCNN_FAST_CPU_ISA chooses one."""
+    """Instruction sets emulated in software: slow, for tests; only DCNN_FAST_CPU_ISA selects one."""
     return () if reason() else tuple(native.emulated_isas())
 
 
 def isa() -> str:
     """The instruction set in use: the best, or the one DCNN_FAST_CPU_ISA names.
 
-    Raises EngineError when that is not to be had.
+    Raises EngineError when it is not available.
     """
     wanted = os.environ.get(ISA_VARIABLE, "").strip()
     available = isas()
@@ -101,14 +101,14 @@ def has_tile_unit() -> bool:
 
 
 def threads() -> int:
-    """Threads that one call may use: what `use_threads` says around it, otherwise torch.get_num_threads()."""
+    """The number of threads that one call may use: set by the enclosing `use_threads`, otherwise torch.get_num_threads()."""
     count = _threads.get()
     return torch.get_num_threads() if count is None else count
 
 
 @contextmanager
 def use_threads(count: int) -> Iterator[None]:
-    """Inside, and in this thread only, a call of the engine uses `count` threads; torch's own setting stays as it is."""
+    """A context in which this thread's calls of the engine use `count` threads; torch's own setting does not change."""
     token = _threads.set(count)
     try:
         yield
@@ -117,7 +117,7 @@ def use_threads(count: int) -> Iterator[None]:
 
 
 def array_of(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The memory of a tensor of the cpu as the engine takes it: numpy's view of it, of bfloat16 the bits in int16.
+    """The memory of a cpu tensor in the engine's form: numpy's view of it, for bfloat16 of the bits as int16.
 
     Raises ValueError for one that repeats its memory so often that its bytes cannot be counted.
     """
@@ -125,12 +125,12 @@ def array_of(tensor: Tensor) -> np.ndarray[Any, Any]:
     plain = plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain
     try:
         return plain.numpy()
-    except ValueError as error:  # numpy's says no size
+    except ValueError as error:  # numpy's message has no size
         raise ValueError(f"a tensor must take fewer than 2**63 bytes, got {list(tensor.shape)} of {tensor.dtype}") from error
 
 
 def features() -> dict[str, bool]:
-    """What the processor and the operating system offer, by name; empty without the engine."""
+    """Features of the processor and the operating system, by name; empty without the engine."""
     return {} if reason() else dict(native.features())
 
 

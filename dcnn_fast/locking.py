@@ -1,4 +1,4 @@
-"""Locks of files that a process is to write: by a file beside them that is nothing else, and by the files themselves."""
+"""Locks for files that a process will write: by a separate lock file beside them, and on the files themselves."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 
 
 class InUseError(OSError):
-    """Another process holds it."""
+    """Another process holds the lock."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__(errno.EBUSY, "it is being written by another run", path)
 
 
 def require_lock(path: Path) -> None:
-    """That `path` can be a lock: nothing is there, or an empty file of that one name, as a killed process leaves.
+    """Check that `path` can be a lock: it is free, or an empty file without hard links, as left by a killed process.
 
     Raises OSError for anything else.
     """
@@ -40,25 +40,25 @@ def require_lock(path: Path) -> None:
 
 @contextmanager
 def lock_file(path: Path) -> Iterator[None]:
-    """Hold the lock `path`, which is made and at the end removed, unless it is another file by then or has been written to.
+    """Hold the lock `path`, which is created and finally removed, unless it is a different file by then or has been written to.
 
-    Raises InUseError when another process holds it, OSError when it cannot be made or is anything but a lock.
+    Raises InUseError when another process holds it, OSError when it cannot be created or is anything but a lock.
     """
     require_lock(path)
     lock = FileLock(path, timeout=0)
     held = None
-    try:  # from here on: a signal may come between the locking and the work
+    try:  # starts here, as a signal may come between the locking and the work
         try:
             _acquire(lock)
         except KeyboardInterrupt:
             with suppress(OSError):
-                _acquire(lock)  # so that it is removed below, where it had been made already
+                _acquire(lock)  # so that it is removed below if it was already created
             raise
         held = _identity(path)
         yield
     finally:
         if lock.is_locked:
-            # While it is held: who has opened it and not yet locked it finds a file without a name and begins anew.
+            # While it is held: a process that has opened but not locked it finds a file without a name and starts again.
             with suppress(OSError):
                 if held in (None, _identity(path)) and os.lstat(path).st_size == 0:
                     os.unlink(path)
@@ -68,20 +68,20 @@ def lock_file(path: Path) -> Iterator[None]:
 def _acquire(lock: BaseFileLock) -> None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a file system without flock, where a file that exists is the lock
+            warnings.simplefilter("ignore")  # for a file system without flock, where the file's existence is the lock
             lock.acquire()
     except (Timeout, NotImplementedError):
         raise InUseError(lock.lock_file) from None
 
 
 class HeldFiles:
-    """Files that this process holds, by whatever name they are opened: hard links have a lock file each and are one file."""
+    """Files that this process holds under any name, as hard links to one file would have separate lock files."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[int, int], int] = {}
 
     def hold(self, number: int) -> None:
-        """Hold the file of this descriptor until `release`; nothing where the file system has no such locks.
+        """Hold the file of this descriptor until `release`; do nothing where the file system has no such locks.
 
         Raises InUseError when another process holds it.
         """
@@ -100,7 +100,7 @@ class HeldFiles:
         self._numbers[key] = mine
 
     def release(self) -> None:
-        """Let all go."""
+        """Release all files."""
         while self._numbers:
             os.close(self._numbers.popitem()[1])
 

@@ -1,4 +1,4 @@
-"""Files in the making: unnamed, or of a name of their own beside the file that they become; none is ever half written."""
+"""Temporary files, unnamed or beside the file that they become, so that no file is ever half written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PARTIAL = re.compile(r"\.dcnn-fast-([1-9][0-9]{0,9})-[0-9a-f]{12}\.partial(\.[^
 
 @contextmanager
 def nameless(beside_file: Path) -> Iterator[io.FileIO | None]:
-    """A file without a name in the same folder, of the mode that the file has or would get; None where there are none."""
+    """An unnamed file in the same folder, with the mode of the existing or a new file; None where the system has none."""
     number = None
     with suppress(OSError, AttributeError):
         number = os.open(beside_file.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
@@ -33,9 +33,9 @@ def nameless(beside_file: Path) -> Iterator[io.FileIO | None]:
 
 
 def give_name(unnamed: io.FileIO, file: Path) -> None:
-    """Give the file without a name that of `file`, which it replaces."""
+    """Give the unnamed file the name of `file`, which it replaces."""
     folder = os.open(file.parent, os.O_RDONLY)
-    partial = f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # links replace nothing: named, then renamed
+    partial = f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # links replace no file: first named, then renamed
     try:
         os.link(f"/proc/self/fd/{unnamed.fileno()}", partial, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
         os.replace(partial, file.name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -47,10 +47,10 @@ def give_name(unnamed: io.FileIO, file: Path) -> None:
 
 @contextmanager
 def new_partial(file: Path | None, suffix: str) -> Iterator[Path]:
-    """A new empty file in a new folder beside `file`, of the mode that it has or would get; without it among temporary ones.
+    """A new empty file in a new folder beside `file`, with its mode or a new file's; for None, in the temporary folder.
 
-    A folder, as safetensors writes to a file of a name of its own beside the one that it is given: what is left of that goes
-    with the folder. It is locked meanwhile, so that it can be told from what a killed run has left, and removed at the end.
+    It is in a folder because safetensors writes to a file of its own naming beside the given one: any remains go with the
+    folder. The folder is locked meanwhile, which tells it from a killed run's, and removed at the end.
     """
     parent = Path(tempfile.gettempdir()) if file is None else file.parent
     remove_abandoned(parent)
@@ -72,9 +72,9 @@ def new_partial(file: Path | None, suffix: str) -> Iterator[Path]:
 
 @contextmanager
 def new_file(file: Path) -> Iterator[Path]:
-    """A new empty file beside `file`, of the mode that it has or would get, to be named or renamed in that folder.
+    """A new empty file beside `file`, with its mode or a new file's, to be named or renamed in that folder.
 
-    It is locked meanwhile and removed at the end; what killed runs have left of such stays until `remove_abandoned`.
+    It is locked meanwhile and removed at the end; files of killed runs stay until `remove_abandoned`.
     """
     partial = file.parent / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # not the name: it may fill 255 bytes
     number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -89,7 +89,7 @@ def new_file(file: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove what runs that were killed have left: partial files and folders of no process that there is, locked by nobody."""
+    """Remove the remains of killed runs: unlocked partial files and folders whose process no longer exists."""
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             found = _PARTIAL.fullmatch(entry.name)
@@ -120,7 +120,7 @@ def _is_running(process: int) -> bool:
 
 
 def mode_of(file: Path) -> int | None:
-    """The mode of `file`, or that which a new file of its name gets; None where neither can be told."""
+    """The mode of `file`, or that of a new file with its name; None where neither is known."""
     try:
         if not file.exists():
             with new_file(file) as partial:
@@ -131,17 +131,17 @@ def mode_of(file: Path) -> int | None:
 
 
 def give_mode(partial: Path, mode: int) -> None:
-    """Give the file the mode, where the file system has such."""
+    """Set the file's mode, where the file system has modes."""
     with suppress(OSError):
         os.chmod(partial, mode)
 
 
 def keep_owner_and_mode(number: int, file: Path) -> None:
-    """Give the open file the owner and the mode of `file`, as far as that may be; nothing where there is no such file."""
+    """Give the open file the owner and the mode of `file`, as far as permitted; do nothing where there is no such file."""
     try:
         status = file.stat()
     except OSError:
-        return  # a new file's are right by themselves
+        return  # a new file's are already right
     with suppress(OSError):  # only root may give files away
         os.fchown(number, status.st_uid, status.st_gid)
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Text of any origin (paths, labels, errors) as it can be shown."""
+"""Makes text of any origin (paths, labels, errors) printable."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def printable(text: str) -> str:
 
 
 def shortened(names: Sequence[str], most: int = 10, longest: int = 60) -> str:
-    """Names with commas between them, as a message has room for: `most` of them, each of `longest` characters at most."""
+    """Names joined by commas, shortened for a message: at most `most` names of at most `longest` characters."""
     shown = [name if len(name) <= longest else f"{name[: longest - 3]}..." for name in names[:most]]
     return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def quoted(value: object) -> str:
-    """`repr(value)`, as a message has room for."""
+    """`repr(value)`, shortened for a message."""
     try:
         return shortened([repr(value)])
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
+    except ValueError:  # Python prints no integer of more than 4,300 digits
         return "a number of thousands of digits"

@@ -1,4 +1,4 @@
-"""JSON of any origin: what Python's reader would pass over or explain in terms of its own is refused in one sentence."""
+"""Reads JSON of any origin; input that Python's reader ignores or reports cryptically is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from collections import Counter
 from typing import Any
 
-_MOST_DIGITS = 100  # of a whole number: Python takes minutes to read one of millions, and refuses one of thousands
+_MOST_DIGITS = 100  # of an integer: Python takes minutes to read one of millions, and refuses one of thousands
 
 
 def loads(text: str | bytes) -> Any:
-    """What the JSON text says. NaN and infinities are read, as Python writes them.
+    """The value of the JSON text. NaN and infinities are accepted in Python's notation.
 
-    Raises ValueError for text that is no JSON, a name that an object has twice, a number of more than a hundred digits and
-    what is nested deeper than Python reads.
+    Raises ValueError for text that is not JSON, a repeated name in an object, a number of more than a hundred digits and
+    nesting deeper than Python reads.
     """
     try:
         return json.loads(text, parse_int=_integer, object_pairs_hook=_object)

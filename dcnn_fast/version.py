@@ -1,4 +1,4 @@
-"""Which version of the package this is."""
+"""The package's version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FROM_A_TREE = "0+tree"
 
 
 def version() -> str:
-    """The version that is installed; `FROM_A_TREE` where the package is imported from a folder of sources and was not."""
+    """The installed version; `FROM_A_TREE` where the package is imported from sources without an installation."""
     try:
         return metadata.version("dcnn-fast")
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Files in users' folders: made whole or not at all, on the disk before anything counts on them, never over another file."""
+"""Writes files in users' folders atomically, synced to disk before anything depends on them, and never over another file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from dcnn_fast.partials import new_file
 
-_WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # FAT, exFAT and some of a network
+_WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # FAT, exFAT and some network file systems
 _BLOCK = 2**20
 
 
 def create_file(file: Path, content: bytes) -> None:
-    """Make a file. Raises FileExistsError where anything has its name, OSError."""
+    """Create a file. Raises FileExistsError where anything has its name, OSError."""
     with _filled(file, content) as partial:
         take_name(partial, file)
     sync_folder(file.parent)
@@ -25,7 +25,7 @@ def create_file(file: Path, content: bytes) -> None:
 def replace_file(file: Path, content: bytes, before: os.stat_result) -> None:
     """Replace the regular file by `content`; owner and mode are kept.
 
-    before: of the file when it was read. Raises OSError, and BlockingIOError where it is no longer that file.
+    before: the file's status when it was read. Raises OSError, and BlockingIOError where the file has changed since.
     """
     with _filled(file, content) as partial:
         if not unchanged(before, os.lstat(file)):
@@ -35,10 +35,10 @@ def replace_file(file: Path, content: bytes, before: os.stat_result) -> None:
 
 
 def copy_file(source: Path, file: Path, *, compare: bool = False) -> None:
-    """Copy a regular file, its times and its mode to a new name.
+    """Copy a regular file with its times and mode to a new name.
 
     compare: read the copy back, from the disk as far as the system allows. Raises FileExistsError where anything has the name,
-    OSError, also where the copy differs or the source was changed meanwhile.
+    OSError, including where the copy differs or the source was changed meanwhile.
     """
     with source.open("rb") as original, new_file(file) as partial:
         before = os.fstat(original.fileno())
@@ -80,7 +80,7 @@ def same_content(one: Path, other: Path) -> bool:
 
 
 def unchanged(before: os.stat_result, now: os.stat_result) -> bool:
-    """Whether a file is the same, with the same content as far as its times tell."""
+    """Whether a file is the same with the same content, as far as its times show."""
     return os.path.samestat(before, now) and (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
 
 
@@ -95,8 +95,8 @@ def _filled(file: Path, content: bytes) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names on the disk as well."""
-    with suppress(OSError):  # some file systems sync no folders
+    """Sync the folder's names to disk as well."""
+    with suppress(OSError):  # some file systems cannot sync folders
         number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)

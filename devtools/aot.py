@@ -1,4 +1,4 @@
-"""Compile a launch ahead of time, of Triton's kernels and of those in CUDA C++, for any GPU and without one."""
+"""Compiles launches of Triton and CUDA C++ kernels ahead of time, for any GPU and without one."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _POINTERS = {
 
 @dataclass(frozen=True)
 class Compiled:
-    """A kernel's machine code for one compute capability, and what its launch passes.
+    """A kernel's machine code for one compute capability, and its launch's arguments.
 
-    names: the run-time arguments in the order of the PTX's parameters. shared: dynamic shared memory in bytes. declared: what
-    the source itself declares of it.
+    names: the run-time arguments in the order of the PTX's parameters. shared: dynamic shared memory in bytes. declared: the
+    part that the source itself declares.
     """
 
     kernel: str
@@ -55,7 +55,7 @@ def kernel_name(what: Launch) -> str:
 
 
 def machine_code_of(what: Launch) -> tuple[Any, ...]:
-    """What tells apart two launches whose machine code differs."""
+    """A key that differs between launches with different machine code."""
     if isinstance(what.kernel, CudaKernel):
         return what.kernel, tuple(sorted(what.constants.items())), what.warps, what.shared
     return what.kernel, tuple(what.constants.items()), tuple(what.options.items()), specialised(what)[0]
@@ -70,7 +70,7 @@ _Pairs = tuple[tuple[str, Any], ...]
 
 
 def specialised(what: Launch) -> tuple[_Pairs, _Pairs, tuple[int, ...]]:
-    """Types by argument, constants, and the arguments that are multiples of 16, as Triton's own launcher has them."""
+    """Types by argument, constants, and the arguments that are multiples of 16, as in Triton's own launcher."""
     constants = dict(what.constants)
     signature: dict[str, str] = {}
     aligned: list[int] = []

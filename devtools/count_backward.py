@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor
 
 from bench.gpu_cost import Counts, predicted
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops.block.backend import Gradients
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.params import BlockParams, problems_of
@@ -149,7 +149,7 @@ def of_dcnn(rows: Iterable[CountedWay]) -> list[tuple[int, CountedWay]]:
     half = torch.float16
     blocks = {
         str(replace(each, dtype=half, weight_dtype=half, out_dtype=half)): number
-        for number, each in enumerate(problems_of(spec.preset("dcnn").columns[0], IMAGES), 1)
+        for number, each in enumerate(problems_of(networks.preset("dcnn").columns[0], IMAGES), 1)
     }
     return [(blocks[row.problem], row) for row in rows if row.problem in blocks]
 

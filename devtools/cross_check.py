@@ -1,10 +1,10 @@
-"""A second opinion on races: SentryWard proves kernels' PTX free of them for all contents of memory.
+"""A second opinion on races: SentryWard proves that kernels' PTX has none, for all contents of memory.
 
     pip install '.[test,crosscheck]' && python -m devtools.cross_check
 
-Optional, and no part of the tests. SentryWard knows the pointers that a kernel is given, not those that it loads from tables,
-so it is asked about the kernels without tables: those of the block's backward. What it says is printed; exit 1 unless every
-kernel is as expected.
+Optional, and not part of the tests. SentryWard knows the pointers in a kernel's arguments, but not those loaded from tables, so
+it checks only kernels without tables: those of the block's backward. Its results are printed; exit 1 unless every kernel is as
+expected.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import Pool
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Needs, Operands
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.launch import Launch
-from dcnn_fast.spec import Pool
 from devtools import aot
 from devtools.launches import collected
 
-# The sum over the positions of a tile ends in copies of one value in several warps, which all store it to the same place: two
-# writes without an order, of equal values, which the simulator tells apart from a race and SentryWard does not.
+# The sum over a tile's positions ends with copies of one value in several warps, which all store it to the same place:
+# unordered writes of equal values, which the simulator distinguishes from a race and SentryWard does not.
 EXPECTED = {"block_bwd_bias_kernel": "potential_race"}
 RACE_FREE = "race_free"
 SECONDS = 180

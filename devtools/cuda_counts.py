@@ -1,10 +1,10 @@
-"""What the hand-staged CUDA block does, counted in the PTX simulator: `python -m devtools.cuda_counts` writes cuda_counts.csv.
+"""Counts the hand-staged CUDA block's work in the PTX simulator: `python -m devtools.cuda_counts` writes cuda_counts.csv.
 
-Each row is the block of one whole image as a preset has it, compiled for sm_80, by two thread blocks, half an image each. With
-more of them, each reads the weights for less.
+Each row is a preset's block on one whole image, compiled for sm_80, by two thread blocks, half an image each. With more of
+them, each reads the weights for less work.
 
-The main loop is the loop over the filter's rows, with the functions it calls; of its instructions all that compute with
-integers, convert or move count as address arithmetic.
+The main loop is the loop over the filter's rows, with the functions it calls; its instructions that compute with integers,
+convert or move count as address arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import csv
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops import cuda_compile
 from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
@@ -36,18 +36,23 @@ TABLE = Path(__file__).with_name("cuda_counts.csv")
 THREAD_BLOCKS = 2
 _SOURCE = "block/forward.cu"
 _USEFUL = ("mma", "ldmatrix", "cp.", "ld.", "st.", "bar.", "bra", "barrier", "fma.", "mul.f", "add.f", "sub.f")
-_PLACE = re.compile(r"forward\.cu:(\d+)")
+_PLACE = re.compile(r"(\w+\.cuh?):(\d+)")
+_MAIN_LOOP = (  # files with the first and the last line of its code
+    ("block/patch.cuh", "struct Fetched", "}  // namespace"),
+    (_SOURCE, "// From a unit to the next", "}  // namespace"),
+    (_SOURCE, "for (int tap_row", "stage_side ^= 1"),
+)
 
 
 @dataclass(frozen=True)
 class Counts:
     """One problem's counts.
 
-    mma: multiply-adds of `mma` over the useful ones. bytes: of different 32-byte sectors of a thread block, summed, over those
-    of source, weights and result, each once. conflicts: wavefronts of the main loop's shared memory beyond the least. sectors:
-    share of the bytes of the sectors loaded in the main loop that were used. useful: share of the main loop's instructions that
-    are not address arithmetic; tensor: that are mma. loop: share of all instructions that the main loop is. code: a hash of
-    what the machine code follows from.
+    mma: multiply-adds of `mma` over the useful ones. bytes: those of each thread block's distinct 32-byte sectors, summed, over
+    those of source, weights and result, each once. conflicts: the main loop's shared-memory wavefronts beyond the minimum.
+    sectors: the used share of the bytes in sectors loaded in the main loop. useful: the share of the main loop's instructions
+    that are not address arithmetic; tensor: the share that are mma. loop: the main loop's share of all instructions. code: a
+    hash of the machine code's sources.
     """
 
     problem: str
@@ -65,9 +70,11 @@ class Counts:
 
 
 def problems() -> Iterator[tuple[BlockParams, str]]:
-    """The first two blocks of the presets, which hold nearly all the work, where the kernel runs them; how each source lies."""
+    """The first two blocks of the presets, which hold nearly all the work, where the kernel runs them, with each source's
+    layout.
+    """
     for name in ("scnn-arch1", "style-scnn-arch1", "alexnet-torchvision", "alexnet"):
-        for params in problems_of(spec.preset(name).columns[0])[:2]:
+        for params in problems_of(networks.preset(name).columns[0])[:2]:
             half = replace(params, dtype=torch.float16, weight_dtype=torch.float16, out_dtype=torch.float16)
             if params.options.groups > 1:
                 continue
@@ -93,7 +100,7 @@ def launch_of(params: BlockParams, layout: str) -> tuple[Launch, int]:
 
 
 def code_of(what: Launch) -> str:
-    """A hash of what the machine code of the launch follows from, whatever the compiler's version."""
+    """A hash of the sources of the launch's machine code, without the compiler's version."""
     text = "".join(cuda_compile.texts_of(_SOURCE).values())
     return hashlib.sha256(repr((text, sorted(what.constants.items()), what.grid)).encode()).hexdigest()[:12]
 
@@ -123,7 +130,7 @@ def counted(params: BlockParams, layout: str) -> Counts:
 
 
 def row_of(counts: Counts) -> dict[str, str]:
-    """A row of the table, as csv has it."""
+    """A row of the table, as in the CSV file."""
     return {field.name: str(getattr(counts, field.name)) for field in fields(Counts)}
 
 
@@ -132,21 +139,27 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _opcode(line: dict[str, Any]) -> str:
-    """Of a PTX line, without its predicate."""
+    """A PTX line's opcode, without its predicate."""
     words = line["text"].split()
     return words[1] if words[0].startswith("@") else words[0]
 
 
 def _of_main_loop(report: Any) -> Iterator[dict[str, Any]]:
     """The PTX lines whose code stands in the main loop or in a function that it calls."""
-    text = (cuda_compile.sources() / _SOURCE).read_text().splitlines()
-    inside: set[int] = set()
-    for first, last in (("struct Fetched", "}  // namespace dcnn"), ("for (int tap_row", "stage_side ^= 1")):
-        start = next(i for i, line in enumerate(text) if first in line)
-        inside.update(range(start + 1, next(i for i, line in enumerate(text) if i > start and last in line) + 2))
+    inside = {
+        (Path(name).name, number)
+        for name, first, last in _MAIN_LOOP
+        for number in _between((cuda_compile.sources() / name).read_text().splitlines(), first, last)
+    }
     for line in report.lines.values():
-        if any(int(number) in inside for number in _PLACE.findall(line["source"])):
+        if any((file, int(number)) in inside for file, number in _PLACE.findall(line["source"])):
             yield line
+
+
+def _between(text: Sequence[str], first: str, last: str) -> range:
+    """The numbers of the lines from the one that holds `first` to the one that holds `last`."""
+    start = next(i for i, line in enumerate(text) if first in line)
+    return range(start + 1, next(i for i, line in enumerate(text) if i > start and last in line) + 2)
 
 
 def main() -> None:

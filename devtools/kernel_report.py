@@ -38,12 +38,12 @@ from devtools.launches import Named, as_compiled, preset_launches
 TABLE = Path(__file__).with_suffix(".csv")
 JUDGED = tuple(capability for capability in CAPABILITIES if capability >= LEAST_CAPABILITY)
 _CHUNK = 200  # rows compiled before the table is written
-SAMPLE = 40  # --check compiles one unchanged row in so many
+SAMPLE = 40  # --check compiles one in this many unchanged rows
 
 
 @dataclass(frozen=True)
 class Row:
-    """registers, stack: of a thread. shared: bytes of a block. occupancy: resident warps over the most there can be."""
+    """registers, stack: per thread. shared: bytes per thread block. occupancy: resident warps over the maximum."""
 
     kernel: str
     problem: str
@@ -60,12 +60,12 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What names the row."""
+        """The row's key."""
         return self.kernel, self.problem, self.capability
 
 
 def occupancy(capability: int, registers: int, shared: int, warps: int) -> float:
-    """Resident warps over the most a multiprocessor can hold, 0 where a block does not fit. Registers come in 256 a warp."""
+    """Resident warps over a multiprocessor's maximum, 0 where a thread block does not fit. Registers come in 256 per warp."""
     of = MULTIPROCESSORS[capability]
     taken = shared + of.reserved
     if taken > of.shared:
@@ -79,7 +79,7 @@ def occupancy(capability: int, registers: int, shared: int, warps: int) -> float
 def kernel_text(kernel: Any) -> str:
     """The text of a kernel, of the functions under `triton.jit` that it calls, and the constants they name.
 
-    Triton's own key of a kernel also holds the line it starts in, with which a comment above it would make all rows stale.
+    Triton's own key of a kernel includes its first line's number, so that a comment above it would make all rows stale.
     """
     text: dict[str, str] = {}
     left = [kernel]
@@ -96,7 +96,7 @@ def kernel_text(kernel: Any) -> str:
 
 
 def source_of(what: Launch, capability: int) -> str:
-    """A hash of what the machine code follows from: the text of the kernel and of what it calls or includes, its constants, the
+    """A hash of the machine code's sources: the text of the kernel and of everything it calls or includes, its constants, the
     arguments' types, the compiler.
     """
     if isinstance(what.kernel, CudaKernel):
@@ -144,7 +144,7 @@ def _jobs() -> list[tuple[Named, int]]:
 
 
 def _compile(jobs: list[tuple[Named, int]], title: str) -> list[Row]:
-    # Kernels cannot be sent to another process; a fork has them already.
+    # Kernels cannot be pickled; a forked process has them already.
     _queue[:] = jobs
     with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
         return list(track(pool.map(_measured, range(len(jobs)), chunksize=4), title, total=len(jobs)))
@@ -167,7 +167,7 @@ def _write(rows: Iterable[Row]) -> None:
 
 
 def _renewed(jobs: list[tuple[Named, int]]) -> dict[tuple[str, str, int], Row]:
-    """The table brought up to date, and written now and then on the way."""
+    """The updated table, which is also written at intervals meanwhile."""
     selected = {_key(job) for job in jobs}
     known = {key: row for key, row in _read().items() if key in selected}
     stale = [job for job in jobs if _hash(known.get(_key(job))) != source_of(job[0].launch, job[1])]

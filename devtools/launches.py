@@ -1,4 +1,4 @@
-"""Every launch of a GPU kernel that a preset can select: what is compiled for the report and judged by the cost model."""
+"""Every launch of a GPU kernel that a preset can select: those that the report compiles and the cost model judges."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast import ops, spec
+from dcnn_fast import networks, ops
 from dcnn_fast.nets.backbone import backbone_size, backbone_weights, params_of
+from dcnn_fast.networks.efficientnet import Lite, lite_stages, lite_window
 from dcnn_fast.ops import views
 from dcnn_fast.ops.backbone import BACKENDS as BACKBONES
 from dcnn_fast.ops.block import BACKENDS
@@ -24,19 +25,20 @@ from dcnn_fast.ops.gpus import LEAST_CAPABILITY
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import fixed
-from dcnn_fast.spec.efficientnet import Lite, lite_stages, lite_window
 from devtools import aot
 
 TYPES: tuple[tuple[torch.dtype, Precision], ...] = (
     (torch.float16, "ieee"), (torch.bfloat16, "ieee"), (torch.float32, "tf32"), (torch.float32, "ieee"),
 )  # fmt: skip
-LITE: Lite = "lite2"  # the shipped model's
-PRODUCTS: tuple[Precision, ...] = ("ieee", "bf16")  # of its layers
+LITE: Lite = "lite2"  # the shipped model's variant
+PRODUCTS: tuple[Precision, ...] = ("ieee", "bf16")  # precisions of its layers
 
 
 @dataclass(frozen=True)
 class Named:
-    """A launch and the problem it is of. tensor: whether its loops must use tensor cores. wide: and load 16 bytes a thread."""
+    """A launch and its problem. tensor: whether its loops must use tensor cores. wide: whether they must load 16 bytes per
+    thread.
+    """
 
     problem: str
     launch: Launch
@@ -45,7 +47,7 @@ class Named:
 
 
 def preset_launches(capability: int) -> Iterator[Named]:
-    """One of each kernel and configuration over all presets, geometries and types, as chosen for a compute capability."""
+    """One launch of each kernel and configuration over all presets, geometries and types, for a compute capability."""
     seen: set[Any] = set()
     blocks = _of_blocks(capability), _of_cuda_blocks(capability)
     for named in chain(*blocks, _of_backbones(), _of_linears(), _of_heads(), _of_updates(), _of_views(capability)):
@@ -56,14 +58,14 @@ def preset_launches(capability: int) -> Iterator[Named]:
 
 
 def as_compiled(named: Named) -> Named:
-    """The launch as a compiler sees it, whose tensors have no memory (all presets' fill gigabytes)."""
+    """The launch with tensors without memory, which suffices for a compiler (all presets' tensors fill gigabytes)."""
     launch = named.launch
     args = {name: _without_memory(value) if isinstance(value, Tensor) else value for name, value in launch.args.items()}
     return replace(named, launch=replace(launch, args=args, reads=(), writes=()))
 
 
 def _without_memory(tensor: Tensor) -> Tensor:
-    # The compiler is told which addresses are multiples of 16, and that of a tensor without memory is 0, which is one.
+    # The compiler is told which addresses are multiples of 16; a tensor without memory has address 0, which is one.
     return tensor if tensor.data_ptr() % 16 else torch.empty_like(tensor, device="meta")
 
 
@@ -80,7 +82,7 @@ def _of_blocks(capability: int) -> Iterator[Named]:
 
 
 def _of_cuda_blocks(capability: int) -> Iterator[Named]:
-    """The hand-staged block where it runs; block 1 from bytes and halves, of pixels of three channels and of four."""
+    """The hand-staged block where it runs; block 1 from bytes and halves, with three and four channels per pixel."""
     for problem in _problems():
         for dtype, precision in TYPES[:2]:
             typed = _typed(problem, dtype, precision)
@@ -99,20 +101,20 @@ def _of_cuda_blocks(capability: int) -> Iterator[Named]:
 
 
 def scoring_problems(images: int) -> Iterator[BlockParams]:
-    """Every different block of every preset in every type, block 1 of bytes."""
+    """Every distinct block of every preset in every type, block 1 on bytes."""
     for params in training_problems():
         yield _of_bytes(replace(params, images=images))
 
 
 def training_problems() -> Iterator[BlockParams]:
-    """Every different block of every preset in every type, one image."""
+    """Every distinct block of every preset in every type, one image."""
     for problem in _problems():
         for dtype, precision in TYPES:
             yield _typed(problem, dtype, precision)
 
 
 def scoring_operands(params: BlockParams) -> tuple[Tensor, Operands]:
-    """Source and operands: block 1 takes the mean off its bytes."""
+    """Source and operands: block 1 subtracts the mean from its bytes."""
     x, operands = _operands(params)
     return x, replace(operands, mean=(1.0,) * params.channels if params.dtype == torch.uint8 else ())
 
@@ -122,9 +124,9 @@ def _of_bytes(params: BlockParams) -> BlockParams:
 
 
 def _of_backbones() -> Iterator[Named]:
-    """An EfficientNet-Lite of one image at its own window, with the means of all its stages.
+    """An EfficientNet-Lite on one image of its window's size, with the means of all its stages.
 
-    How many bytes a thread loads is not asked: pixels are float32, rounded on the way, and the first blocks have few channels.
+    Wide loads are not required: pixels are float32, rounded when loaded, and the first blocks have few channels.
     """
     side, stages = lite_window(LITE), range(len(lite_stages(LITE)))
     zeros = backbone_weights(torch.zeros(backbone_size(LITE)), LITE)
@@ -145,7 +147,7 @@ def _of_backbones() -> Iterator[Named]:
 
 
 def _of_linears() -> Iterator[Named]:
-    """Of fifty windows: every fully-connected layer before the last."""
+    """Every fully-connected layer before the last, for fifty windows."""
     shapes = {
         pair
         for net in _networks()
@@ -163,7 +165,7 @@ def _of_linears() -> Iterator[Named]:
 
 
 def _of_heads() -> Iterator[Named]:
-    """Of one photograph, fifty views: each number of columns that a preset has, and of labels."""
+    """The head for one photograph with fifty views: each number of columns in a preset, and each number of labels."""
     shapes = {
         (
             tuple(column.fc[-1] for column in net.columns),
@@ -200,7 +202,7 @@ def _of_updates() -> Iterator[Named]:
 
 
 def _of_views(capability: int) -> Iterator[Named]:
-    """In CUDA C++ for sm_80 and later; what is cut of what makes no other kernel."""
+    """The views in CUDA C++ for sm_80 and later; sizes do not change the kernel."""
     for dtype in (torch.uint8, torch.float16, torch.bfloat16):
         with collected(capability) as launches:
             views.planes([torch.zeros(8, 8, 3, dtype=torch.uint8)], "warp", dtype=dtype)
@@ -211,25 +213,25 @@ def _of_views(capability: int) -> Iterator[Named]:
 
 
 def _fixed_views() -> Iterator[Launch]:
-    """Those of a fixed evaluation of one picture, beside the planes' own."""
+    """The further launches in a fixed evaluation of one picture, beside the planes'."""
     planes = fixed.FixedPlanes.of("warp", 8, 1, torch.device("cpu"))
     cuts, resizes = (torch.zeros(1, fields, dtype=torch.int64) for fields in (fixed.CUT_FIELDS, fixed.RESIZE_FIELDS))
     yield planes.launches(cuts, resizes, [])[0]
     yield fixed.windows_launch(torch.zeros(1, 5, dtype=torch.int64), torch.zeros(1, 8, 8, 3, dtype=torch.uint8), [])
 
 
-def _networks() -> Iterator[spec.Network]:
-    for name in spec.preset_names():
-        for geometry in spec.GEOMETRIES:
-            yield spec.preset(name, geometry)
+def _networks() -> Iterator[networks.Network]:
+    for name in networks.preset_names():
+        for geometry in networks.GEOMETRIES:
+            yield networks.preset(name, geometry)
 
 
 def _problems() -> Iterator[BlockParams]:
-    """Every different block of every preset, one image."""
+    """Every distinct block of every preset, one image."""
     seen = set()
     for net in _networks():
         for column in net.columns:
-            for params in problems_of(column) if isinstance(column, spec.Column) else ():
+            for params in problems_of(column) if isinstance(column, networks.Column) else ():
                 if params not in seen:
                     seen.add(params)
                     yield params
@@ -265,7 +267,7 @@ def _training(params: BlockParams, capability: int, way: conv_gradient.Way) -> l
 
 @contextmanager
 def collected(capability: int = DEFAULT_CAPABILITY) -> Iterator[list[Launch]]:
-    """Launches are collected instead of run."""
+    """A context in which launches are collected instead of run."""
     found: list[Launch] = []
     with launched_by(found.append, capability):
         yield found
@@ -278,5 +280,5 @@ def _operands(params: BlockParams) -> tuple[Tensor, Operands]:
 
 
 def _last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    # Zeros, as what a kernel executes may follow from what it reads: the logarithm of infinity has an instruction of its own.
+    # Zeros, as a kernel's instructions may depend on its data: the logarithm of infinity has a separate instruction.
     return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last).zero_()

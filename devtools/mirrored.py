@@ -1,6 +1,6 @@
-"""Run launches on cpu tensors on a GPU: within `mirrored("cuda")` what they reach is copied there and back.
+"""Runs launches with cpu tensors on a GPU: within `mirrored("cuda")`, the memory that they reach is copied there and back.
 
-So the tests that the PTX simulator passes run as they are on hardware, canaries and poisoned surroundings included.
+So the tests for the PTX simulator run unchanged on hardware, including canaries and poisoned surroundings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from dcnn_fast.ops.launch import Launch, Launcher, capability, launched_by, on_d
 
 @contextmanager
 def mirrored(device: str | torch.device = "cuda", launcher: Launcher = on_device) -> Iterator[list[tuple[Launch, None]]]:
-    """Launches on cpu tensors run on `device` by `launcher`. Yields the list of those so far; nothing is counted of them."""
+    """A context in which launches with cpu tensors run on `device` by `launcher`. Yields the list of launches so far, without
+    counts.
+    """
     where = torch.device(device)
     done: list[tuple[Launch, None]] = []
 
@@ -56,12 +58,12 @@ class Mirror:
         return copy.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload, no-any-return]
 
     def copy_back(self) -> None:
-        """What the launch left there; tables were given to it as copies of their own."""
+        """Copy the launch's results back; its tables were separate copies."""
         for address, content in self.here.items():
             content.copy_(self.there[address])
 
     def _table(self, values: Tensor) -> Tensor:
-        """A table with its addresses replaced: no count, offset or stride is as large as one."""
+        """A table with its addresses replaced, which are recognised as larger than any count, offset or stride."""
         if values.dtype != torch.int64:
             return values
         moved = values

@@ -1,4 +1,4 @@
-"""What machine code says of itself: registers, spills, and which instructions its loops consist of."""
+"""Reads machine code's registers, spills, and the instructions of its loops."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ _BIN = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 _INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);")
 _LABEL = re.compile(r"^(\.L_\w+):")
 _TENSOR = ("HMMA", "HGMMA", "UTCHMMA", "UTCQMMA", "OMMA", "QMMA")
-_LOADS = ("LDG", "LDGSTS", "UTMALDG")
+_LOADS = ("LDG", "LDGSTS")
+_BULK = ("UTMALDG", "UBLKCP")  # of one thread, for all
+_OF_COPIES = ("UBLKCP", "SYNCS")
+_SHORT = 12  # instructions
 
 
 @dataclass(frozen=True)
 class MachineCode:
-    """registers: a thread's. stack: bytes of local memory of a thread, which is where spills go. tensor: tensor-core
-    instructions. tensor_loops, wide_loops: loops that hold tensor-core instructions, and those among them that load
-    16 bytes a thread. Where no loop does and the code beside loops multiplies 16-bit operands, that code, from its first to its
-    last tensor-core instruction, is the one loop, unrolled whole.
+    """registers: per thread. stack: bytes of local memory per thread, which holds spills. tensor: tensor-core instructions.
+    tensor_loops, wide_loops: loops with tensor-core instructions, and those among them that load 16 bytes per thread. Where no
+    loop has any and the code outside loops multiplies 16-bit operands, that code, from its first to its last tensor-core
+    instruction, counts as one fully unrolled loop.
     """
 
     registers: int
@@ -34,7 +37,7 @@ class MachineCode:
 
 
 def read(cubin: bytes) -> MachineCode:
-    """Of a cubin with one kernel."""
+    """The properties of a cubin with one kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
@@ -51,7 +54,7 @@ def read(cubin: bytes) -> MachineCode:
 
 
 def _unrolled(code: list[str]) -> list[list[str]]:
-    # The norm's product with ones is tf32 and makes no loop of its own. (sm_100's instructions do not name their operands.)
+    # The norm's product with ones is tf32 and does not count as a loop. (sm_100's instructions do not name their operands.)
     places = [at for at, opcode in enumerate(code) if _is_tensor(opcode) and "TF32" not in opcode]
     return [code[places[0] : places[-1] + 1]] if places else []
 
@@ -62,11 +65,11 @@ def _is_tensor(opcode: str) -> bool:
 
 def _is_wide_load(opcode: str) -> bool:
     name, *parts = opcode.split(".")
-    return name in _LOADS and ("128" in parts or name == "UTMALDG")
+    return name in _BULK or (name in _LOADS and "128" in parts)
 
 
 def _loops(text: str) -> tuple[list[str], list[tuple[int, int]]]:
-    """The opcodes in order, and the innermost ranges (first, last) that a branch back encloses."""
+    """The opcodes in order, and the innermost ranges (first, last) enclosed by a backward branch."""
     code: list[str] = []
     labels: dict[str, int] = {}
     branches: list[tuple[int, str]] = []
@@ -78,7 +81,12 @@ def _loops(text: str) -> tuple[list[str], list[tuple[int, int]]]:
                 branches.append((len(code), target[1]))
             code.append(found[2])
     back = sorted({(labels[target], at) for at, target in branches if labels.get(target, at + 1) <= at})
-    return code, list(_innermost(back))
+    return code, list(_innermost([loop for loop in back if not _starts_or_awaits_copies(code[loop[0] : loop[1] + 1])]))
+
+
+def _starts_or_awaits_copies(body: list[str]) -> bool:
+    """Whether a loop does nothing else: as long as copies are on their way, or once for each thread that starts one."""
+    return len(body) <= _SHORT and any(opcode.partition(".")[0] in _OF_COPIES for opcode in body)
 
 
 def _innermost(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

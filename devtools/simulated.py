@@ -1,4 +1,4 @@
-"""Run the package's GPU kernels in the PTX simulator: within `simulated(80)` their launches on cpu tensors go there."""
+"""Runs the package's GPU kernels in the PTX simulator: within `simulated(80)`, their launches with cpu tensors go there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def simulated(capability: int = 80, sources: Path | None = None) -> Iterator[lis
 
 
 def simulate(what: Launch, capability: int) -> Any:
-    """Run one launch, and return what the simulator reports of it; one at a time, whichever thread it comes from."""
+    """Run one launch and return the simulator's report; one at a time, from any thread."""
     with _ONE:
         code = aot.compiled(what, capability)
         args = [what.args[name] for name in code.names]

@@ -1,7 +1,7 @@
-"""Writes what Python and Triton know of the records in csrc/core/tables.h: `python -m devtools.table_records`.
+"""Writes the Python and Triton definitions of the records in csrc/core/tables.h: `python -m devtools.table_records`.
 
-The header is the only statement of the tables' layout. Two modules are made from it, as neither a package without a compiled
-engine nor a Triton kernel can read it; a test compares them with the header, and numpy's dtypes with the compiler's.
+The header is the only definition of the tables' layout. Two modules are generated from it, as neither a package without a
+compiled engine nor a Triton kernel can read it; a test compares them with the header, and numpy's dtypes with the compiler's.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from __future__ import annotations
 
 import {}
 '''
-_WIDTH = 128  # of a line, as ruff's
+_WIDTH = 128  # of a line, as in ruff's settings
 _STRUCT = re.compile(r"struct (\w+)Row \{(.*?)\};", re.DOTALL)
 _FIELDS = re.compile(r"(int\d+)_t ([\w, ]+);")
-_TRITON = ("Region", "Piece", "Store", "Source", "Output", "Tile")  # what the block's Triton kernels read
+_TRITON = ("Region", "Piece", "Store", "Source", "Output", "Tile")  # those read by the block's Triton kernels
 
 
 @dataclass(frozen=True)
 class Record:
-    """A struct of the header. name: without its `Row`. type: of every field, as numpy names it."""
+    """A struct of the header. name: without its `Row`. type: every field's, by numpy's name."""
 
     name: str
     type: str
@@ -45,7 +45,7 @@ class Record:
 
 
 def records(header: str) -> list[Record]:
-    """The records that a header's text states. Raises ValueError for a struct that is no record."""
+    """The records that a header's text states. Raises ValueError for a struct that is not a record."""
     text = re.sub(r"//[^\n]*", "", header)
     found = []
     for name, body in _STRUCT.findall(text):
@@ -69,7 +69,7 @@ def dtypes(of: list[Record]) -> str:
 
 
 def columns(of: list[Record]) -> str:
-    """The module of column numbers, and of each record's number of columns under its name alone."""
+    """The module of column numbers, and of each record's number of columns under the record's name."""
     lines = [_HEAD.format("Column numbers of the tables that the block's Triton kernels read.", "triton.language as tl")]
     for record in of:
         if record.name in _TRITON:
@@ -79,7 +79,7 @@ def columns(of: list[Record]) -> str:
 
 
 def _wrapped(items: list[str]) -> list[str]:
-    """The items with commas, as many to a line as fit."""
+    """The items with commas, wrapped to full lines."""
     lines = ["   "]
     for item in items:
         if len(lines[-1]) + len(item) + 2 > _WIDTH:

@@ -4,8 +4,8 @@
     PYTHONPATH=FOLDER:. python -m ttsem.sanitize devtools/ttsem_program.py     accesses outside tensors, races, reads of nothing
     PYTHONPATH=FOLDER:. python -m ttsem.validate devtools/ttsem_program.py     the input of every compiler pass means the same
 
-Optional, and no part of the tests. ttsem knows the memory of tensors that a kernel is given, not of those whose addresses it
-loads from tables, so this runs the kernels without tables, and prints how far their results are from the reference's.
+Optional, and not part of the tests. ttsem knows the memory of a kernel's tensor arguments, but not that of addresses loaded
+from tables, so this runs the kernels without tables, and prints the differences of their results from the reference's.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import Pool
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Needs, Operands
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.launch import launched_by, on_device
-from dcnn_fast.spec import Pool
 
 
 def main(dev: str = "cpu") -> None:
-    """One small backward with and without a pool; ttsem runs the launches on cpu tensors, whatever `dev` says."""
+    """One small backward with and without a pool; ttsem runs the launches on cpu tensors, whatever `dev` is."""
     triton, reference = BACKENDS["triton"], BACKENDS["reference"]
     plain = BlockParams(1, 16, 6, 6, 16, 3, BlockOptions(padding=1), torch.float16, torch.float16, weight_dtype=torch.float16)
     for params in (plain, replace(plain, options=replace(plain.options, pool=Pool(3, 2)))):

@@ -2,7 +2,7 @@
 
 python examples/adapt.py RATINGS.csv MINE.safetensors [PHOTOGRAPH...]
 
-RATINGS.csv has the columns path and rating, ten rows at least, better fifty.
+RATINGS.csv has the columns path and rating, and at least ten rows, better fifty.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Score photographs with an exported model: numpy, Pillow and ONNX Runtime, nothing of dcnn_fast.
+"""Score photographs with an exported model: numpy, Pillow and ONNX Runtime, without dcnn_fast.
 
 python examples/onnx_score.py EXPORT_FOLDER PHOTOGRAPH...
 """
@@ -38,23 +38,23 @@ def offsets(digest: str, column: dict, shape: tuple[int, int], samples: int, see
 
 
 def digest_of(pixels: np.ndarray) -> str:
-    """The digest by which samples are drawn."""
+    """The digest from which samples are drawn."""
     height, width, _ = pixels.shape
     return hashlib.sha256(b"dcnn_fast photo 1" + struct.pack("<2Q", height, width) + pixels.tobytes()).hexdigest()
 
 
 def resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Antialiased bilinear."""
+    """The pixels resized by antialiased bilinear interpolation."""
     if pixels.shape[:2] == (height, width):
         return pixels
     image = Image.fromarray(pixels)
-    if image.height > height and image.height - height > 2 * (image.width - width):  # as Pillow 13 does by itself
+    if image.height > height and image.height - height > 2 * (image.width - width):  # as Pillow 13 does automatically
         image = image.resize((image.width, height), Image.Resampling.BILINEAR)
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def scaled(pixels: np.ndarray, target: int, basis: int) -> np.ndarray:
-    """Both sides by target / basis, to the nearest pixel, a half upwards."""
+    """Both sides scaled by target / basis, rounded to the nearest pixel, halves up."""
     height, width = (max(1, (2 * side * target + basis) // (2 * basis)) for side in pixels.shape[:2])
     return resized(pixels, height, width)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dcnn_fast import plan, spec
+from dcnn_fast import networks, plan
 from dcnn_fast.plan.cost import costs_of
 from dcnn_fast.scoring.prepare import prepare
 from dcnn_fast.viz.plan_picture import plan_picture
@@ -16,7 +16,7 @@ from dcnn_fast.viz.plan_picture import plan_picture
 
 def main() -> None:
     photograph, picture = sys.argv[1:]
-    network = spec.preset("dcnn")
+    network = networks.preset("dcnn")
     jobs = prepare(photograph, network, views=50, grid=1, seed=0).jobs
     for key, column, job in zip(network.column_keys(), network.columns, jobs, strict=True):
         alone = plan.brute_force(column, job.windows)

@@ -1,10 +1,10 @@
-"""Score a collection with Ray, on one machine or a cluster; run it again after a crash, or when photographs have come.
+"""Score a collection with Ray, on one machine or a cluster; run it again after a crash, or when photographs were added.
 
 pip install 'dcnn-fast[ray]'
 python examples/ray_collection.py PHOTOGRAPHS FOLDER [SHARDS [WORKERS]]
 
-PHOTOGRAPHS: a folder or an address (s3://bucket/photos). FOLDER: where the rows go, which every machine reaches.
-MODEL in the environment: a model file, in place of the shipped one.
+PHOTOGRAPHS: a folder or an address (s3://bucket/photos). FOLDER: the place for the rows, accessible from every machine.
+Environment variable MODEL: a model file in place of the shipped one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dcnn_fast.batch import ScoreShards, listing, plan_shards, unfinished
 
 
 def main() -> None:
-    """Plan, do what is not done, and say what could not be read."""
+    """Plan, score the unfinished shards, and list unreadable photographs."""
     photographs, folder, shards, workers = [*sys.argv[1:], *("100", "2")[len(sys.argv) - 3 :]]
     plan = plan_shards(listing([photographs]), folder, int(shards), model=os.environ.get("MODEL"))
     missing = unfinished(folder)
@@ -26,7 +26,7 @@ def main() -> None:
     if missing:
         done = ray.data.from_items([{"shard": number} for number in missing], override_num_blocks=len(missing)).map_batches(
             ScoreShards, fn_constructor_args=(folder,), batch_size=1, num_cpus=1,
-            compute=ray.data.ActorPoolStrategy(size=int(workers)),  # fewer than there are CPUs, or Ray has none to read with
+            compute=ray.data.ActorPoolStrategy(size=int(workers)),  # fewer than the CPUs, or Ray has none left for reading
         )  # fmt: skip
         for row in done.iter_rows():
             print(f"shard {row['shard']}: {row['scored']} scored, {row['kept']} kept, {row['failed']} failed", flush=True)

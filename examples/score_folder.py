@@ -13,7 +13,7 @@ from dcnn_fast.data import find_images
 
 def main() -> None:
     folder, *model = sys.argv[1:]
-    scorer = Scorer(*model)  # the shipped model where none is named
+    scorer = Scorer(*model)  # the shipped model by default
     scores = list(scorer.score_many(find_images([folder], recursive=True)))
     for score in sorted(scores, key=lambda score: -(score.mean or 0)):
         if score.error is None:

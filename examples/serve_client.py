@@ -1,4 +1,4 @@
-"""Score photographs with a server, politely: a busy one is asked again when it says so. Python's own library alone.
+"""Score photographs with a server: a busy one is asked again when it says so. Uses only Python's standard library.
 
 dcnn-fast serve &
 python examples/serve_client.py http://127.0.0.1:8000 PHOTOGRAPH...
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def score(server: str, content: bytes) -> dict:
-    """The score of a picture's file; one that cannot be read has the reason as its error."""
+    """The score of a picture's file; for an unreadable one, `error` is the reason."""
     request = urllib.request.Request(f"{server}/v1/score", content, {"Content-Type": "application/octet-stream"})
     while True:
         try:

@@ -1,1 +1,1 @@
-"""The attack that stays: random inputs, led by coverage, for everything that reads what somebody else wrote (README.md)."""
+"""Coverage-guided fuzzing of every reader of untrusted input (README.md)."""

@@ -20,13 +20,13 @@ from fuzz.target import SOURCES, load
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "fuzz"
 
-PLANTED = "planted"  # how the names of inputs begin that were not found
+PLANTED = "planted"  # prefix of the names of inputs that were planted, not found
 SECONDS = 120.0
-SECONDS_OF_AN_INPUT, MEGABYTES = 20, 3000  # of the process: torch and its libraries take some hundreds
+SECONDS_OF_AN_INPUT, MEGABYTES = 20, 3000  # for the process: torch and its libraries take some hundreds
 
 
 def folders(name: str) -> tuple[Path, Path]:
-    """Where a target's new inputs and its findings go, with its seeds in the former."""
+    """The folders for a target's inputs, including its seeds, and for its findings."""
     corpus, findings = BUILD / "corpus" / name, BUILD / "findings" / name
     for folder in (corpus, findings):
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def folders(name: str) -> tuple[Path, Path]:
 
 
 def plant(name: str, corpus: Path) -> None:
-    """Write the target's seeds and what is kept for it into the corpus."""
+    """Write the target's seeds and kept inputs into the corpus."""
     seeds = native.SEEDS.get(name) or load(name).seeds
     for seed, data in seeds().items():
         (corpus / f"{PLANTED}-{seed.replace(' ', '-').replace('/', '-')}").write_bytes(data)
@@ -50,9 +50,9 @@ def program(name: str, arguments: list[str], corpus: Path, findings: Path) -> li
 
 
 def attack(name: str, seconds: float, seed: int) -> bool:
-    """Attack a target; whether nothing was found. What its program says lies in build/fuzz/TARGET.log.
+    """Attack a target. Returns whether nothing was found. Its program's output is in build/fuzz/TARGET.log.
 
-    seed: of the random changes, 0 for one that is drawn.
+    seed: for the random changes, 0 for a random one.
     """
     corpus, findings = folders(name)
     plant(name, corpus)

@@ -1,4 +1,4 @@
-"""Ways of changing files with a safetensors header: at places of its JSON, or of the JSON that is a text within."""
+"""Mutators for files with a safetensors header, which change its JSON or the JSON in one of its texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _places(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, 
 
 
 def _changed(whole: object, random: Random) -> None:
-    """Put something else at one place of nested dicts and lists."""
+    """Replace a value at one place of nested dicts and lists."""
     places = [place for place in _places(whole) if place]
     if not places:
         return
@@ -36,9 +36,9 @@ def _changed(whole: object, random: Random) -> None:
 
 
 def changed_header(key: str, digest: str = "") -> Mutator:
-    """Inputs whose header says something else.
+    """A mutator that changes values in the header.
 
-    key: of the text with our JSON, in the header's metadata. digest: of the text with its SHA-256, which mostly stays right.
+    key: the metadata key of the text with our JSON. digest: the key of its SHA-256, which is mostly updated.
     """
 
     def mutated(data: bytes, longest: int, random: Random) -> bytes:

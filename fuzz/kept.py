@@ -1,4 +1,4 @@
-"""The kept corpus: for each target a text file, an input a line in base64, the shortest first."""
+"""The kept corpus: a text file for each target, with one input per line in base64, the shortest first."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ MOST = 150  # inputs of a target
 
 
 def read(name: str) -> list[bytes]:
-    """The inputs that are kept for a target; none where it has no file."""
+    """A target's kept inputs; none where it has no file."""
     path = FOLDER / f"{name}.txt"
     lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
     return [base64.b64decode(line, validate=True) for line in lines]
 
 
 def add(name: str, inputs: Iterable[bytes]) -> int:
-    """Keep the shortest of these, too, as far as there is room; how many there are then."""
+    """Keep these inputs, too, as far as there is room. Returns their number afterwards."""
     held = read(name)
     new = sorted({data for data in inputs if len(data) <= LONGEST} - set(held), key=lambda data: (len(data), data))
-    # Spread over the lengths: the shortest alone would all end at the first thing that is looked at.
+    # Spread over the lengths: the shortest alone would all fail at the first check.
     room = max(0, MOST - len(held))
     taken = new[:: max(1, -(-len(new) // room))] if room else []
     kept = sorted({*held, *taken}, key=lambda data: (len(data), data))

@@ -1,7 +1,7 @@
-"""The targets in C++: tables of regions, plans, and model files as the C library reads them, with AddressSanitizer and
-UndefinedBehaviorSanitizer in the program.
+"""The targets in C++: tables of regions, plans, and model files in the C library's reader, built with AddressSanitizer and
+UndefinedBehaviorSanitizer.
 
-With clang and its libFuzzer coverage leads; otherwise the corpora are gone through once.
+With clang and its libFuzzer, coverage guides; otherwise the corpora are replayed once.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SOURCES = ("core/*.cpp", "core/plan/*.cpp", "capi/*.cpp", "cpu/backbone.cpp", "c
            "cpu/cpu_features.cpp", "cpu/isa_portable.cpp")  # fmt: skip
 NAMES = ("regions", "plan", "c_models")
 
-# As cpp/input.h has them.
+# As in cpp/input.h.
 _HOSTILE = (-(2**63), 1 - 2**63, -(2**31), -1000, 1000, 65535, 2**20, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1)
 _FIRST_HOSTILE = 240
 
 
 def build(names: Sequence[str], folder: Path) -> None:
-    """Compile the targets into `folder`. Raises CalledProcessError where a compiler fails, OSError where there is none."""
+    """Compile the targets into `folder`. Raises CalledProcessError where the compiler fails, OSError where it is missing."""
     if not names:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,13 +51,13 @@ def build(names: Sequence[str], folder: Path) -> None:
 
 
 def command(name: str, folder: Path, corpus: Path, findings: Path, arguments: Sequence[str]) -> list[str]:
-    """The program of a target that was built, with its folders and libFuzzer's arguments."""
+    """The command of a built target, with its folders and libFuzzer's arguments."""
     return [
         str(folder / name),
         f"-artifact_prefix={findings}/",
         str(corpus),
         *arguments,
-    ]  # what is new goes to the first folder
+    ]  # new inputs go to the first folder
 
 
 def _has_libfuzzer(folder: Path) -> bool:
@@ -74,7 +74,7 @@ def _byte(value: int) -> int:
 
 
 def _encoded(tables: Tables, rng: np.random.Generator) -> bytes:
-    """Tables, and a block that they are of, as cpp/regions.cpp reads them. Raises ValueError for a value without a byte."""
+    """Tables with their block in the format of cpp/regions.cpp. Raises ValueError for a value without a byte."""
     up, (pool, step), norm = tables.rounding == "up", tables.pool, int(rng.integers(3))
     found = [*rng.integers(0, 3, 3).tolist(), *map(_byte, (tables.size, tables.stride, tables.padding)), int(up)]
     found += [_byte(pool), _byte(step), norm, *([_byte(3)] if norm else []), 0, 0]
@@ -95,7 +95,7 @@ def _region_seeds() -> Mapping[str, bytes]:
             found[f"{seed}"] = _encoded(tables, rng)
             found[f"{seed}-damaged"] = _encoded(damaged(rng, tables), rng)
         except ValueError:
-            continue  # more rows, or a value, than the format has
+            continue  # more rows, or a larger value, than the format allows
     return found
 
 
@@ -118,7 +118,7 @@ def _plan_seeds() -> Mapping[str, bytes]:
 
 
 def _model_seeds() -> Mapping[str, bytes]:
-    """Whole files, their headers, and what those say of the network: as cpp/c_models.cpp tells them apart."""
+    """Whole files, their headers, and the headers' network JSON, as distinguished by cpp/c_models.cpp."""
     found = {}
     for name, data in load("model_files").seeds().items():
         (length,) = struct.unpack("<Q", data[:8])

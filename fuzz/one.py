@@ -1,7 +1,7 @@
 """Attacks one target, for `python -m fuzz`: `python -m fuzz.one NAME CORPUS FINDINGS [libFuzzer's options]`.
 
-With atheris coverage leads: inputs that reach something new are added to CORPUS, an input that ends wrongly lies in FINDINGS.
-Without it what CORPUS holds is gone through once. The exit status is 0 where nothing was found.
+With atheris, coverage guides: inputs that reach new code are added to CORPUS, failing inputs to FINDINGS. Without it, CORPUS is
+replayed once. The exit status is 0 where nothing was found.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fuzz.target import SOURCES, Target, attack, load
 
 
 def inputs(corpus: Path) -> list[Path]:
-    """The files of a corpus, in the order of their names."""
+    """The files of a corpus, sorted by name."""
     return sorted(path for path in corpus.iterdir() if path.is_file())
 
 
 def replay(target: Target, files: Iterable[Path]) -> list[Path]:
-    """The files that end wrongly, each with its traceback on standard error."""
+    """The failing files; prints each one's traceback on standard error."""
     wrong = []
     for file in files:
         try:
@@ -36,7 +36,7 @@ def replay(target: Target, files: Iterable[Path]) -> list[Path]:
 
 
 def functions_of(prefixes: tuple[str, ...]) -> list[FunctionType]:
-    """The functions and methods of the modules that are imported and of one of these names, or within a package of one."""
+    """The functions and methods of imported modules with these names, or within packages with these names."""
     found: dict[int, FunctionType] = {}
     for module_name, module in list(sys.modules.items()):
         if not any(module_name == prefix or module_name.startswith(f"{prefix}.") for prefix in prefixes):
@@ -60,7 +60,7 @@ def _guided(name: str, arguments: list[str]) -> None:
     import atheris  # noqa: PLC0415 - is not everywhere
 
     target = load(name)
-    # After they were imported: what atheris does to imports takes whole packages, and passes by those of an editable install.
+    # After the import: atheris's import hook takes whole packages, and misses those of an editable install.
     for function in functions_of(SOURCES[name]):
         atheris.instrument_func(function)
 
@@ -81,7 +81,7 @@ def _guided(name: str, arguments: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     name, corpus, findings, *rest = arguments
     if find_spec("atheris"):
-        _guided(name, [f"-artifact_prefix={findings}/", corpus, *rest])  # what is new goes to the first folder
+        _guided(name, [f"-artifact_prefix={findings}/", corpus, *rest])  # new inputs go to the first folder
     files = inputs(Path(corpus))
     wrong = replay(load(name), files)
     for file in wrong:

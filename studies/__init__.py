@@ -1,1 +1,1 @@
-"""Studies: what was trained and measured, each a package with one command."""
+"""Studies of training and measuring, each a package with one command."""

@@ -1,4 +1,4 @@
-"""Work on many photographs, spread over processes."""
+"""Spreads work on many photographs over processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def spread(
     begin: Callable[..., object] | None = None,
     *arguments: Any,
 ) -> list[Result]:
-    """`function` of each item, in their order. begin: called with `arguments` once in each process; one worker is this one."""
+    """The results for all items, in order. begin: called with `arguments` once in each process; one worker is this process."""
     if workers == 1:
         if begin is not None:
             begin(*arguments)

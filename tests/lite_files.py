@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dcnn_fast.spec.efficientnet import Lite, lite_stages
+from dcnn_fast.networks.efficientnet import Lite, lite_stages
 
 
 def lite_state(lite: Lite = "lite0", seed: int = 3) -> dict[str, torch.Tensor]:

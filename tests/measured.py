@@ -49,6 +49,11 @@ def run(*arguments, cwd=None):
     return Measured(found.returncode, found.stdout + found.stderr, seconds, megabytes)
 
 
+def made(content):
+    """The content of a case. Large contents are functions, as every process of the tests would hold constants throughout."""
+    return content() if callable(content) else content
+
+
 def require_refused(message, *arguments, cwd=None, status=2):
     """That the command ends with `message` on one line, within the budget of a hostile file."""
     found = run(*arguments, cwd=cwd)

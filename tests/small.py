@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dcnn_fast.nets import Model, build
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Network, Pool
 
 
 def column(view, **changes):

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from dcnn_fast import nets, spec
+from dcnn_fast import nets, networks
 from dcnn_fast.nets.backbone import flattened
 from tests.lite_files import lite_state
 from tests.small import column
 
-LITE = spec.BackboneColumn("lite0", "warp", (1, 4), (12, 8), plane=36, window=33)
-LOCAL = spec.BackboneColumn("lite0", "local", (), (8,), plane=40, window=40)
+LITE = networks.BackboneColumn("lite0", "warp", (1, 4), (12, 8), plane=36, window=33)
+LOCAL = networks.BackboneColumn("lite0", "local", (), (8,), plane=40, window=40)
 
 
-def network(*columns: spec.AnyColumn) -> spec.Network:
+def network(*columns: networks.AnyColumn) -> networks.Network:
     """A network of these columns; LITE and one of blocks where there are none."""
-    return spec.Network("small-lite", columns or (LITE, column("local")))
+    return networks.Network("small-lite", columns or (LITE, column("local")))
 
 
-def model(*columns: spec.AnyColumn, seed: int = 3) -> nets.Model:
+def model(*columns: networks.AnyColumn, seed: int = 3) -> nets.Model:
     """Its module with seeded weights."""
     net = nets.build(network(*columns), seed=seed).eval()
     weights = flattened(nets.import_lite(lite_state(seed=seed), "lite0"))

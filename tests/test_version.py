@@ -28,8 +28,8 @@ def test_a_plain_tree_has_one_and_saves_models_with_it(tmp_path):
         if "dcnn" not in each.name.lower() and each.suffix != ".pth":
             (libraries / each.name).symlink_to(each)
     program = (
-        "import dcnn_fast, json, sys; from dcnn_fast import nets, spec\n"
-        "nets.save_model(nets.Model(nets.build(spec.preset('scnn-arch1')), {}), 'm.safetensors')\n"
+        "import dcnn_fast, json, sys; from dcnn_fast import nets, networks\n"
+        "nets.save_model(nets.Model(nets.build(networks.preset('scnn-arch1')), {}), 'm.safetensors')\n"
         "print(dcnn_fast.__version__, dcnn_fast.__file__)"
     )
     # -S: no site-packages, and with them no editable install.

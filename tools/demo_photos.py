@@ -1,4 +1,4 @@
-"""The demo's photographs: those that scikit-image and scikit-learn carry in their packages, copied to a folder.
+"""The demo's photographs: copied to a folder from the packages scikit-image and scikit-learn.
 
 python tools/demo_photos.py FOLDER
 """
@@ -32,7 +32,7 @@ def copy_photos(target: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Copy, and say how many; no photograph at all is an error."""
+    """Copy, and print the number; no photograph at all is an error."""
     parser = argparse.ArgumentParser(description="Copies the photographs that scikit-image and scikit-learn carry.")
     parser.add_argument("folder", type=Path)
     target = parser.parse_args().folder

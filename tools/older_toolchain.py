@@ -1,9 +1,9 @@
-"""Compile and simulate a selection of kernels with the compilers that CUDA images of torch 2.11 have.
+"""Compiles and simulates a selection of kernels with the compilers in CUDA images of torch 2.11.
 
-`python -m tools.older_toolchain` installs Triton 3.6.0 and NVRTC 13.0.88 into a folder of their own, build/older, beside the
-pinned torch, and runs two stages of `tools.gpu_check` with them in the simulator, as sm_80: of what Triton 3.6.0 compiles for
-sm_90 the simulator names a race, which is that compiler's own (docs/gpu-notes.md). Not run: Python 3.12 and torch 2.11
-themselves, which it does not install, and CuPy 14.2, which launches nothing without a GPU.
+`python -m tools.older_toolchain` installs Triton 3.6.0 and NVRTC 13.0.88 into a separate folder, build/older, beside the pinned
+torch, and runs two stages of `tools.gpu_check` with them in the simulator, as sm_80: in code by Triton 3.6.0 for sm_90 the
+simulator reports a race of that compiler's own (docs/gpu-notes.md). Not run: Python 3.12 and torch 2.11 themselves, which it
+does not install, and CuPy 14.2, which launches nothing without a GPU.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ FOLDER, OUT = ROOT / "build" / "older", ROOT / "build" / "older-check"
 
 
 def installed(folder: Path = FOLDER) -> str | None:
-    """Install both where they are not yet; None, or one sentence that says why they cannot be."""
+    """Install both where missing. Returns None, or one sentence on why they cannot be installed."""
     if all(_is_there(folder, *wanted) for wanted in WANTED.items()):
         return None
     names = [f"{name}=={version}" for name, version in WANTED.items()]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"]
-    without = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}  # which pins newer ones
+    without = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}  # which pins newer versions
     done = subprocess.run([*pip, "--target", str(folder), *names], capture_output=True, text=True, check=False, env=without)
     if done.returncode:
         return f"{' and '.join(names)} could not be installed: {done.stderr.strip().splitlines()[-1:]}"
@@ -41,7 +41,7 @@ def _is_there(folder: Path, name: str, version: str) -> bool:
 
 
 def check(folder: Path = FOLDER, out: Path = OUT) -> int:
-    """Run the stages with what is in the folder. Returns 0 where nothing is wrong."""
+    """Run the stages with the folder's versions. Returns 0 where all pass."""
     (out / "report.json").unlink(missing_ok=True)
     only = [word for stage in STAGES for word in ("--only", stage)]
     paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -52,7 +52,7 @@ def check(folder: Path = FOLDER, out: Path = OUT) -> int:
 
 
 def others(stages: list[Ran]) -> int:
-    """1, saying so, where another version than the wanted ones was run: then nothing is known of these."""
+    """Returns 1 with a message where other than the wanted versions were run, so that nothing is known about these; else 0."""
     said = {each.name: each.said for stage in stages for each in stage.findings}
     meant = {"Triton": "version 3.6.0,", "NVRTC": "version 13.0"}
     wrong = [name for name, start in meant.items() if not said.get(name, "").startswith(start)]

@@ -17,7 +17,7 @@ from bench.row import Row
 from bench.suites import serve
 from dcnn_fast.data.folders import find_images
 
-_MOST = 200  # photographs, which are in memory
+_MOST = 200  # photographs held in memory
 
 
 def main() -> None:

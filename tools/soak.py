@@ -4,8 +4,8 @@
 
 Every 500 pictures it prints what the process has: memory (VmRSS, and its peak VmHWM), threads, open files. The first quarter
 warms up. From then on a line through VmRSS must not rise by more than 400 bytes a picture or, in short runs, than an allocator
-may keep (8 MB); threads and open files must not be more than in the warm-up, but for some that are in use at the moment. Exit
-status 1 where they are.
+may keep (8 MB); threads and open files must not be more than in the warm-up, but for some in use at the moment. Exit status 1
+where they are.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from dcnn_fast import Scorer
 EVERY = 500
 BYTES_A_PICTURE = 400
 KEPT = 8_000_000  # bytes
-IN_USE = 16  # threads or files at the moment of a look: of decoders, of pictures that are being read
-WARM_UP = 4  # the first one of so many parts
+IN_USE = 16  # threads or files at the moment of a look: from decoders and pictures being read
+WARM_UP = 4  # the first of this many parts
 
 _KINDS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("JPEG", "RGB", {}), ("JPEG", "RGB", {"progressive": True}), ("JPEG", "CMYK", {}), ("JPEG", "L", {}), ("PNG", "RGB", {}),
@@ -40,7 +40,7 @@ _KINDS: tuple[tuple[str, str, dict[str, object]], ...] = (
 
 @dataclass(frozen=True)
 class Look:
-    """What the process has after a number of pictures. rss, peak: bytes."""
+    """The process's resources after a number of pictures. rss, peak: bytes."""
 
     pictures: int
     rss: int
@@ -50,7 +50,7 @@ class Look:
 
 
 def look(pictures: int) -> Look:
-    """What it has now."""
+    """The present resources."""
     lines = (line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     status = {name: value.split()[0] for name, value in lines if value.split()}
     rss, peak = (1024 * int(status[name]) for name in ("VmRSS", "VmHWM"))
@@ -58,7 +58,7 @@ def look(pictures: int) -> Look:
 
 
 def make(folder: Path) -> list[Path]:
-    """Pictures of each format at two sizes, and of each format one that is cut short or has changed bytes."""
+    """Pictures of each format at two sizes, and for each format one that is truncated or has changed bytes."""
     rng, made = np.random.default_rng(0), []
     for number, (kind, mode, options) in enumerate(_KINDS):
         for size in (60, 300):
@@ -83,7 +83,7 @@ def make(folder: Path) -> list[Path]:
 
 
 def growth(looks: list[Look]) -> tuple[float, list[str]]:
-    """Bytes a picture by which memory grows after the warm-up, and what is wrong, a line each."""
+    """The growth of memory after the warm-up in bytes per picture, and the faults, a line each."""
     warm = looks[: max(1, len(looks) // WARM_UP)]
     rest = looks[len(warm) - 1 :]
     counts = np.array([each.pictures for each in rest], float)
@@ -99,7 +99,7 @@ def growth(looks: list[Look]) -> tuple[float, list[str]]:
 
 
 def soak(scorer: Scorer, pictures: int, workers: int) -> tuple[list[Look], int]:
-    """The looks, one every `EVERY` pictures, and how many pictures could not be scored."""
+    """The looks, one every `EVERY` pictures, and the number of pictures that could not be scored."""
     looks, failed = [], 0
     with tempfile.TemporaryDirectory() as folder:
         paths = make(Path(folder))
@@ -122,7 +122,7 @@ def soak(scorer: Scorer, pictures: int, workers: int) -> tuple[list[Look], int]:
 
 
 def main() -> int:
-    """Run it; the exit status."""
+    """Run the command. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.soak")
     parser.add_argument("--pictures", type=int, default=20_000)
     parser.add_argument("--model", type=Path, default=None, help="a model file; default: the shipped one")

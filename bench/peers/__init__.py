@@ -17,20 +17,18 @@ from bench.row import precision_of
 BF16_ERROR, FP32_ERROR = 3e-2, 2e-5
 
 
-Families = Mapping[str, Sequence[Setting]]  # what there is to try, by the peers' names
+Families = Mapping[str, Sequence[Setting]]  # settings to try, by the peers' names
 
 
 def build(families: Families, x: Tensor, *, search: bool = True) -> dict[str, Peer]:
-    """Every peer in its fastest setting for inputs like `x`, or without a search in its first; torch's threads are the
-    caller's to set.
-    """
+    """Every peer in its fastest setting for inputs like `x`, without a search in its first. The caller sets torch's threads."""
     if not search:
         return known_of(families, {name: settings[0].name for name, settings in families.items()})
     return {name: fastest(settings, x) for name, settings in families.items()}
 
 
 def known_of(families: Families, found: Mapping[str, str]) -> dict[str, Peer]:
-    """Every peer in the setting that `found` names for it, not tried."""
+    """Every peer in the setting that `found` names for it, without trying it."""
     return {name: known(settings, found[name]) for name, settings in families.items()}
 
 
@@ -44,10 +42,10 @@ def settings_of(
 def settings_for(
     net: nn.Module, model: Callable[[], bytes], threads: int, *, compiled: bool, bf16: bool
 ) -> dict[str, list[Setting]]:
-    """What there is to try: every peer that is installed.
+    """The settings to try of every installed peer.
 
-    net: in torch's own operators. model: gives the same as ONNX. compiled, bf16: also torch.compile; also what the libraries
-    have in bf16.
+    net: in torch's own operators. model: returns the same network as ONNX. compiled, bf16: include torch.compile; include the
+    libraries' bf16.
     """
     families = {"torch eager": torch_peer.eager(net)}
     if bf16:
@@ -68,7 +66,7 @@ def settings_for(
 
 
 def tolerance(name: str) -> float:
-    """How far a rival's output may lie from the fp32 one, relative to the largest value."""
+    """The allowed difference of a rival's output from the fp32 one, relative to the largest value."""
     return BF16_ERROR if precision_of(name) == "bf16" else FP32_ERROR
 
 

@@ -1,5 +1,5 @@
-"""The plain network as an ONNX file, with the operators ONNX has for the purpose: a native LRN, a ceil-mode pool, explicit
-padding for the window that hangs over the edge.
+"""The plain network as an ONNX file, with ONNX's native LRN and ceil-mode pool, and explicit padding for the window that hangs
+over the edge.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bench.peers.plain import PlainBlocks
-from dcnn_fast.spec import CrossMapNorm
+from dcnn_fast.networks import CrossMapNorm
 
 
 def onnx_model(net: PlainBlocks, shape: tuple[int, int, int]) -> bytes:

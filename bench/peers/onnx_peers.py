@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO as peers, both given the same ONNX model; they take and give NCHW."""
+"""ONNX Runtime and OpenVINO as peers, both with the same ONNX model, with NCHW inputs and outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.peers.settings import CHUNK, Run, Setting, in_chunks
 
 
 def onnx_runtime(model: bytes, threads: int) -> list[Setting]:
-    """ONNX Runtime on the CPU with all graph optimisations; its threads spin or sleep while they wait."""
+    """ONNX Runtime on the CPU with all graph optimisations; its threads spin or sleep while waiting."""
 
     def prepare(spinning: bool, chunks: bool) -> Run:
         import onnxruntime  # noqa: PLC0415 - optional dependency
@@ -33,7 +33,7 @@ def onnx_runtime(model: bytes, threads: int) -> list[Setting]:
         return in_chunks(run) if chunks else run
 
     settings = []
-    for spinning in (True, False) if threads > 1 else (True,):  # one thread waits for none
+    for spinning in (True, False) if threads > 1 else (True,):  # a single thread never waits
         how = f"spinning {'on' if spinning else 'off'}, " if threads > 1 else ""
         settings.append(_setting(f"{how}all at once", partial(prepare, spinning, False)))
         settings.append(_setting(f"{how}{CHUNK} at a time", partial(prepare, spinning, True)))
@@ -52,7 +52,7 @@ def openvino(model: bytes, threads: int, *, bf16: bool = False) -> list[Setting]
 
 
 def openvino_has_bf16() -> bool:
-    """Whether OpenVINO computes in bf16 on this processor; where it does not, the hint is passed over without a word."""
+    """Whether OpenVINO computes in bf16 on this processor; where it does not, it ignores the hint silently."""
     import openvino as ov  # noqa: PLC0415 - optional dependency
 
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,4 +1,4 @@
-"""A column in torch's own operators, from the spec and the weights: what every peer is built from."""
+"""A column in torch's own operators, from the spec and the weights: the source of every peer."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcnn_fast.spec import Block, CrossMapNorm, Reduce, Rounding
+from dcnn_fast.networks import Block, CrossMapNorm, Reduce, Rounding
 
 
 def _pads(block: Block, extent: int, rounding: Rounding) -> tuple[int, int]:
-    """Zeros before and after an axis so that the convolution, rounding down, has the outputs that the spec says."""
+    """Zeros before and after an axis with which the convolution, rounding down, has the spec's outputs."""
     outputs = block.conv_extent(extent, rounding)
     return block.padding, (outputs - 1) * block.stride + block.size - extent - block.padding
 
 
 class PlainBlocks(nn.Module):
-    """Blocks, then fully-connected layers with ReLU, in torch's own operators; the input is what block 1 takes.
+    """Blocks, then fully-connected layers with ReLU, in torch's own operators; the input is block 1's.
 
-    weights: of each block, with its bias. extents: sides of each block's input. reduce: the last maps, for the first of `fc`.
-    Raises ValueError for what the libraries do not have.
+    weights: each block's weight and bias. extents: sides of each block's input. reduce: how the last maps become the input of
+    `fc`. Raises ValueError for features that the libraries lack.
     """
 
     def __init__(

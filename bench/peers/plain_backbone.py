@@ -1,4 +1,4 @@
-"""A backbone in torch's own operators and as ONNX, from its problem and its weights: what every peer is built from."""
+"""A backbone in torch's own operators and as ONNX, from its problem and its weights: the source of every peer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
 
-CEILING = 6.0  # of ReLU6
+CEILING = 6.0  # ReLU6's upper bound
 
 
 class PlainMbConv(nn.Module):

@@ -1,4 +1,4 @@
-"""The settings in which a library can run, and the search for the one that is fastest here."""
+"""The settings in which a library can run, and the search for the fastest one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from bench.timing import seconds
 
 Run = Callable[[Tensor], np.ndarray]
-CHUNK = 10  # windows: few enough for their maps to stay in a core's cache, more than one so that weights are used again
+CHUNK = 10  # windows: few enough for their maps to fit a core's cache, more than one to reuse weights
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to set a library up. memory: the layout of its input; `prepare` builds what computes float32 from float32."""
+    """One configuration of a library. memory: the layout of its input; `prepare` builds a function on float32."""
 
     name: str
     memory: torch.memory_format
@@ -39,9 +39,9 @@ class Peer:
 
 
 def fastest(settings: Sequence[Setting], x: Tensor) -> Peer:
-    """Of a library's settings the one that computes `x` in the least time: each is warmed up and tried twice.
+    """The library's setting that computes `x` in the least time: each is warmed up and tried twice.
 
-    A setting that fails is passed over; if all do, the peer raises the last one's failure when it is run.
+    A failing setting is skipped; if all fail, the peer raises the last failure when run.
     """
     best, least = None, float("inf")
     failed: tuple[Setting, Exception] | None = None
@@ -50,7 +50,7 @@ def fastest(settings: Sequence[Setting], x: Tensor) -> Peer:
         try:
             run = setting.prepare()
             run(given)
-        except Exception as failure:  # whatever a library raises, the others are still to be measured
+        except Exception as failure:  # whatever a library raises, the others must still be measured
             failed = setting, failure
             continue
         took = min(seconds(partial(run, given)) for _ in range(2))
@@ -63,7 +63,7 @@ def fastest(settings: Sequence[Setting], x: Tensor) -> Peer:
 
 
 def known(settings: Sequence[Setting], name: str) -> Peer:
-    """The setting of that name, not tried."""
+    """The setting with this name, without trying it."""
     setting = next(setting for setting in settings if setting.name == name)
     try:
         return Peer(name, setting.memory, setting.prepare())
@@ -79,5 +79,5 @@ def _raising(failure: Exception) -> Run:
 
 
 def in_chunks(run: Run) -> Run:
-    """`run` over `CHUNK` windows at a time."""
+    """A function that runs `run` on `CHUNK` windows at a time."""
     return lambda x: np.concatenate([run(part) for part in torch.split(x, CHUNK)])

@@ -16,7 +16,7 @@ LAYOUTS = {"channels-last": torch.channels_last, "NCHW": torch.contiguous_format
 
 
 def eager(net: nn.Module, *, bf16: bool = False) -> list[Setting]:
-    """torch as written; bf16 by autocast, since its norm has no bfloat16 on the CPU."""
+    """torch eager; bf16 by autocast, since its norm has no bfloat16 on the CPU."""
     settings = []
     for layout, memory in LAYOUTS.items():
         for how, chunks in (("all at once", False), (f"{CHUNK} at a time", True)):
@@ -25,8 +25,8 @@ def eager(net: nn.Module, *, bf16: bool = False) -> list[Setting]:
 
 
 def compiled(net: nn.Module, *, bf16: bool = False) -> list[Setting]:
-    """torch.compile with the default backend, channels-last: compiling takes too long to try more."""
-    torch._dynamo.config.recompile_limit = 256  # every case compiles anew; none must fall back to eager
+    """torch.compile with the default backend, channels-last: compiling takes too long for more settings."""
+    torch._dynamo.config.recompile_limit = 256  # every case recompiles; none may fall back to eager
     memory = torch.channels_last
 
     def prepare() -> Run:
@@ -41,9 +41,9 @@ def _eager(net: nn.Module, memory: torch.memory_format, bf16: bool, chunks: bool
 
 
 def _placed(net: nn.Module, memory: torch.memory_format, bf16: bool) -> nn.Module:
-    """A copy in that layout: a module's own is changed in place, and the settings must not share it."""
+    """A copy in that layout, as the change is in place and the settings must not share a module."""
     placed: nn.Module = copy.deepcopy(net).eval().to(memory_format=memory)  # type: ignore[call-overload]
-    return placed.bfloat16() if bf16 else placed  # autocast would round the weights anew for every call
+    return placed.bfloat16() if bf16 else placed  # autocast would round the weights again in every call
 
 
 def _run(net: Callable[[Tensor], Tensor], bf16: bool) -> Run:

@@ -1,4 +1,4 @@
-"""The suites by name. Each yields what it finds, one table at a time."""
+"""The suites by name. Each yields its findings, one table at a time."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ QUICK = ("block", "score", "backbone", "roofline", "paper", "gpu", "kernels")
 
 @dataclass(frozen=True)
 class Table:
-    """A suite's findings at one number of threads, 0 where it chooses it itself; `found` measures while it is gone through."""
+    """A suite's findings at one number of threads, 0 where the suite chooses it; iterating over `found` measures."""
 
     suite: str
     threads: int
@@ -95,9 +95,9 @@ class Table:
 
 
 def tables(names: Sequence[str], limits: Limits, threads: Sequence[int], effort: Effort) -> Iterator[Table]:
-    """A table for each suite and number of threads; those suites that choose their own threads come last.
+    """A table for each suite and number of threads; suites that choose their threads come last.
 
-    What ends a suite before its end is its last finding; the others go on.
+    A failure is the suite's last finding; the other suites go on.
     """
     for count in threads:
         for name in names:
@@ -111,8 +111,8 @@ def tables(names: Sequence[str], limits: Limits, threads: Sequence[int], effort:
 
 
 def _guarded(name: str, threads: int, run: Callable[[], Iterator[Found]]) -> Iterator[Found]:
-    gc.collect()  # networks of hundreds of megabytes that the suite before has left in cycles
+    gc.collect()  # frees networks of hundreds of megabytes that the previous suite left in cycles
     try:
         yield from run()
-    except Exception as failure:  # whatever ends a suite, twenty minutes of others are not lost for it
+    except Exception as failure:  # whatever fails in one suite, the others' results are kept
         yield Failed(name, threads, f"{type(failure).__name__}: {' '.join(str(failure).split())}")

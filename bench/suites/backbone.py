@@ -25,7 +25,7 @@ LITE0 = "EfficientNet-Lite0, one picture"
 
 
 def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[Found]:
-    """From the pixels of one picture of 224 x 224 to the means of the last layer, random weights."""
+    """From the pixels of one picture of 224 x 224 to the means of the last layer, with random weights."""
     torch.set_num_threads(threads)
     params = lite_params("lite0")
     params = replace(params, height=96, width=96) if effort.quick else params

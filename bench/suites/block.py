@@ -31,7 +31,7 @@ def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[
     channels, extents = (column.spec.channels, column.spec.blocks[0].filters), column.spec.extents()
     for number in (1,) if effort.quick else (1, 2):
         x = torch.randn(effort.windows, channels[number - 1], extents[number - 1], extents[number - 1], generator=generator)
-        x = x if number == 1 else x.relu()  # as a block leaves it
+        x = x if number == 1 else x.relu()  # like a block's output
         block = cases.blocks(column)[number - 1]
         families = peers.settings_of(
             cases.plain_block(column, number), (x.shape[1], x.shape[2], x.shape[3]), threads,
@@ -56,7 +56,7 @@ def _ours(name: str, block: Block, x: Tensor, precision: Precision) -> Rival:
 
 @torch.no_grad()
 def run(block: Block, x: Tensor, precision: Precision) -> np.ndarray:
-    """The block of whole images on our engine."""
+    """The block on whole images by our engine."""
     b = block.spec
     result: np.ndarray = ops.block(
         x, block.weight, block.bias, stride=b.stride, padding=b.padding, groups=b.groups, rounding=block.rounding, pool=b.pool,

@@ -1,4 +1,4 @@
-"""The C library beside Python: photographs a second with the shipped model, and how soon a process has its first score."""
+"""The C library beside Python: photographs per second with the shipped model, and a process's time to its first score."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PYTHON = (
 
 
 def rows(threads: int, effort: Effort) -> Iterator[Found]:
-    """Seconds of the clock for a photograph, by as many callers as threads, and for a process."""
+    """Wall-clock seconds for a photograph, with as many callers as threads, and for a process."""
     yield from _many(threads, effort)
     yield from _first(threads, effort)
 
@@ -72,7 +72,7 @@ def _first(threads: int, effort: Effort) -> Iterator[Found]:
 
 
 def _built(program: Path) -> str | None:
-    """Build the example in C; a sentence where that cannot be done."""
+    """Build the C example. Returns the reason if that fails."""
     prefix = c_library.prefix()
     command = ["cc", "-O2", str(_ROOT / "examples" / "c_library" / "score.c"), "-I", str(prefix / "include")]
     command += [str(c_library.library()), f"-Wl,-rpath,{prefix / 'lib'}", "-o", str(program)]

@@ -1,4 +1,4 @@
-"""torch on a GPU, where there is one: this project has no kernel there yet."""
+"""torch on a GPU, where there is one. This suite does not measure the project's own kernels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.timing import Rival
 
 
 def rows(effort: Effort, device: str = "cuda") -> Iterator[Found]:
-    """SCNN, grid 1: the distinct windows as bytes to the device, mean and scale, the network, the features back."""
+    """SCNN, grid 1: copying the distinct windows as bytes, mean and scale, the network, copying the features back."""
     net = cases.scnn()
     column = cases.columns(net)[0].spec
     plane = cases.photograph(column.plane, column.plane)
@@ -29,7 +29,7 @@ def rows(effort: Effort, device: str = "cuda") -> Iterator[Found]:
     ]
     note = f"{_name(device)}; ratio, in fp32: torch eager on the processor over this"
     case = Case("gpu", "SCNN, grid 1", torch.get_num_threads(), note)
-    with torch.backends.cudnn.flags(allow_tf32=False):  # fp32 is ieee here, as everywhere in the benchmark
+    with torch.backends.cudnn.flags(allow_tf32=False):  # fp32 means ieee, as everywhere in the benchmark
         yield from compare(case, moved, [expected], effort.rounds)
 
 
@@ -39,7 +39,7 @@ def _name(device: str) -> str:
 
 def _placed(net: torch.nn.Module, device: str, *, bf16: bool) -> torch.nn.Module:
     moved: torch.nn.Module = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return moved.bfloat16() if bf16 else moved  # autocast would round the weights anew for every call
+    return moved.bfloat16() if bf16 else moved  # autocast would round the weights again in every call
 
 
 def _eager(net: torch.nn.Module, cut: cases.Cut, device: str, *, bf16: bool = False) -> np.ndarray:

@@ -1,36 +1,37 @@
-"""The host's side: what planning and laying out tables take before a GPU could begin, and what a call of a small block takes.
+"""The host's side: times of planning and laying out tables before a GPU could begin, and of a call of a small block.
 
-Launches of GPU kernels and copies to it and back are collected and not made, so this needs no GPU. Of photographs that take a
-plan, the head is left out; of a fixed evaluation all is in it up to the probabilities, and what the host issues a batch is
-counted. Beside each time stands that of the commit that the C++ core was begun at (c820935, two AMD cores).
+GPU launches and copies are collected instead of executed, so this needs no GPU. For photographs with plans, the head is
+omitted; a fixed evaluation is measured up to the probabilities, and the host's launches per batch are counted. Beside each time
+is that at the commit where the C++ core began (c820935, two AMD cores).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bench import cases
+from bench.counted import Counted
 from bench.effort import Effort
 from bench.row import OURS, OURS_BF16, OURS_FP16, Row
+from bench.suites import host_step
 from bench.timing import median_and_spread, seconds
 from dcnn_fast import ops
 from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import MultiColumn, load_model
+from dcnn_fast.networks import Pool, View
 from dcnn_fast.ops.launch import Launch, launched_by
-from dcnn_fast.ops.recording import Recorder, Step
+from dcnn_fast.ops.recording import Recorder
 from dcnn_fast.plan import share
 from dcnn_fast.runtime import Executor, executor_of
 from dcnn_fast.runtime.gpu import LOOKS, MOST_PICTURES, GpuNetwork
 from dcnn_fast.scoring.prepare import prepared
 from dcnn_fast.scoring.shipped import shipped_model
-from dcnn_fast.spec import Pool, View
 
 PHOTOGRAPH = (600, 800)
 WHOLE, LOCAL = "plan, a plane of 256 x 256", "plan, a photograph of 800 x 600"
@@ -47,14 +48,14 @@ FIXED = {  # the precisions of each network's fixed evaluation
     FIXED_SHIPPED: {"bf16": torch.bfloat16, "fp32": torch.float32},
 }
 _SIZES = {FIXED_DCNN: PHOTOGRAPH, FIXED_SHIPPED: (375, 500)}
-_GRID = 4  # from which on plans are made for a GPU
+_GRID = 4  # the least grid with plans for a GPU
 _BY = {"fp16": OURS_FP16, "bf16": OURS_BF16, "fp32": OURS}
-_SEEN: tuple[View, View] = ("warp", "local")  # a column of whole pictures and one of parts
-_SHAPES = 8  # photographs of different windows that a case goes through
+_SEEN: tuple[View, View] = ("warp", "local")  # a column for whole pictures and one for parts
+_SHAPES = 8  # photographs with different windows in a case
 
 
 def rows(effort: Effort) -> Iterator[Row]:
-    """All of it, on one thread but where two are said."""
+    """All cases, on one thread unless two are stated."""
     torch.set_num_threads(1)
     yield from _plans(effort)
     for case, precisions in FIXED.items():
@@ -64,6 +65,7 @@ def rows(effort: Effort) -> Iterator[Row]:
     for precision in PRECISIONS:
         yield from _gpu(cases.network(cases.DCNN, unit_share=effort.unit_share), precision, effort)
     yield from _calls(effort)
+    yield from host_step.rows(effort)
 
 
 def _plans(effort: Effort) -> Iterator[Row]:
@@ -74,31 +76,9 @@ def _plans(effort: Effort) -> Iterator[Row]:
         yield _row(case, "fp32", 1, _times(runs, effort))
 
 
-class _Counted:
-    """What the host issues to a GPU, counted and not done: launches of kernels, and replays of graphs."""
-
-    def __init__(self) -> None:
-        self.issued = 0
-
-    def launch(self, what: Launch) -> None:
-        """One kernel."""
-        self.issued += 1
-
-    def copy(self, target: Tensor, source: Tensor) -> None:
-        """Nothing: a copy is no launch."""
-
-    def record(self, steps: Sequence[Step]) -> _Counted:
-        """Itself, as the graph of the steps."""
-        return self
-
-    def replay(self) -> None:
-        """One graph."""
-        self.issued += 1
-
-
 def _fixed(case: str, net: MultiColumn, precision: str, dtype: torch.dtype, effort: Effort) -> Row:
-    """A batch of photographs that lie in the ring, from one thread; what is issued a batch is its ratio."""
-    counted = _Counted()
+    """A batch of photographs from the ring, on one thread; the launches per batch are the row's ratio."""
+    counted = Counted()
     with launched_by(counted.launch, copy=counted.copy):
         network = GpuNetwork(net, torch.device("cpu"), dtype, record=Recorder(counted.record))
         holder = network.intake.holder
@@ -131,7 +111,7 @@ def _fixed(case: str, net: MultiColumn, precision: str, dtype: torch.dtype, effo
 
 
 def _of_processor(batch: Callable[[], object]) -> float:
-    """Seconds of the processor for a picture, of batches of which one looks at all weights."""
+    """Processor seconds per picture over batches, one of which checks all weights."""
     start = time.thread_time()
     for _ in range(LOOKS):
         batch()
@@ -156,7 +136,7 @@ def _gpu(net: MultiColumn, precision: str, effort: Effort) -> Iterator[Row]:
 
 
 def _calls(effort: Effort) -> Iterator[Row]:
-    """Of a block so small that its kernel takes next to nothing."""
+    """Calls of a block so small that its kernel takes almost no time."""
     x, weight, bias = torch.ones(1, 4, 6, 6), torch.ones(8, 4, 3, 3), torch.zeros(8)
     call = partial(ops.block, x, weight, bias, pool=Pool(3, 2))
     yield _row(CALL, "fp32", 1, _times([call] * _SHAPES, effort))
@@ -169,7 +149,7 @@ def _calls(effort: Effort) -> Iterator[Row]:
 
 
 def _host_side(network: Executor, net: MultiColumn, photo: np.ndarray, digest: str, windows: int) -> None:
-    """All of a score after decoding and hashing, but for the kernels and the probabilities."""
+    """All of a score after decoding and hashing, except the kernels and the probabilities."""
     with launched_by(_not_run):
         pixels = reduced(photo, net.spec.long_side)
         found = prepared(pixels, digest, net.spec, views=windows, grid=_GRID, seed=0, intake=network.intake)
@@ -177,11 +157,11 @@ def _host_side(network: Executor, net: MultiColumn, photo: np.ndarray, digest: s
 
 
 def _not_run(what: Launch) -> None:
-    """A launch that is collected."""
+    """Collect a launch without executing it."""
 
 
 def _times(runs: list[Callable[[], object]], effort: Effort) -> list[float]:
-    """Seconds a run, `rounds` times."""
+    """Seconds per run, `rounds` times."""
     for run in runs:
         run()
     return [seconds(partial(_all, runs)) / len(runs) for _ in range(max(3, effort.rounds))]

@@ -1,4 +1,4 @@
-"""End to end from large JPEG files: what the network costs beside the reading."""
+"""End to end from large JPEG files: the network's cost beside reading."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ WHOLE, DECODING, NETWORK = (f"DCNN, 12 MP JPEG, {part}" for part in ("end to end
 
 
 def rows(photos: Sequence[Path], about: str, threads: int, effort: Effort) -> Iterator[Found]:
-    """Seconds an image, 50 views at grid 1, in fp32 and bf16: decoding (reading, views, windows, plans), the network (blocks
-    and head), and both beside each other. The network's ratio is the decoding's time over its own.
+    """Seconds per image, 50 views at grid 1, in fp32 and bf16: decoding (reading, views, windows, plans), the network (blocks
+    and head), and both in parallel. The network's ratio is the decoding's time over its own.
     """
     torch.set_num_threads(threads)
     net = cases.network(cases.DCNN)
@@ -41,7 +41,7 @@ def rows(photos: Sequence[Path], about: str, threads: int, effort: Effort) -> It
 
 
 def _alternated(scorer: Scorer, photos: Sequence[Path], workers: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds an image of each part, in turn, after one round that warms up."""
+    """Seconds per image for each part, in turn, after one warm-up round."""
     prepared = pipeline.read(scorer, photos, workers)
     parts = {
         DECODING: lambda: pipeline.read(scorer, photos, workers),

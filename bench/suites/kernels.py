@@ -1,4 +1,4 @@
-"""What the Triton block could take on GPUs, by the model of bench/gpu_cost.py, beside a floor: nothing here ran on a GPU."""
+"""Modelled times of the Triton block on GPUs (bench/gpu_cost.py), beside a lower bound: nothing here ran on a GPU."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import COUNTS, IMAGES, STAGED, Counts, counted_tiles, floor, predicted
+from bench.gpu_cost import BY_HAND, COUNTS, IMAGES, STAGED, WARPGROUP, Counts, counted_tiles, floor, predicted
 from bench.row import Found, Refused, Row
-from dcnn_fast import spec
+from dcnn_fast import networks
+from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.gpus import GPUS, Gpu
@@ -20,14 +21,14 @@ TYPES: tuple[tuple[torch.dtype, Precision], ...] = ((torch.float16, "ieee"), (to
 
 
 def rows() -> Iterator[Found]:
-    """Each block of the default column on each GPU: Triton's, in the tile chosen for it, and in 16 bits the CUDA C++ block."""
+    """Each block of the default column on each GPU: Triton's, in its chosen tile, and in 16 bits the CUDA C++ block."""
     known = counted_tiles()
-    for number, problem in enumerate(problems_of(spec.preset(COLUMN).columns[0], IMAGES)[:3], 1):
+    for number, problem in enumerate(problems_of(networks.preset(COLUMN).columns[0], IMAGES)[:3], 1):
         for dtype, precision in TYPES:
             params = _typed(problem, dtype, precision)
             named = "fp16" if dtype == torch.float16 else precision
             for gpu in GPUS:
-                for tile in (_tile(params, gpu), *((STAGED,) if dtype == torch.float16 else ())):
+                for tile in (_tile(params, gpu), *((_by_hand(params, gpu),) if dtype == torch.float16 else ())):
                     case, counted = f"block {number}, {IMAGES} windows", known.get((str(params), tile))
                     if counted is None:
                         why = f"{COUNTS.name} has no counts of {params} in tile {tile}: run `python -m devtools.choose_tiles`"
@@ -37,7 +38,7 @@ def rows() -> Iterator[Found]:
 
 
 def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> BlockParams:
-    """The problem as it is scored: block 1 reads bytes."""
+    """The problem as in scoring: block 1 reads bytes."""
     options = replace(params.options, precision=precision)
     source = torch.uint8 if params.channels == 3 else dtype
     return replace(params, options=options, dtype=source, weight_dtype=dtype, out_dtype=dtype)
@@ -47,9 +48,14 @@ def _row(case: str, gpu: Gpu, tile: str, counts: Counts, precision: str) -> Row:
     seconds, term = predicted(gpu, counts, tile)
     least = floor(gpu, counts, precision)
     note = f"tile {tile}, bound by {term}; floor {least * 1e6:.1f} us"
-    name = f"{gpu.name} {precision} {'cuda' if tile == STAGED else 'triton'} (modelled)"
+    name = f"{gpu.name} {precision} {'cuda' if tile in BY_HAND else 'triton'} (modelled)"
     gflops = 2 * counts.useful / seconds / 1e9
     return Row("kernels", case, 0, name, precision, seconds, gflops=gflops, share=least / seconds, note=note)
+
+
+def _by_hand(params: BlockParams, gpu: Gpu) -> str:
+    """The CUDA C++ block's tile on that GPU."""
+    return WARPGROUP if isinstance(tile_of(params, gpu.capability), WarpGroupConfig) else STAGED
 
 
 def _tile(params: BlockParams, gpu: Gpu) -> str:

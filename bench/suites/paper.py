@@ -26,7 +26,7 @@ FROM_FILES, NETWORK = "from files", "network"
 def rows(photos: Sequence[Path], threads: int, effort: Effort, device: str = "cpu") -> Iterator[Found]:
     """50 views of real photographs, end to end from JPEG files and network only, in fp32 and bf16, scaled to 2,048 images.
 
-    Each is run once: what is timed is several photographs long. device: as a scorer is told it.
+    Each runs once, as a timing covers several photographs. device: as in `Scorer`.
     """
     torch.set_num_threads(threads)
     for name in list(PAPER)[: 1 if effort.quick else None]:

@@ -1,6 +1,6 @@
-"""Reading photographs: from a JPEG file's bytes to its digest and the picture that a model's views are made of, on one thread.
+"""Reading photographs: from a JPEG file's bytes to its digest and the picture from which views are made, on one thread.
 
-Times are of the processor, not of the clock: what a photograph costs where others are read beside it.
+Times are processor times: a photograph's cost where others are read in parallel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dcnn_fast.data import reading, upright
 from dcnn_fast.data.reduction import reduced
 
 MEGAPIXELS = (5, 12, 24, 50)
-LONG_SIDE = 500  # pixels: what the shipped model learnt from
+LONG_SIDE = 500  # pixels: the shipped model's
 KINDS = SRGB, TURNED, P3, ADOBE = "sRGB", "sRGB, turned by its EXIF", "Display P3", "Adobe RGB"
 PILLOW, TO_TENSOR = "Pillow, decoding alone", "Pillow to tensor"
 PRECISION = "bytes"
@@ -37,7 +37,7 @@ def case(kind: str, megapixels: int) -> str:
 
 
 def rows(effort: Effort) -> Iterator[Found]:
-    """Seconds of the processor for a file of each size and kind."""
+    """Processor seconds for a file of each size and kind."""
     torch.set_num_threads(1)
     for megapixels in MEGAPIXELS:
         pixels = _picture(megapixels * effort.read_share)
@@ -47,31 +47,31 @@ def rows(effort: Effort) -> Iterator[Found]:
 
 @dataclass(frozen=True)
 class _File:
-    """A JPEG file, and the ways that are measured."""
+    """A JPEG file, and the measured ways to read it."""
 
     data: bytes
     kind: str
 
     def ours(self) -> np.ndarray:
-        """What `Scorer` does before it makes views, and what it makes them of."""
+        """The work of `Scorer` before it makes views. Returns their source picture."""
         photo = reading.read(self.data)
         digest, pixels = photo.summary(LONG_SIDE)
         assert digest
         return pixels
 
     def bare(self) -> Image.Image:
-        """Pillow's decoding, which neither turns nor converts."""
+        """Pillow's decoding, without rotation or colour conversion."""
         image = Image.open(io.BytesIO(self.data))
         image.load()
         return image
 
     def to_tensor(self) -> torch.Tensor:
-        """What torchvision's `to_tensor` makes of it, which pyiqa takes: float32 [3, H, W] from 0 to 1."""
+        """The result of torchvision's `to_tensor`, pyiqa's input: float32 [3, H, W] from 0 to 1."""
         pixels = np.array(Image.open(io.BytesIO(self.data)).convert("RGB"))
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
 
     def expected(self) -> np.ndarray:
-        """The pixels by Pillow and lcms, step by step."""
+        """The pixels by separate steps of Pillow and lcms."""
         image = self.bare()
         if self.kind in _PROFILES:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
@@ -103,13 +103,13 @@ def _processor_seconds(way: Callable[[], object]) -> float:
 
 
 def _picture(megapixels: float) -> np.ndarray:
-    """A photograph of that size, three pixels wide for each two high."""
+    """A photograph of that size with aspect ratio 3 : 2."""
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     return cases.photograph(height, height * 3 // 2)
 
 
 def _encoded(pixels: np.ndarray, kind: str) -> bytes:
-    """As cameras write it: quality 92, colors at half the columns."""
+    """A JPEG file as cameras write it: quality 92, colours at half the horizontal resolution."""
     exif = Image.Exif()
     if kind == TURNED:
         exif[_ORIENTATION] = _ON_ITS_SIDE

@@ -1,4 +1,4 @@
-"""Each layer of a plan beside what the machine can do."""
+"""Each layer of a plan beside the machine's peaks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.runtime import averaged, with_bf16_layers
 
-WEIGHTS = {"fp32": 4, "bf16": 2}  # bytes; values between layers are float32 in either
+WEIGHTS = {"fp32": 4, "bf16": 2}  # bytes; values between layers are float32 in both
 
 
 def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[Row]:
-    """Every layer of the shared plan of 50 views of a 256-pixel plane, the default column, grid 1."""
+    """Every layer of the sharing plan for 50 views of a 256-pixel plane, the default column, grid 1."""
     net = cases.scnn()
     yield from _of_precision(cases.columns(net)[0], OURS, "fp32", "ieee", limits, threads, effort)
     yield from _of_precision(cases.columns(with_bf16_layers(net))[0], OURS_BF16, "bf16", "bf16", limits, threads, effort)
@@ -57,7 +57,7 @@ def _note(work: Work, peak: float | None, speed: float | None) -> str:
 
 
 def _settings(column: Column, precision: Precision) -> dict[str, str]:
-    """Which blocks are computed in tiles."""
+    """The blocks that are computed in tiles."""
     channels = (column.spec.channels, *(block.filters for block in column.spec.blocks))
     pairs = zip(column.spec.blocks, channels, strict=False)
     return {f"block {number}": IN_TILES for number, (b, c) in enumerate(pairs, 1) if in_tiles(b, c, precision)}
@@ -65,7 +65,7 @@ def _settings(column: Column, precision: Precision) -> dict[str, str]:
 
 @torch.no_grad()
 def _steps(column: Column, plane: np.ndarray, plan: ColumnPlan, precision: Precision) -> dict[str, Callable[[], np.ndarray]]:
-    """What runs each layer on the results of the one before, by the layers' names in `work_of`."""
+    """A function that runs each layer on the previous one's results, by the layers' names in `work_of`."""
     steps: dict[str, Callable[[], np.ndarray]] = {}
     sources = [torch.from_numpy(plane).permute(2, 0, 1)[None]]
     mean, scale = column.spec.mean, column.spec.scale

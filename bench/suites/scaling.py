@@ -1,4 +1,4 @@
-"""How the cost grows: with views, with the photograph's size, with threads and with images."""
+"""The growth of the cost with views, with the photograph's size, with threads and with images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PHOTOGRAPH = (600, 800)
 
 
 def rows(effort: Effort) -> Iterator[Found]:
-    """All four, views and sizes on one thread."""
+    """All four series; views and sizes on one thread."""
     yield from views(effort)
     yield from sizes(effort)
     yield from threads(effort)
@@ -30,7 +30,7 @@ def rows(effort: Effort) -> Iterator[Found]:
 
 
 def views(effort: Effort) -> Iterator[Found]:
-    """Views of the whole picture's plane, shared and each window by itself, whose bits must be equal."""
+    """Views of the whole picture's plane, shared and each window separately, whose bits must be equal."""
     net = cases.scnn()
     plane = cases.plane_of(net.spec.columns[0], PHOTOGRAPH)
     for count in effort.scaling_views:
@@ -38,7 +38,7 @@ def views(effort: Effort) -> Iterator[Found]:
 
 
 def sizes(effort: Effort) -> Iterator[Found]:
-    """Fifty local views of larger and larger photographs, shared and each window by itself."""
+    """Fifty local views of larger and larger photographs, shared and each window separately."""
     net = cases.network(cases.SCNN, ("local",))
     for height, width in effort.scaling_sizes:
         yield from _shared_and_alone(net, cases.photograph(height, width), effort.windows, effort.few_rounds)
@@ -91,7 +91,7 @@ def threads(effort: Effort) -> Iterator[Row]:
 
 
 def images(effort: Effort) -> Iterator[Row]:
-    """More and more photographs of 800 x 600 at once, 50 views each, on all cores: seconds an image."""
+    """More and more photographs of 800 x 600 at once, 50 views each, on all cores: seconds per image."""
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
     scorer = Scorer(Model(cases.network(cases.DCNN)), views=effort.windows)

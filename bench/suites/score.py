@@ -26,10 +26,10 @@ PHOTOGRAPH = (600, 800)
 
 
 def rows(threads: int, effort: Effort) -> Iterator[Found]:
-    """Fifty views from planes of bytes: planning, cutting, mean and scale included for each.
+    """Fifty views from planes of bytes, including planning, cutting, mean and scale for each rival.
 
-    The peers' settings are searched with the windows of grid 1 and with the few of grid 8; of the same column with about as
-    many windows they are taken over.
+    The peers' settings are searched with the windows of grid 1 and with the few of grid 8; cases of the same column with a
+    similar number of windows reuse them.
     """
     torch.set_num_threads(threads)
     scnn = cases.scnn(effort.unit_share)
@@ -45,7 +45,7 @@ def rows(threads: int, effort: Effort) -> Iterator[Found]:
     yield from _score(GRID_8, threads, scnn, cuts, [of_few], effort)
     yield from _score(GRID_8_EVERY, threads, scnn, [replace(cut, every=True) for cut in cuts], [of_many], effort)
     found = {name: peer.setting for name, peer in of_many.items()}
-    del scnn, plain, families, of_many, of_few  # before the next ones' memory
+    del scnn, plain, families, of_many, of_few  # frees memory for the next ones
     dcnn = cases.network(cases.DCNN, unit_share=effort.unit_share)
     cuts = _cuts(dcnn, effort)
     built = []
@@ -79,7 +79,7 @@ def _score(
     name: str, threads: int, net: MultiColumn, cuts: Sequence[cases.Cut], built: Sequence[Mapping[str, peers.Peer]],
     effort: Effort,
 ) -> Iterator[Found]:  # fmt: skip
-    """One case. built: the peers of each column, by name."""
+    """Measure one case. built: the peers of each column, by name."""
     ours = [Rival(OURS, partial(features, net, cuts), peers.tolerance(OURS))]
     if not effort.quick:
         halved = partial(features, with_bf16_layers(net), cuts, precision="bf16")
@@ -94,6 +94,6 @@ def _score(
 
 
 def _features(of_columns: Sequence[peers.Peer], cuts: Sequence[cases.Cut]) -> np.ndarray:
-    """A peer's side of a case: it cuts the windows, too."""
+    """A peer's side of a case, including cutting the windows."""
     outputs = [peer(cut.tensor(peer.memory))[cut.given()[1]] for peer, cut in zip(of_columns, cuts, strict=True)]
     return np.concatenate(outputs, axis=1)

@@ -1,6 +1,6 @@
-"""Pictures over HTTP on loopback beside `score_many` in process, as many as the server can do and four times as many.
+"""Pictures over HTTP on loopback beside `score_many` in process, at the server's full rate and at four times that rate.
 
-Seconds are those a picture; what the client took of the processor, which the server shares with it, is in the notes.
+Seconds are per picture; the notes give the client's processor time, as it shares the machine with the server.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dcnn_fast.scoring import Scorer
 
 IN_PROCESS, CAPACITY, OVER = "score_many in process", "served, as many as it can", "served, four times as many offered"
 _OVER = 4
-_CLIENTS = 8  # that keep two cores busy
+_CLIENTS = 8  # enough to keep two cores busy
 _SECONDS, _TINY_SECONDS = 10.0, 0.5
-_QUEUE = 64  # images, of the server: what is beyond is refused
+_QUEUE = 64  # the server's queue in images; more are refused
 
 
 def rows(photographs: Sequence[Path], threads: int, effort: Effort) -> Iterator[Found]:
@@ -43,7 +43,7 @@ def rows(photographs: Sequence[Path], threads: int, effort: Effort) -> Iterator[
 
 
 def _served(case: str, threads: int, load: Load, base: float, peak: int, note: str) -> Iterator[Found]:
-    """A row, where every request was answered. base: seconds a picture that the ratio is of."""
+    """A row, where every request was answered. base: the seconds per picture to which the ratio refers."""
     wrong = {status: count for status, count in load.answers.items() if status not in (200, 429)}
     if wrong or not load.answers[200]:
         yield Refused("serve", case, threads, OURS, f"answers by status, 0 for none: {dict(load.answers)}")
@@ -58,9 +58,9 @@ def _row(case: str, threads: int, seconds: float, ratio: float | None, note: str
 
 
 def _in_process(bodies: Sequence[bytes], threads: int, seconds: float) -> float:
-    """Seconds a picture."""
+    """Seconds per picture in process."""
     scorer, done = Scorer(), 0
-    bodies = [*bodies] * -(-_QUEUE // len(bodies))  # so that the end of a run, with idle workers, is little of it
+    bodies = [*bodies] * -(-_QUEUE // len(bodies))  # so that the end of a run, with idle workers, hardly counts
     list(scorer.score_many(bodies[:_CLIENTS], workers=threads))
     start = time.monotonic()
     while time.monotonic() < start + seconds:

@@ -1,4 +1,4 @@
-// How large a network may be: dcnn_fast/spec/bounds.py says why.
+// Upper bounds on a network's sizes; dcnn_fast/networks/bounds.py gives the reasons.
 #pragma once
 
 #include <cstddef>

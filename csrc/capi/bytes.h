@@ -1,4 +1,4 @@
-// A model file's bytes, wherever they lie.
+// The bytes of a model file, in memory or on disk.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ class Bytes {
  public:
   virtual ~Bytes() = default;
   virtual uint64_t size() const = 0;
-  // Copies `count` bytes from `offset` on. Throws Failure where there are not so many.
+  // Copies `count` bytes from `offset` on. Throws Failure where the file is shorter.
   virtual void read(uint64_t offset, size_t count, void* to) const = 0;
 };
 
@@ -26,7 +26,7 @@ class BytesInMemory : public Bytes {
   size_t size_;
 };
 
-// Throws Failure for a file that cannot be opened, or is none.
+// Throws Failure for a path that cannot be opened or is not a file.
 class BytesOfFile : public Bytes {
  public:
   explicit BytesOfFile(const std::string& path);

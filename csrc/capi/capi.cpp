@@ -1,4 +1,4 @@
-// The border of include/dcnn_fast.h: what callers give is looked at here, and what is thrown becomes a status and a sentence.
+// The boundary behind include/dcnn_fast.h: checks the callers' arguments and turns exceptions into a status and a sentence.
 #include <pthread.h>
 
 #include <algorithm>
@@ -42,7 +42,7 @@ dcnn_status report(dcnn_error* error, dcnn_status status, const char* why) noexc
   return status;
 }
 
-// The status of what `work` throws. otherwise: of what it finds wrong with what it was given.
+// Runs `work` and returns its status. otherwise: the status for invalid arguments that `work` finds.
 template <typename Work>
 dcnn_status guarded(dcnn_error* error, dcnn_status otherwise, const Work& work) noexcept {
   try {
@@ -77,15 +77,16 @@ void require_given(const char* name, const T* pointer) {
   if (pointer == nullptr) refuse(name, "given", "null");
 }
 
-// ---- Structs of callers who were compiled with this version or another.
+// ---- Structs of callers compiled with this version or another.
 
-// Where the fields of the first version end: these stay as they are when others are added behind them.
+// The end of the first version's fields. It never moves: later versions add fields behind it.
 constexpr size_t kFirstImage = offsetof(dcnn_image, row_bytes) + sizeof(dcnn_image::row_bytes);
 constexpr size_t kFirstOptions = offsetof(dcnn_options, reserved) + sizeof(dcnn_options::reserved);
 constexpr size_t kFirstResult = offsetof(dcnn_result, enlarged) + sizeof(dcnn_result::enlarged);
-constexpr size_t kMostStruct = 4096;  // what is larger was never set
+constexpr size_t kMostStruct = 4096;  // no _init function sets a larger size
 
-// The caller's struct as `values` says, which may have more fields than the caller, or fewer: those are 0.
+// Fills the caller's struct from `values`. Fields that only the caller has become 0; fields that only the library has are not
+// written.
 template <typename Struct>
 void set_struct(Struct* given, size_t size, Struct values) {
   if (given == nullptr || size < sizeof values.struct_size) return;
@@ -102,7 +103,8 @@ void require_struct(const char* name, const Struct* given, size_t least) {
   }
 }
 
-// The caller's struct, with what `otherwise` says for fields that it does not have. Nothing may be asked for by those that it has more.
+// Reads the caller's struct; fields that it lacks come from `otherwise`. Refuses values other than 0 in fields unknown to this
+// version.
 template <typename Struct>
 Struct read_struct(const char* name, const Struct* given, Struct otherwise, size_t least) {
   require_struct(name, given, least);
@@ -117,7 +119,7 @@ Struct read_struct(const char* name, const Struct* given, Struct otherwise, size
 constexpr dcnn_options kDefaults{sizeof(dcnn_options), 50, 1, 0, 0, 0, 0};
 constexpr dcnn_result kNoResult{sizeof(dcnn_result), nullptr, 0, nullptr, 0, kNone, kNone, kNone, 0, -1, 0};
 
-// Before a picture is looked at: the answer to another one must not stay. Where the caller puts the rest stays.
+// Clears the result before scoring, so that the answer for another picture cannot stay. The caller's buffers are kept.
 void forget(dcnn_result* given) {
   if (given == nullptr || given->struct_size < kFirstResult || given->struct_size > kMostStruct) return;
   const size_t first = offsetof(dcnn_result, mean), last = std::min(given->struct_size, sizeof kNoResult);
@@ -170,14 +172,14 @@ const dcnn::Isa& isa_in_use() {
   }
 }
 
-// A fork must not leave the engine's locks taken in the child.
+// Keeps the child of a fork from inheriting locked mutexes of the engine.
 void watch_forks() {
   static const int watched = pthread_atfork(dcnn::before_fork, dcnn::after_fork, dcnn::after_fork);
   static_cast<void>(watched);
 }
 
 void load(const dcnn::Bytes& file, dcnn_model** model) {
-  static_cast<void>(dcnn::hash_blocks());  // asks the processor once, which a fork must not find half done
+  static_cast<void>(dcnn::hash_blocks());  // detects the processor once, before any fork can interrupt it
   watch_forks();
   const dcnn::Isa& isa = isa_in_use();
   *model = new dcnn_model{dcnn::Model(isa, dcnn::read_model(file))};

@@ -46,14 +46,14 @@ BlockSpec spec_of(const BlockData& block, int64_t channels, bool round_up) {
   return spec;
 }
 
-// A block as plans are made of it, its convolution computed in an instruction set's tiles.
+// The planner's record of a block whose convolution runs in the instruction set's tiles.
 BlockRow row_of(const Isa& isa, const BlockSpec& b) {
   const OutputTile tile = engine_tile({b.size, b.stride, b.channels / b.groups, b.filters / b.groups}, b.precision, isa.bf16);
   const int64_t within = b.norm == Norm::same_map ? b.norm_size : 1;
   return {b.filters, b.size, b.stride, b.padding, b.groups, b.pool_size, b.pool_stride, within, b.norm_first, tile.side, tile.size, tile.macs};
 }
 
-// A picture's window as kernels read it.
+// A picture's window as a kernel's source.
 Source source_of(const Picture& picture, const Window& corner) {
   return {picture.bytes + corner.top * picture.pitch + 3 * corner.left, true, 1, picture.pitch, 3, picture.rows * picture.pitch};
 }
@@ -102,7 +102,7 @@ class BlockNet : public ColumnNet {
     return plan;
   }
 
-  // The mean of each map of so many places.
+  // The mean of each map over its `places` values.
   static std::vector<float> averaged(const Isa& isa, const std::vector<float>& maps, int64_t places, int threads) {
     const auto share = static_cast<float>(1.0 / static_cast<double>(places));
     return Layer{std::vector<float>(static_cast<size_t>(places), share), {0.0f}}.of(isa, maps, false, threads);

@@ -1,4 +1,4 @@
-// A column of a network, ready to be computed: the layers below its last one as dcnn_fast/runtime/column.py has them.
+// A column of a network, ready to run: every layer below the label layer, as in dcnn_fast/runtime/column.py.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace dcnn {
 
-// One row for each of the different windows, and which of them each sample's is.
+// One row for each distinct window, and each sample's row number.
 struct WindowRows {
   std::vector<float> values;  // [windows, features]
   std::vector<int64_t> window_of;
@@ -24,17 +24,17 @@ class ColumnNet {
  public:
   virtual ~ColumnNet() = default;
 
-  // What the last layer gives, for windows of a plane: as many numbers a row as `outputs`.
+  // The last layer's results for windows of a plane, `outputs` numbers a row.
   WindowRows rows(const Isa& isa, const Picture& plane, const std::vector<Window>& windows, int threads) const;
 
   const ColumnData& data() const { return data_; }
   int64_t outputs() const { return data_.fc.back(); }
 
  protected:
-  // Takes the fully-connected layers' weights. name: of the column in a model file.
+  // Takes the weights of the fully-connected layers. name: the column's name in the model file.
   ColumnNet(ColumnData data, const std::string& name, WeightsByName& weights);
 
-  // What the first fully-connected layer is given.
+  // The input of the first fully-connected layer.
   virtual WindowRows features(const Isa& isa, const Picture& plane, const std::vector<Window>& windows, int threads) const = 0;
 
   ColumnData data_;
@@ -43,7 +43,7 @@ class ColumnNet {
   std::vector<Layer> fc_;
 };
 
-// The column of that data, made for an instruction set; its weights are taken out of `weights`. Throws std::invalid_argument for a backbone
+// Builds the column for an instruction set and removes its weights from `weights`. Throws std::invalid_argument for a backbone
 // whose layers have no weights.
 std::unique_ptr<ColumnNet> column_net(const Isa& isa, const ColumnData& data, const std::string& name, WeightsByName& weights);
 

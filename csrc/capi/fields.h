@@ -1,4 +1,4 @@
-// An object's members, taken by name: one that is missing, of another type or out of range is refused, and so is one that nobody took.
+// Takes an object's members by name. Refuses missing members, wrong types, values out of range, and members not taken.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,12 @@ namespace dcnn {
 
 class Fields {
  public:
-  // owner: what the object is, for messages. Throws std::invalid_argument where it is no object, as all that follows does.
+  // owner: the object's name in messages. Throws std::invalid_argument where the JSON is no object, as do the functions below.
   Fields(std::string owner, const Json& object);
 
-  // The member, or null where there is none.
+  // The member, or null where it is missing.
   const Json* take(const char* name);
-  // The same where "null" says that there is none, too.
+  // The same, and null for a JSON null.
   const Json* take_or_null(const char* name);
   const Json& need(const char* name);
   bool has(const char* name) const { return object_.find(name) != nullptr; }
@@ -25,10 +25,10 @@ class Fields {
   int64_t needed_integer(const char* name, int64_t least, int64_t most);
   double finite(const char* name, double otherwise);
   bool boolean(const char* name, bool otherwise);
-  // Which of the choices it is, by its place among them.
+  // The index of the member's value among the choices.
   size_t choice(const char* name, const std::vector<std::string>& choices, size_t otherwise);
   std::string text(const char* name, size_t most_characters);
-  // `most` entries at most; none where the member is missing.
+  // The member's list of at most `most` entries; empty where the member is missing.
   std::vector<const Json*> list(const char* name, size_t most);
   std::vector<int64_t> integers(const char* name, size_t most_entries, int64_t least, int64_t most);
   std::vector<std::string> texts(const char* name, size_t most_entries, size_t most_characters);
@@ -46,7 +46,7 @@ class Fields {
   std::vector<std::string> taken_;
 };
 
-// The value as text of at most so many characters. owner, name: for the message.
+// The value as text of at most `most_characters` characters. owner, name: for the message.
 std::string text_of(const std::string& owner, const std::string& name, const Json& value, size_t most_characters);
 
 }  // namespace dcnn

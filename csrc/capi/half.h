@@ -1,4 +1,4 @@
-// IEEE's 16-bit floats.
+// Conversion of IEEE 16-bit floats.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@ namespace dcnn {
 
 inline float from_half(uint16_t bits) {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16, rest = bits & 0x7FFFu;
-  if (rest < 0x0400) {  // zero, and what is smaller than a normal number
+  if (rest < 0x0400) {  // zero and subnormal numbers
     const float size = static_cast<float>(rest) * 0x1p-24f;
     return sign != 0 ? -size : size;
   }

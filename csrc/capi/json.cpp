@@ -18,7 +18,7 @@ namespace {
 constexpr int kDeepest = 200;
 constexpr size_t kMostDigits = 100, kShown = 60;
 
-const locale_t kPlain = newlocale(LC_ALL_MASK, "C", nullptr);  // whose decimal point is one
+const locale_t kPlain = newlocale(LC_ALL_MASK, "C", nullptr);  // with a decimal point in numbers
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -85,7 +85,7 @@ class JsonReader {
     return found;
   }
 
-  // By sorting: names can be chosen so that they all fall in one place of a table.
+  // Sorts rather than hashes: an attacker can choose names that collide in a hash table.
   void require_different(const std::vector<Json::Member>& members) const {
     std::vector<std::string_view> names;
     for (const auto& [name, of] : members) names.push_back(name);

@@ -1,4 +1,4 @@
-// JSON of any origin, as dcnn_fast/strict_json.py reads it: what is not plainly JSON is refused in one sentence.
+// Untrusted JSON, read as in dcnn_fast/strict_json.py: malformed text is refused in one sentence.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace dcnn {
 
-// One value. It takes few bytes, as a file of some megabytes may hold millions.
+// One value. It is kept small, as a file of a few megabytes may hold millions.
 class Json {
  public:
   enum class Kind : unsigned char { null, boolean, integer, real, text, list, object };
@@ -21,16 +21,16 @@ class Json {
   bool is_number() const { return kind_ == Kind::integer || kind_ == Kind::real; }
 
   bool truth() const { return whole_ != 0; }      // of a boolean
-  int64_t whole() const { return whole_; }        // of an integer; the nearest that 64 bits hold
+  int64_t whole() const { return whole_; }        // of an integer, clamped to 64 bits
   double number() const { return number_; }       // of a number
   const std::string& text() const { return held_->text; }
   const std::vector<Json>& list() const { return held_->list; }
   const std::vector<Member>& members() const { return held_->members; }  // of an object, in the file's order
 
-  // An object's member of that name, or null.
+  // The object's member `name`, or null.
   const Json* find(std::string_view name) const;
 
-  // The value as a message has room for it.
+  // The value, shortened for messages.
   std::string shown() const;
 
  private:
@@ -47,9 +47,9 @@ class Json {
   Kind kind_ = Kind::null;
 };
 
-// What the text says, in UTF-8; NaN and infinities are read, as Python writes them. Throws std::invalid_argument for text that is no
-// JSON, a name that an object has twice, an integer of more than a hundred digits, and what is nested more than 200 deep. As Python has
-// it, a number past a double's range is infinite or 0, and an escape of half of a surrogate pair stays (add_utf8 says as what).
+// Parses UTF-8 text. Accepts NaN and infinities, as Python writes them. Throws std::invalid_argument for malformed JSON, for an
+// object with the same name twice, an integer of more than a hundred digits, or nesting deeper than 200. As in Python, numbers
+// beyond a double's range become infinite or 0, and the escape of a lone surrogate is kept (see add_utf8).
 Json read_json(std::string_view text);
 
 }  // namespace dcnn

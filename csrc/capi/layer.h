@@ -17,14 +17,14 @@ struct Layer {
   int64_t outputs() const { return static_cast<int64_t>(bias.size()); }
   int64_t inputs() const { return static_cast<int64_t>(weight.size() / bias.size()); }
 
-  // Rows of `inputs` numbers each become rows of `outputs`.
+  // Maps rows of `inputs` numbers to rows of `outputs`.
   std::vector<float> of(const Isa& isa, const std::vector<float>& rows, bool relu, int threads) const;
 };
 
-// The values of that name, which are not among the weights any more.
+// Removes the values named `name` from the weights and returns them.
 std::vector<float> taken(WeightsByName& weights, const std::string& name);
 
-// The layer whose weight and bias have that name.
+// The layer with the weight and bias of that name.
 Layer layer_named(WeightsByName& weights, const std::string& name);
 
 }  // namespace dcnn

@@ -1,5 +1,5 @@
-# libdcnn_fast, its header, its CMake package and what pkg-config reads. In Python's package they lie in dcnn_fast/c, elsewhere below the
-# prefix; both can be moved as a whole.
+# libdcnn_fast, its header, its CMake package and its pkg-config file. They are installed into dcnn_fast/c for Python's package
+# and below the prefix otherwise; both trees can be moved as a whole.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -17,14 +17,14 @@ dcnn_configure_c(c_library)
 target_link_options(c_library PRIVATE -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/symbols.map)
 set_target_properties(c_library PROPERTIES OUTPUT_NAME dcnn_fast EXPORT_NAME dcnn_fast CXX_VISIBILITY_PRESET hidden
                       VISIBILITY_INLINES_HIDDEN ON SOVERSION 0 LINK_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/symbols.map)
-if(NOT DCNN_PYTHON)  # a wheel holds no links, but copies
+if(NOT DCNN_PYTHON)  # wheels cannot hold links
   set_target_properties(c_library PROPERTIES VERSION ${DCNN_VERSION})
 endif()
 
 install(TARGETS c_library LIBRARY DESTINATION ${c_lib})
 install(FILES include/dcnn_fast.h DESTINATION ${c_include})
 
-# Paths from one installed file to another, so that the folder can be moved.
+# Relative paths between installed files, so that the folder can be moved.
 set(cmake_folder ${c_lib}/cmake/dcnn_fast)
 file(RELATIVE_PATH cmake_to_include /${cmake_folder} /${c_include})
 file(RELATIVE_PATH cmake_to_lib /${cmake_folder} /${c_lib})

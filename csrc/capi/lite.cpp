@@ -21,7 +21,7 @@ struct Multiples {
 
 constexpr Multiples kMultiples[] = {{1.0, 1.0}, {1.0, 1.1}, {1.1, 1.2}};
 
-// The nearest multiple of eight, but no tenth less than asked for.
+// The nearest multiple of eight that is at least nine tenths of the scaled width.
 int64_t widened(int64_t filters, double width) {
   const double wanted = static_cast<double>(filters) * width;
   const int64_t found = std::max<int64_t>(8, static_cast<int64_t>(wanted + 4.0) / 8 * 8);

@@ -1,4 +1,4 @@
-// EfficientNet-Lite's layers (dcnn_fast/spec/efficientnet.py).
+// EfficientNet-Lite's layers (dcnn_fast/networks/efficientnet.py).
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ namespace dcnn {
 
 const std::vector<std::string>& lite_names();
 
-// The blocks between stem and head of the variant at that place among the names.
+// The blocks between stem and head. variant: the index of its name.
 LiteStages lite_stages(size_t variant);
 
 // The shape of every layer's weight and bias, in order, batch norms folded in.

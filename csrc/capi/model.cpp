@@ -14,9 +14,9 @@ namespace dcnn {
 
 namespace {
 
-const char* const kViewNames[] = {"center", "warp", "pad", "local"};  // as View
+const char* const kViewNames[] = {"center", "warp", "pad", "local"};  // in the order of View
 
-// Each column's view and its ordinal among equals.
+// The key of each column's draws: its view and its ordinal among columns of that view.
 std::vector<std::string> keys_of(const NetworkData& network) {
   std::map<View, int> seen;
   std::vector<std::string> keys;
@@ -26,7 +26,7 @@ std::vector<std::string> keys_of(const NetworkData& network) {
   return keys;
 }
 
-// What `work` makes of a picture. status: of what it finds wrong, after `what`.
+// Runs `work` on a picture. status: reported for invalid arguments; what: the prefix of their message.
 template <typename Work>
 auto made_of_picture(dcnn_status status, const char* what, const Work& work) {
   try {
@@ -58,7 +58,7 @@ class Planes {
   std::map<std::pair<View, int64_t>, Pixels> made_;
 };
 
-// Writes the rows of a column's samples beside those of the others: joined [views, of all columns], from `first` on.
+// Writes one column's rows into columns first ... first + outputs - 1 of joined [views, width].
 void join(const WindowRows& rows, int64_t outputs, std::vector<float>& joined, int64_t first, int64_t width) {
   for (size_t i = 0; i < rows.window_of.size(); ++i) {
     const float* from = rows.values.data() + rows.window_of[i] * outputs;

@@ -13,20 +13,20 @@
 
 namespace dcnn {
 
-// threads: that the call may use. long_side: of the picture before views are made, 0 for the model's own.
+// threads: the most that one call may use. long_side: that of the picture before views are made; 0 for the model's own.
 struct Scoring {
   Draws draws;
   int64_t long_side;
   int threads;
 };
 
-// The samples' probabilities, [views, labels]. enlarged: whether a local view was.
+// The samples' probabilities, [views, labels]. enlarged: whether the photograph was enlarged for a local view.
 struct Samples {
   std::vector<double> probabilities;
   bool enlarged = false;
 };
 
-// Nothing of it changes once it is made.
+// Immutable after construction.
 class Model {
  public:
   Model(const Isa& isa, ModelData data);
@@ -38,10 +38,10 @@ class Model {
   // Throws Failure for a picture that cannot be scored.
   Samples samples(const Picture& photo, const Scoring& scoring) const;
 
-  // How many of a hundred photographs of the reference collection score lower, those that score the same counted half.
+  // The percentage of the reference collection's photographs with lower scores; equal scores count half.
   std::optional<double> percentile(double score) const;
 
-  // The label whose probability the mean is, for a model of two.
+  // The label whose probability is the mean, for a model with two labels.
   std::optional<size_t> high() const;
 
  private:
@@ -50,11 +50,11 @@ class Model {
   std::vector<double> reference_;
   std::string caution_;
   std::vector<std::unique_ptr<ColumnNet>> columns_;
-  std::vector<std::string> keys_;  // of each column's draws
+  std::vector<std::string> keys_;  // each column's key for its draws
   Layer label_;
 };
 
-// What samples say: the mean probability of each label, and of one of them the mean and the standard deviation (of the population).
+// Summary of the samples: each label's mean probability; for one label, its mean and population standard deviation.
 std::vector<double> means_of(const std::vector<double>& probabilities, size_t labels);
 struct Spread {
   double mean, std;

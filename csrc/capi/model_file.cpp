@@ -29,7 +29,7 @@ uint64_t little_endian(const unsigned char* bytes) {
   return value;
 }
 
-// A tensor as the header says it. first, last: where its bytes begin and end, behind the header.
+// A tensor's entry in the header. first, last: begin and end of its bytes, relative to the end of the header.
 struct Entry {
   std::string type;
   std::vector<int64_t> shape;
@@ -38,8 +38,8 @@ struct Entry {
 
 struct Header {
   std::map<std::string, Entry> tensors;
-  std::string about;  // the JSON text that says the rest
-  uint64_t start = 0;  // of the tensors' bytes
+  std::string about;  // the remaining JSON text
+  uint64_t start = 0;  // offset of the tensors' bytes
 };
 
 uint64_t type_bytes(const std::string& type) { return type == "F32" ? 4 : type == "F16" ? 2 : type == "I8" ? 1 : 0; }
@@ -92,7 +92,7 @@ Header read_header(const Bytes& file) {
   return header;
 }
 
-// The tensors' bytes follow one another without gaps up to the file's end, as safetensors has it.
+// The tensors' bytes must fill the file to its end without gaps, as safetensors requires.
 void require_dense(const Header& header, uint64_t size) {
   std::vector<std::pair<uint64_t, uint64_t>> places;
   for (const auto& [name, entry] : header.tensors) places.emplace_back(entry.first, entry.last);
@@ -117,11 +117,11 @@ void require_tensor(const std::string& name, const Entry& entry, const std::vect
     refuse("tensor " + name + " must be float32, float16 or scaled int8, got " + entry.type);
   }
   uint64_t bytes = type_bytes(entry.type);
-  for (const int64_t extent : shape) bytes *= static_cast<uint64_t>(extent);  // the network is affordable: below 2**36
+  for (const int64_t extent : shape) bytes *= static_cast<uint64_t>(extent);  // below 2**36, as the network is affordable
   if (entry.last - entry.first != bytes) refuse("tensor " + name + " must have " + std::to_string(bytes) + " bytes");
 }
 
-// The tensors are exactly the network's, each of its shape and of a type that is read, with their scales.
+// The tensors must be exactly the network's, each of its shape and of a supported type, and their scales.
 void require_tensors(const Header& header, const std::vector<TensorShape>& expected) {
   size_t known = 0;
   for (const auto& [name, shape] : expected) {

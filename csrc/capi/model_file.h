@@ -1,4 +1,4 @@
-// Model files: safetensors with a JSON header (dcnn_fast/nets/modelfile.py says what they hold).
+// Model files: safetensors with a JSON header (dcnn_fast/nets/modelfile.py describes the contents).
 #pragma once
 
 #include <map>
@@ -13,8 +13,8 @@ namespace dcnn {
 // Weights and biases by name, always float32.
 using WeightsByName = std::map<std::string, std::vector<float>>;
 
-// reference: the model's scores of a fixed collection, ascending; none where it has none. caution: what must be said of its scores
-// wherever they are shown first, or empty.
+// reference: the model's scores of a fixed collection, ascending; empty without one. caution: a sentence that must accompany
+// the model's scores wherever they are first shown, or empty.
 struct ModelData {
   NetworkData network;
   WeightsByName weights;
@@ -22,8 +22,8 @@ struct ModelData {
   std::string caution;
 };
 
-// Nothing is allocated for the tensors before they are known to be exactly the network's. Throws Failure, std::invalid_argument naming
-// what is wrong, std::bad_alloc.
+// Allocates nothing for the tensors until they are known to match the network exactly. Throws Failure, std::invalid_argument
+// naming the fault, or std::bad_alloc.
 ModelData read_model(const Bytes& file);
 
 }  // namespace dcnn

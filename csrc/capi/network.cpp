@@ -18,7 +18,7 @@ namespace dcnn {
 
 namespace {
 
-const std::vector<std::string> kViews{"center", "warp", "pad", "local"};  // as View
+const std::vector<std::string> kViews{"center", "warp", "pad", "local"};  // in the order of View
 const std::vector<std::string> kOrders{"conv-pool-norm", "conv-norm-pool", "conv-pool-norm-relu", "conv-norm-pool-relu"};
 
 PoolData pool_of(const Json& json) {
@@ -66,7 +66,7 @@ BlockData block_of(const Json& json) {
   return block;
 }
 
-// What columns of both kinds have.
+// Reads the members that columns of both kinds have.
 void read_common(Fields& fields, ColumnData& column, std::vector<int64_t> fc) {
   column.view = static_cast<View>(fields.choice("view", kViews, static_cast<size_t>(View::warp)));
   column.plane = fields.integer("plane", 1, kMostSide, column.plane);

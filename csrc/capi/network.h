@@ -1,4 +1,4 @@
-// Networks as data: what dcnn_fast/spec says of them in Python, read from a model file's header.
+// Networks as data, as in dcnn_fast/networks, read from a model file's header.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct BlockData {
   bool norm_first = false, relu_last = false;
 };
 
-// An inverted residual block of EfficientNet-Lite (dcnn_fast/spec/efficientnet.py).
+// An inverted residual block of EfficientNet-Lite (dcnn_fast/networks/efficientnet.py).
 struct LiteBlock {
   int64_t channels, filters, size, stride, expansion;
 
@@ -44,8 +44,8 @@ using LiteStages = std::vector<std::vector<LiteBlock>>;
 constexpr int64_t kLiteStem = 32, kLiteHead = 1280, kLiteChannels = 3;
 constexpr float kLiteMean = 127.0f, kLiteScale = 1.0f / 128.0f;
 
-// A column: of blocks, or where there are `lite` stages of EfficientNet-Lite's layers, of which those of `stages` leave features too.
-// Below its fully-connected layers it gives `features` numbers.
+// A column of blocks, or of EfficientNet-Lite's layers where `lite` is not empty; features of the stages in `stages` are then
+// kept too. The fully-connected layers take `features` numbers.
 struct ColumnData {
   View view = View::warp;
   int64_t plane = 256, window = 224, channels = 3;
@@ -71,11 +71,11 @@ struct NetworkData {
   std::optional<int64_t> long_side;
 };
 
-// The network that a header's "network" says. Throws std::invalid_argument naming what is wrong, Failure for a network that is right and
-// that this library does not run.
+// Parses a header's "network". Throws std::invalid_argument naming the fault, or Failure for a valid network that this library
+// does not run.
 NetworkData network_of(const Json& json);
 
-// The tensors of a file that holds the network's weights, by name, in order.
+// The tensors of a file with the network's weights, by name, in order.
 struct TensorShape {
   std::string name;
   std::vector<int64_t> shape;

@@ -12,16 +12,16 @@ namespace dcnn {
 
 namespace {
 
-// Sums in doubles: they pass 64 bits, and are exact as far as the bounds reach.
+// Sums in doubles: they may exceed 64-bit integers, and are exact within the bounds.
 class Costs {
  public:
-  // Of a layer's `places`, each with `filters` values of `terms` products.
+  // Adds a layer with `filters` values of `terms` products at each of `places` places.
   void add(double filters, double terms, double places) {
     add_inner(filters, terms, places);
     if (filters * places > kMostValues) throw std::invalid_argument("Network: a layer must give at most 33,554,432 values for a window");
   }
 
-  // The same of a layer inside a block, whose values are not kept: Python's rows of costs are of blocks.
+  // Adds a layer inside a block, whose values are not kept: Python counts the values of whole blocks.
   void add_inner(double filters, double terms, double places) {
     parameters_ += filters * (terms + 1);
     add_products(filters * terms * places);

@@ -1,4 +1,4 @@
-// From a photograph to the windows that a column sees, as dcnn_fast/scoring/prepare.py goes.
+// From a photograph to a column's windows, by the steps of dcnn_fast/scoring/prepare.py.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace dcnn {
 
-// SHA-256 over the shape and the pixels, in hexadecimal: equal for equal pictures, wherever they come from.
+// SHA-256 over the shape and the pixels, in hexadecimal: equal for equal pictures, whatever their source.
 std::string digest_of(const Picture& photo);
 
 // Pixels that may lie in a caller's memory, or in `held`.
@@ -31,10 +31,10 @@ class Pixels {
   Picture picture_;
 };
 
-// The photograph with a long side of at most `long_side` pixels; itself where it is no larger.
+// The photograph reduced to a long side of at most `long_side` pixels; unchanged where it is no larger.
 Pixels reduced(const Picture& photo, int64_t long_side, const Passes& passes);
 
-// What windows of a view are cut from. Throws as view_of does.
+// The view's plane. Throws as view_of does.
 Pixels plane_of(const Picture& photo, View view, int64_t plane, const Passes& passes);
 
 // How windows are drawn.
@@ -42,11 +42,12 @@ struct Draws {
   int64_t seed, views, grid;
 };
 
-// The corners of a column's windows. key: the column's view and its ordinal among equals. shape: of what they are cut from.
+// The corners of a column's windows. key: the column's view and its ordinal among columns of that view. shape: that of the
+// plane.
 std::vector<Window> windows_of(const std::string& digest, const std::string& key, const Draws& draws, View view, const Extents& shape,
                                int64_t plane, int64_t window);
 
-// The different ones of some windows, sorted by row and column, and which of them each is.
+// The distinct windows, sorted by row and column, and each window's index among them.
 struct DistinctWindows {
   std::vector<Window> windows;
   std::vector<int64_t> window_of;

@@ -1,4 +1,4 @@
-// What goes wrong at the border, by the numbers that callers are given.
+// Errors at the library's boundary, by their public numbers.
 #pragma once
 
 #include <stdexcept>
@@ -8,7 +8,7 @@
 
 namespace dcnn {
 
-// A failure that has a number of its own. Others are told by their types: see capi.cpp.
+// A failure with its own status. Other exceptions get their status from their type: see capi.cpp.
 class Failure : public std::runtime_error {
  public:
   Failure(dcnn_status status, const std::string& why) : std::runtime_error(why), status_(status) {}

@@ -11,14 +11,14 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
-// Bytes of the character that starts there; 0 for none.
+// The length in bytes of the character at the start of the text; 0 where it is invalid.
 size_t size_of(std::string_view text) noexcept {
   const auto first = static_cast<unsigned char>(text[0]);
   const size_t size = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
   if (size == 0 || size > text.size()) return 0;
   if (!std::all_of(text.begin() + 1, text.begin() + static_cast<std::ptrdiff_t>(size), continues)) return 0;
   const auto second = size > 1 ? static_cast<unsigned char>(text[1]) : 0;
-  // Longer than need be, surrogates, and past the last character.
+  // Overlong forms, surrogates, and code points past the last character.
   if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F)) return 0;
   if ((first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F)) return 0;
   return size;

@@ -11,7 +11,7 @@ namespace dcnn {
 
 namespace {
 
-// Where the pixel (row, column) of what is read goes, in pixels: from + row * down + column * across.
+// The destination of source pixel (row, column), in pixels: from + row * down + column * across.
 struct Course {
   int64_t from, down, across;
 };
@@ -30,7 +30,7 @@ Course course_of(int64_t rows, int64_t cols, int orientation) {
   }
 }
 
-// Rows or columns: how many, and the steps from one to the next in bytes of what is read and in pixels of what is written.
+// Rows or columns: their number, the source step in bytes and the destination step in pixels.
 struct Axis {
   int64_t count, read, written;
 };
@@ -50,9 +50,9 @@ void copy_runs(const PixelRuns& runs) {
   }
 }
 
-// A picture's lines: along what is written without gaps, and beside it.
+// A picture's lines: along, where the destination is contiguous, and across them.
 struct Lines {
-  int64_t from;  // where the first pixel goes
+  int64_t from;  // destination of the first pixel
   Axis along, beside;
 };
 
@@ -62,7 +62,7 @@ Lines lines_of(const Picture& from, int orientation) {
   return orientation >= kOnItsSide ? Lines{course.from, rows, cols} : Lines{course.from, cols, rows};
 }
 
-// Of all lines the pixels start ... start + length - 1.
+// The pixels start ... start + length - 1 of all lines.
 PixelRuns runs_of(const Picture& from, const Lines& lines, int64_t start, int64_t length, uint8_t* to) {
   const auto& [place, along, beside] = lines;
   const bool rising = along.written > 0;
@@ -73,12 +73,12 @@ PixelRuns runs_of(const Picture& from, const Lines& lines, int64_t start, int64_
 
 constexpr uint32_t kKnown = 0xff000000;
 
-// The four high bits of red, green and blue before the four low ones: colors that are near to each other, as those of a photograph's
-// neighbouring pixels are, lie near to each other.
+// Red's, green's and blue's bits interleaved, the highest first: similar colors, as those of neighbouring pixels, lie close together
+// in the table.
 constexpr std::array<uint32_t, 256> places_of(int channel) {
   std::array<uint32_t, 256> places{};
   for (uint32_t level = 0; level < 256; ++level) {
-    places[level] = (level >> 4) << (20 - 4 * channel) | (level & 15) << (8 - 4 * channel);
+    for (int bit = 0; bit < 8; ++bit) places[level] |= (level >> bit & 1) << (3 * bit + 2 - channel);
   }
   return places;
 }
@@ -91,6 +91,29 @@ void put(uint8_t* pixel, uint32_t color) {
   pixel[0] = static_cast<uint8_t>(color);
   pixel[1] = static_cast<uint8_t>(color >> 8);
   pixel[2] = static_cast<uint8_t>(color >> 16);
+}
+
+// Pixels whose entries are asked for before the first one is used. A photograph's colors lie all over the table, so that most are in no
+// nearby cache; a processor that goes from pixel to pixel waits for a few of them at a time, and for half as long in all this way.
+constexpr int64_t kTogether = 256;
+
+// `count` pixels, at most kTogether, from the pixel `first` on.
+void recolor_together(uint8_t* pixels, int64_t first, int64_t count, ColorTable table, std::vector<int64_t>& lacking) {
+  std::array<const uint32_t*, kTogether> entries;
+  uint8_t* pixel = pixels + 3 * first;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t* entry = table.entries + place_of(pixel + 3 * i);
+    entries[static_cast<size_t>(i)] = entry;
+    __builtin_prefetch(entry);
+  }
+  for (int64_t i = 0; i < count; ++i, pixel += 3) {
+    const uint32_t color = __atomic_load_n(entries[static_cast<size_t>(i)], __ATOMIC_RELAXED);
+    if (color >= kKnown) {
+      put(pixel, color);
+    } else {
+      lacking.push_back(first + i);
+    }
+  }
 }
 
 }  // namespace
@@ -107,7 +130,7 @@ void turn_pixels(const Picture& from, int orientation, const CopyRuns& copies, u
 
 PixelRuns runs_of_rows(const Picture& from, int orientation, int64_t first, int64_t count, uint8_t* to) {
   const bool on_its_side = orientation >= kOnItsSide;
-  const int64_t last = (on_its_side ? from.cols : from.rows) - first - count;  // rows behind those that are wanted
+  const int64_t last = (on_its_side ? from.cols : from.rows) - first - count;  // rows after the wanted ones
   const bool from_the_end = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
   const int64_t before = from_the_end ? last : first, behind = from_the_end ? first : last;
   const Picture part = on_its_side ? Picture{from.bytes + 3 * before, from.rows, count, from.pitch}
@@ -120,13 +143,8 @@ PixelRuns runs_of_rows(const Picture& from, int orientation, int64_t first, int6
 
 std::vector<int64_t> recolor(uint8_t* pixels, int64_t count, ColorTable table) {
   std::vector<int64_t> lacking;
-  for (int64_t i = 0; i < count; ++i, pixels += 3) {
-    const uint32_t color = __atomic_load_n(table.entries + place_of(pixels), __ATOMIC_RELAXED);
-    if (color >= kKnown) {
-      put(pixels, color);
-    } else {
-      lacking.push_back(i);
-    }
+  for (int64_t first = 0; first < count; first += kTogether) {
+    recolor_together(pixels, first, std::min(kTogether, count - first), table, lacking);
   }
   return lacking;
 }

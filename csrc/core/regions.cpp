@@ -13,7 +13,7 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kMost = (int64_t{1} << 31) - 1;  // of every value, so that no sum or product of two overflows
+constexpr int64_t kMost = (int64_t{1} << 31) - 1;  // bound of every value, so that no sum or product of two overflows
 
 // The names of a record's fields, for messages.
 template <typename Row>
@@ -54,7 +54,7 @@ constexpr bool all_fields(const Field<Row> (&)[N]) {
 }
 static_assert(all_fields(kRegionFields) && all_fields(kPieceFields) && all_fields(kStoreFields), "every field has its name");
 
-// As Python prints a dict.
+// Formats a row like a Python dict.
 template <typename Row, size_t N>
 std::string printed(const Row& row, const Field<Row> (&fields)[N]) {
   std::string text = "{";
@@ -66,10 +66,10 @@ std::string printed(const Row& row, const Field<Row> (&fields)[N]) {
 
 bool within(int64_t value, int64_t count) { return value >= 0 && value < count; }
 
-// `count` places from `first` on, of `all`.
+// Whether `count` places from `first` on lie within `all`.
 bool within(int64_t first, int64_t count, int64_t all) { return first >= 0 && count >= 0 && first + count <= all; }
 
-// The first rule that a row breaks, and which one that is: rules are numbered in the order in which they are looked at.
+// A broken rule and its number; rules are checked in the order of their numbers.
 struct Broken {
   int number;
   std::string rule;
@@ -123,7 +123,7 @@ Broken broken(const StoreRow& s, const PieceRow& owner, const std::vector<Images
   return {kNone, {}};
 }
 
-// Keeps, of the rows it is shown, the first that breaks the earliest rule, and throws it at the end.
+// Keeps the first row that breaks the earliest rule, and throws for it at the end.
 template <typename Row, size_t N>
 class Judge {
  public:
@@ -162,7 +162,7 @@ void require_small(const char* name, const Rows<Row>& table) {
   if (large) throw std::invalid_argument("regions: the table of " + std::string(name) + " must hold values of less than 2**31");
 }
 
-// Small tables can name much: each region all pieces, each of those all stores.
+// Small tables can name many rows: each region all pieces, each piece all stores.
 void require_few(const char* kind, int64_t named) {
   constexpr int64_t kMostNamed = int64_t{1} << 26;
   if (named > kMostNamed) throw std::invalid_argument("regions: they must name at most 2**26 " + std::string(kind));
@@ -173,7 +173,7 @@ bool meet(const StoreRow& a, const StoreRow& b) {
          a.out_left < b.out_left + b.width && b.out_left < a.out_left + a.width;
 }
 
-// Whether any two of an image's stores share a place; by their tops.
+// Whether any two stores of one image overlap. stores: sorted by their tops.
 bool any_meet(const StoreRow* const* stores, size_t count) {
   constexpr size_t kFew = 16;
   if (count <= kFew) {
@@ -184,7 +184,7 @@ bool any_meet(const StoreRow* const* stores, size_t count) {
     }
     return false;
   }
-  std::map<int64_t, const StoreRow*> beside;  // by their left: no two share a column, but one that ended above may still be there
+  std::map<int64_t, const StoreRow*> beside;  // by left edge; no two share a column, but some may have ended above
   for (size_t i = 0; i < count; ++i) {
     const StoreRow& store = *stores[i];
     auto at = beside.lower_bound(store.out_left);
@@ -198,7 +198,7 @@ bool any_meet(const StoreRow* const* stores, size_t count) {
   return false;
 }
 
-// Whether any two of the first `count` stores share a place.
+// Whether any two of the first `count` stores overlap.
 bool any_meet(const std::vector<const StoreRow*>& named, size_t count) {
   std::vector<const StoreRow*> stores(named.begin(), named.begin() + static_cast<std::ptrdiff_t>(count));
   const auto before = [](const StoreRow* a, const StoreRow* b) {
@@ -212,10 +212,10 @@ bool any_meet(const std::vector<const StoreRow*>& named, size_t count) {
   return false;
 }
 
-// No place is stored to twice: threads would race for it. named: the stores in the order in which pieces name them.
+// Refuses overlapping stores: threads would race. named: the stores in the order in which pieces name them.
 void require_apart(const std::vector<const StoreRow*>& named) {
   if (!any_meet(named, named.size())) return;
-  size_t good = 0, bad = named.size();  // so many stores are apart, so many are not
+  size_t good = 0, bad = named.size();  // the first `good` stores are disjoint, the first `bad` are not
   while (good + 1 < bad) {
     const size_t middle = good + (bad - good) / 2;
     (any_meet(named, middle) ? bad : good) = middle;
@@ -275,7 +275,7 @@ void require_regions(const RegionTables& tables, const RegionGeometry& geometry,
   });
   stores.decide();
   std::vector<const StoreRow*> placed;
-  const int64_t enough = std::min(stored, tables.stores.count + 1);  // of more than there are, one is named twice
+  const int64_t enough = std::min(stored, tables.stores.count + 1);  // beyond the table's size, some store is named twice
   placed.reserve(static_cast<size_t>(enough));
   each_piece([&](const PieceRow& piece, const RegionRow&) {
     for (int64_t i = 0; i < piece.count && static_cast<int64_t>(placed.size()) < enough; ++i) {

@@ -1,5 +1,5 @@
-// The rules that tables of regions keep: what a region, a piece or a store takes from and goes to is there. Kernels look at none of
-// this, so whoever gives them tables has checked them here.
+// The rules of tables of regions: everything that a region, piece or store reads or writes exists. Kernels check none of this,
+// so callers must check their tables here first.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 
 namespace dcnn {
 
-// Images of `rows` x `cols` pixels or results: a source that regions read, or an output that they are stored to.
+// Images of `rows` x `cols` pixels or results: a source that regions read, or an output that stores write.
 struct ImagesShape {
   int64_t images, rows, cols;
 };
 
-// Rows of a table that lie together.
+// Consecutive rows of a table.
 template <typename Row>
 struct Rows {
   const Row* rows;
@@ -25,7 +25,7 @@ struct Rows {
   const Row& operator[](int64_t i) const { return rows[i]; }
 };
 
-// A vector's rows, where they lie.
+// A vector's rows, not copied.
 template <typename Row>
 Rows<Row> rows_in(const std::vector<Row>& rows) {
   return {rows.data(), static_cast<int64_t>(rows.size())};
@@ -37,17 +37,16 @@ struct RegionTables {
   Rows<StoreRow> stores;
 };
 
-// What the regions are of: a convolution, and the pool that follows (1, 1 for none). round_up: the last window of either may hang over
-// the far edge.
+// The convolution of the regions and its pool (1, 1 for none). round_up: the last window of either may hang over the far edge.
 struct RegionGeometry {
   int64_t size, stride, padding;
   bool round_up;
   int64_t pool_size, pool_stride;
 };
 
-// Throws std::invalid_argument naming the first region, piece or store that lies outside what it takes from or goes to, or the first
-// store that shares a place with one before it (regions are done on several threads), the rule and its values. Pieces are counted as regions name them, stores as those pieces do: where tables name each once and in order, that is
-// their row.
+// Throws std::invalid_argument naming the rule, the row and its values: the first region, piece or store that lies outside its
+// source, owner or output, or the first store that overlaps an earlier one (regions run on several threads). Pieces are
+// numbered as regions name them, stores as those pieces do: their rows, where tables name each once and in order.
 void require_regions(const RegionTables& tables, const RegionGeometry& geometry, const std::vector<ImagesShape>& sources,
                      const std::vector<ImagesShape>& outputs);
 

@@ -14,7 +14,7 @@ namespace dcnn {
 namespace {
 
 constexpr int64_t kEnd = int64_t{1} << 31;
-constexpr int64_t kMostWeights = int64_t{1} << 28;  // Pillow keeps them as doubles, in at most 2 GB
+constexpr int64_t kMostWeights = int64_t{1} << 28;  // Pillow stores them as doubles, in at most 2 GB
 constexpr int32_t kHalf = 1 << (kFilterFraction - 1);
 
 void require_extent(int64_t value, const char* name) {
@@ -22,7 +22,7 @@ void require_extent(int64_t value, const char* name) {
   throw std::invalid_argument(std::string("views: ") + name + " must be from 1 to 2**31 - 1, got " + std::to_string(value));
 }
 
-// The weights of one output among the pixels from `first` on, rounded, zeros among them.
+// The rounded weights of one output, for the pixels from `first` on; some may be zero.
 struct Triangle {
   double scale, support, inverse;
   int64_t size;
@@ -46,7 +46,7 @@ struct Triangle {
   }
 };
 
-// Low 15 bits and the bits above of each group of four.
+// The low 15 bits of each group of four weights, then the bits above.
 std::vector<int16_t> halves_of(const std::vector<int32_t>& weights) {
   std::vector<int16_t> halves(2 * weights.size());
   for (size_t i = 0; i < weights.size(); ++i) {
@@ -80,7 +80,7 @@ void plain_across(const Picture& from, const PassFilter& filter, const Canvas& t
   }
 }
 
-// In stretches of bytes whose sums stay in registers or close by.
+// Works on stretches of bytes whose sums stay in registers or in cache.
 void plain_down(const Picture& from, const PassFilter& filter, const Canvas& to) {
   constexpr int64_t kStretch = 64;
   const int64_t bytes = 3 * from.cols;
@@ -142,7 +142,7 @@ Filter bilinear_filter(int64_t size, int64_t target, int64_t start, int64_t stop
   require_extent(size, "a side");
   require_extent(target, "a resized side");
   if (start < 0 || start >= stop || stop > target) throw std::invalid_argument("views: outputs must be some of those of the axis");
-  const double scale = static_cast<double>(static_cast<float>(size)) / static_cast<double>(target);  // Pillow's box is of floats
+  const double scale = static_cast<double>(static_cast<float>(size)) / static_cast<double>(target);  // Pillow's box has floats
   const double support = std::max(scale, 1.0);
   if (stop - start > kMostWeights / (2 * static_cast<int64_t>(std::ceil(support)) + 1)) {
     throw std::invalid_argument("views: resizing " + std::to_string(size) + " to " + std::to_string(target) + " pixels takes too many weights");

@@ -1,5 +1,5 @@
-// Resizing whose passes are taken apart: the filters of a cut's two axes, what lies between the passes, and a picture whose rows come in
-// strips. Its inline functions are for files that are compiled for any processor.
+// Resizing with its passes exposed: the filters of a cut's two axes, the buffer between the passes, and resizing of a picture
+// that arrives in strips of rows. Its inline functions are only for files compiled for any processor.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace dcnn {
 
-// An axis of a cut: its filter, if its size changes, and the pixels that the outputs depend on, from which its entries count.
+// An axis of a cut: its filter, where its size changes, and the source pixels that the outputs need. Entries count from the
+// first one.
 struct CutAxis {
   bool resampled;
   Range source;
@@ -23,8 +24,7 @@ struct CutAxis {
   }
 };
 
-// What lies between the passes; it is never larger than the larger of the picture and the cut. None of it is cleared, or kept from one
-// call to the next.
+// The buffer between the passes, no larger than the larger of picture and cut. It is neither cleared nor kept between calls.
 class Between {
  public:
   Between(int64_t rows, int64_t cols) : bytes_(new uint8_t[static_cast<size_t>(3 * rows * cols)]), rows_(rows), cols_(cols) {}
@@ -37,38 +37,38 @@ class Between {
   int64_t rows_, cols_;
 };
 
-// Pillow's rule, by the pixels that the height and the width lose.
+// Pillow's rule, by the pixels lost along height and width.
 bool down_comes_first(int64_t lost_rows, int64_t lost_cols);
 
-// A pass across that is yet to be done.
+// A pending pass across.
 struct AcrossWork {
   Picture from;
   PassFilter filter;
   Canvas to;
 };
 
-// A whole picture resized, whose rows come from the top on, in strips of any height.
+// Resizes a whole picture whose rows arrive from the top, in strips of any height.
 class StripResizer {
  public:
-  // Whether the pass across comes first, and there are two: only then are whole rows not needed together.
+  // Whether there are two passes, the one across first: only then can strips of rows be taken one by one.
   static bool takes(int64_t rows, int64_t cols, int64_t resized_rows, int64_t resized_cols);
 
   // Throws as `cut_picture` does.
   StripResizer(int64_t rows, int64_t cols, int64_t resized_rows, int64_t resized_cols, const Passes& passes);
 
-  // The pass across of the rows from `first` on.
+  // The pass across for the rows of `strip`, which begin at row `first`.
   AcrossWork of(const Picture& strip, int64_t first) const;
 
-  // Writes [resized rows, resized cols, 3] bytes, once all rows are taken.
+  // Writes [resized rows, resized cols, 3] bytes, once all rows have been taken.
   void finish(uint8_t* to) const;
 
  private:
   const Passes& passes_;
   CutAxis down_, across_;
-  Between between_;  // as many rows as the picture has
+  Between between_;  // with the picture's rows
 };
 
-// The axis of `size` pixels that becomes `target`, of which these outputs are wanted. Throws as `bilinear_filter` does.
+// The axis of `size` pixels resized to `target`, for `outputs` alone. Throws as `bilinear_filter` does.
 CutAxis axis_of(int64_t size, int64_t target, Range outputs);
 
 }  // namespace dcnn

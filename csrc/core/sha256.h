@@ -1,4 +1,4 @@
-// SHA-256 over bytes that come in stretches, whose whole blocks somebody else takes into the state.
+// SHA-256 of bytes that arrive in stretches; another function folds whole blocks into the state.
 #pragma once
 
 #include <array>
@@ -11,7 +11,7 @@ constexpr int64_t kHashBlock = 64;  // bytes
 
 using HashState = std::array<uint32_t, 8>;
 
-// Whole blocks that are to be taken into the state.
+// Whole blocks still to be folded into the state.
 struct HashBlocks {
   uint32_t* state;
   const uint8_t* bytes;
@@ -20,18 +20,17 @@ struct HashBlocks {
 
 using TakeBlocks = void (*)(const HashBlocks& blocks);
 
-// For any processor.
+// Portable implementation.
 void take_plain_hash_blocks(const HashBlocks& blocks);
 
 alignas(16) extern const uint32_t kHashRounds[64];  // FIPS 180-4's constants K
 
 class Hasher {
  public:
-  // take: for blocks that nothing else is done beside.
+  // take: folds blocks where no other work runs alongside.
   explicit Hasher(TakeBlocks take) : take_(take) {}
 
-  // The whole blocks among the bytes that come next; they must be taken before anything else is asked for. What is left of the bytes
-  // is kept.
+  // The whole blocks available with the next bytes; fold them before any other call. The remaining bytes are kept.
   HashBlocks blocks_of(const uint8_t* bytes, int64_t count);
 
   void add(const uint8_t* bytes, int64_t count) { take_(blocks_of(bytes, count)); }
@@ -43,7 +42,7 @@ class Hasher {
  private:
   TakeBlocks take_;
   HashState state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  std::array<uint8_t, kHashBlock> begun_{};  // a block of which `held_` bytes have come
+  std::array<uint8_t, kHashBlock> begun_{};  // an incomplete block with `held_` bytes so far
   int64_t held_ = 0, total_ = 0;
 };
 

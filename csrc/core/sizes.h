@@ -1,4 +1,4 @@
-// Sizes that could pass 64 bits are formed here, so that none does without a word.
+// Arithmetic on sizes that might exceed 64 bits: overflow is refused, never silent.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace dcnn {
 
-constexpr int64_t kMostBytes = int64_t{1} << 47;  // of anything in memory: more than a processor has addresses for
+constexpr int64_t kMostBytes = int64_t{1} << 47;  // bound of any size in memory: beyond a processor's address space
 
-// The product of sizes, none of which is negative. what: what so many values are of, for the message. Throws std::invalid_argument
-// naming it and the sizes where 64 bits do not hold it.
+// The product of sizes that are not negative. what: the thing counted, for the message. Throws std::invalid_argument naming it
+// and the sizes on overflow of 64 bits.
 template <typename... Sizes>
 int64_t product(const char* what, Sizes... sizes) {
   int64_t found = 1;
@@ -23,7 +23,7 @@ int64_t product(const char* what, Sizes... sizes) {
   throw std::invalid_argument(std::string(what) + " must have sizes whose product is below 2**63, got " + text);
 }
 
-// The same of a sum.
+// The same for a sum.
 template <typename... Sizes>
 int64_t sum(const char* what, Sizes... sizes) {
   int64_t found = 0;
@@ -35,7 +35,8 @@ int64_t sum(const char* what, Sizes... sizes) {
   throw std::invalid_argument(std::string(what) + " must have sizes whose sum is below 2**63, got " + text);
 }
 
-// A product or a sum of what is not negative, 2**63 - 1 where it would be more: what is compared with a bound needs no more.
+// Saturating product and sum of values that are not negative: 2**63 - 1 on overflow, which suffices for comparison with a
+// bound.
 inline int64_t product_at_most(int64_t a, int64_t b) {
   int64_t found;
   return __builtin_mul_overflow(a, b, &found) ? std::numeric_limits<int64_t>::max() : found;

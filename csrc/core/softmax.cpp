@@ -8,7 +8,7 @@ namespace dcnn {
 
 namespace {
 
-// 2^(j / 32): its first 47 bits, and what is behind them.
+// 2^(j / 32): its first 47 bits, and the remainder.
 constexpr double kHead[32] = {
     0x1.0000000000000p0, 0x1.059b0d3158540p0, 0x1.0b5586cf98900p0, 0x1.11301d0125b40p0,
     0x1.172b83c7d5140p0, 0x1.1d4873168b980p0, 0x1.2387a6e756200p0, 0x1.29e9df51fdec0p0,
@@ -31,7 +31,7 @@ constexpr double kTail[32] = {
 };
 constexpr double kPerOctave = 0x1.71547652b82fep5;                              // 32 / ln 2
 constexpr double kStepHead = 0x1.62e42fefp-6, kStepTail = 0x1.473de6af278edp-39;  // ln 2 / 32
-constexpr double kRounder = 0x1.8p52;  // added and taken away, it rounds to whole numbers
+constexpr double kRounder = 0x1.8p52;  // adding and subtracting it rounds to whole numbers
 // exp(r) - 1 = r + r^2 * (a[0] + a[1] * r + ...), near 0.
 constexpr double kPowers[5] = {0x1p-1, 0x1.5555555548f7cp-3, 0x1.5555555545d4ep-5, 0x1.11115b7aa905ep-7, 0x1.6c1728d739765p-10};
 constexpr double kLargest = 0x1.62e42fefa39efp9, kSmallest = -0x1.74910d52d3053p9, kNearZero = 0x1p-54;

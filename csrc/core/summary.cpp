@@ -8,9 +8,9 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kStripRows = 64;  // as many columns of a photograph on its side: a few lines of memory are read together
+constexpr int64_t kStripRows = 64;  // in a photograph on its side, as many columns: few cache lines are read together
 
-// Strips of a photograph, those that are turned in two places in turn.
+// Strips of a photograph; turned ones alternate between two buffers.
 class Strips {
  public:
   explicit Strips(const DecodedPhoto& photo) : photo_(photo) {
@@ -27,7 +27,7 @@ class Strips {
     return {turned() ? place(strip) : photo_.picture.bytes + first(strip) * pitch, rows(strip), photo_.cols(), pitch};
   }
 
-  // The work that makes it.
+  // The work that produces a strip.
   PixelRuns turning(int64_t strip) const {
     if (!turned() || strip >= count()) return {};
     return runs_of_rows(photo_.picture, photo_.orientation, first(strip), rows(strip), place(strip));

@@ -1,8 +1,8 @@
-// What scoring takes from a decoded photograph, in one walk over its pixels: their digest, and the photograph reduced.
+// Everything that scoring needs from a decoded photograph, in one pass over its pixels: digest and reduced photograph.
 //
-// Each round of SHA-256 waits for the one before, so that most of a processor is idle while it hashes. Here it is given other work
-// meanwhile, which then costs little: the pixels are walked in strips of rows as they are looked at, and while one is hashed it is
-// resampled across, and the next one is turned. A photograph that lies on its side is never written upright as a whole.
+// Each round of SHA-256 waits for the previous one, so hashing leaves most of a processor idle. Here other work fills the gaps
+// at little cost: the photograph is walked in upright strips of rows, and while one strip is hashed, it is resampled across and
+// the next one is turned. A photograph on its side is never written upright as a whole.
 #pragma once
 
 #include <cstdint>
@@ -14,16 +14,16 @@
 
 namespace dcnn {
 
-// What is done with one strip. Each part may be none of the work: blocks.count, across.filter.count or turning.count 0.
+// The work for one strip. Each part may be empty: blocks.count, across.filter.count or turning.count is 0.
 struct StripWork {
   HashBlocks blocks;
   AcrossWork across;
-  PixelRuns turning;  // of the next strip
+  PixelRuns turning;  // produces the next strip
 };
 
 using TakeStrip = void (*)(const StripWork& work);
 
-// A photograph as it was decoded, and how EXIF's orientation (1 to 8) says that it is to be looked at.
+// A photograph as decoded, and EXIF's orientation (1 to 8), which says how to turn it upright.
 struct DecodedPhoto {
   Picture picture;
   int orientation;
@@ -33,7 +33,7 @@ struct DecodedPhoto {
   int64_t cols() const { return on_its_side() ? picture.rows : picture.cols; }
 };
 
-// Gives all its rows, turned, to the hash, and to the resizer, if there is one. The picture's rows lie without gaps.
+// Passes all rows, turned upright, to the hash and to the resizer, if there is one. The picture's rows must be contiguous.
 void summarize(const DecodedPhoto& photo, TakeStrip take, Hasher& hash, const StripResizer* resizer);
 
 }  // namespace dcnn

@@ -1,14 +1,15 @@
 // The convolution as a sum over its taps on a tile unit, in bfloat16 or in three products of bfloat16 parts; for the vector type
 // `Vec` and the tile operations (tile_amx.h) that the including file defines.
 //
-// Tile: 2 x 16 positions x 2 x 16 filters in four tiles of sums; two of positions, two of weights. A tile of positions is read where
-// it lies in the patch, 64 bytes of a row's taps and channels for each: along rows, several rows of a narrow patch in one go
-// (what lies between the ends and the beginnings of rows is multiplied and dropped), or, in a narrow region, down its columns.
-// What a row of the filter has beyond whole 64 bytes is gathered (tile_steps.h): of 11 x 11 x 3, one value of 33. K always runs in the
-// same steps, each summed inside the tile unit, so an output's bits are the same in every tile at every place in it.
+// Tile: 2 x 16 positions x 2 x 16 filters in four tiles of sums; two tiles of positions, two of weights. A tile of positions is
+// read in place from the patch, 64 bytes of a row's taps and channels for each position: along rows, several rows of a narrow
+// patch at once (products of the gaps between rows are computed and dropped), or, in a narrow region, down its columns. The
+// remainder of a filter row after whole 64 bytes is gathered (tile_steps.h): of 11 x 11 x 3, one value of 33. K always runs in
+// the same steps, each summed inside the tile unit, so an output's bits do not depend on its tile or its place in it.
 // Layout: weights [group][block][part][step][2][16 pairs][16 filters][2]; gathered [part][tile][step][16 positions][32].
 // Memory: the gathered values, 4 KiB of sums; with parts, both parts of the patch.
-// Limit: the tile unit's products; docs/engine-notes.md has the predicted share of them that is useful, and what was run.
+// Limit: the tile unit's products; docs/engine-notes.md gives the predicted share of useful ones and lists the kernels that
+// were run.
 
 #pragma once
 
@@ -33,13 +34,13 @@ struct TileCut {
   int64_t tiles(int64_t rows, int64_t cols) const { return along(rows, cols) * (down ? cols : 1); }
 };
 
-// The cut of groups of `together` rows that has fewer tiles.
+// The cut with fewer tiles for groups of `together` rows.
 inline TileCut tile_cut(const BlockProblem& p, const RegionRow& r, int64_t together) {
   const TileCut flat{false, (r.cols - 1) * p.stride + p.size}, down{true, flat.pitch};
   return down.tiles(together, r.cols) < flat.tiles(together, r.cols) ? down : flat;
 }
 
-// Conv rows to compute together: what takes the fewest tiles, while the ring of conv rows stays in L2.
+// Conv rows to compute together: the number that takes the fewest tiles while the ring of conv rows stays in L2.
 inline int64_t tile_rows_together(const BlockProblem& p, const RegionRow& r) {
   constexpr int64_t kRingFloats = 32768, kFlatRows = 8;
   const int64_t row = r.cols * padded_filters(p, kBlock), before = smaller(p.pool_size, r.rows) - 1;
@@ -59,31 +60,31 @@ inline int64_t tile_rows_together(const BlockProblem& p, const RegionRow& r) {
   return best;
 }
 
-// Operands rounded to bfloat16: what the patch holds is what is multiplied.
+// Operands rounded to bfloat16, stored so in the patch.
 struct Rounded {
   typedef uint16_t Element;
   static constexpr int64_t kParts = 1;
   static void put(float value, uint16_t* to) { *to = to_bf16(value); }
 };
 
-// Operands as sums of two bfloat16, a higher and a lower part. An output's products are those of (lower, higher), (higher, lower) and
-// (higher, higher) parts of pixels and weights, in this order. The patch is split once it is there, into two of uint16_t.
+// Operands as sums of two bfloat16, a higher and a lower part. An output's products are those of the (lower, higher), (higher,
+// lower) and (higher, higher) parts of pixels and weights, in this order. Once read, the patch is split into two of uint16_t.
 struct Split {
   typedef float Element;
   static constexpr int64_t kParts = 2;
   static void put(float value, float* to) { *to = value; }
 };
 
-// Positions and weights of the tiles that are multiplied.
+// Operands of one group of tiles.
 struct TileOperands {
   const uint16_t* patch[2];  // each tile's first position, at its first tap
   const uint16_t* gathered[2];
   int64_t position;   // elements of the patch between a tile's positions
-  int64_t input_row;  // and between its rows
+  int64_t input_row;  // and between its patch rows
   const uint16_t* weight;
 };
 
-// P tiles of positions, their rows so many bytes apart, with a block's weights of one step.
+// Multiplies P tiles of positions, `row_bytes` apart, with a block's weights of one step.
 template <int P>
 inline void tile_step(const uint16_t* const from[2], int64_t offset, int64_t row_bytes, const uint16_t* weight) {
   tile_load<5>(weight, 64);
@@ -98,7 +99,7 @@ inline void tile_step(const uint16_t* const from[2], int64_t offset, int64_t row
   }
 }
 
-// All products of P tiles of positions with a block of filters are added to the sums.
+// Adds all products of P tiles of positions and a block of filters to the sums.
 template <int P>
 void tile_products(const TileSteps& s, const TileOperands& t) {
   constexpr int64_t kStep = 2 * kTileValues;
@@ -112,8 +113,8 @@ void tile_products(const TileSteps& s, const TileOperands& t) {
   for (int64_t i = 0; i < s.gathered; ++i, weight += kStep) tile_step<P>(t.gathered, i * kTileValues, 64, weight);
 }
 
-// The rests of a tile's runs, side by side for each position. What lies past them must be zero already; a position that is dropped
-// gets what happens to lie there.
+// Gathers the remainders of a tile's runs, contiguous for each position. The padding behind them must already be zero; a
+// dropped position gets arbitrary values.
 inline void gather_tile(const TileSteps& s, const uint16_t* from, int64_t position, int64_t input_row, uint16_t* to) {
   int64_t at = 0;
   for (int64_t ky = 0; ky < s.size; ++ky) {
@@ -138,7 +139,7 @@ struct InTileUnit {
     return {tile_rows_together(p, r), 0, r.top, r.left, (r.rows - 1) * p.stride + p.size, (r.cols - 1) * p.stride + p.size};
   }
 
-  // Where things lie in the scratch of its own, in floats.
+  // Offsets within this convolution's scratch, in floats, except where noted.
   struct Work {
     int64_t gathered_tile, gathered_part;  // elements of a tile, and of a part
     int64_t plane;                         // elements of one part of the patch
@@ -150,7 +151,7 @@ struct InTileUnit {
     Work w{};
     w.gathered_tile = tile_steps(p).gathered * kTileValues;
     w.gathered_part = w.gathered_tile * cut.tiles(f.together, r.cols);
-    // A last tile reads past the patch, by less than its positions, and drops that: the scratch must not end before.
+    // The last tile reads past the patch, by less than its positions, and drops those values: scratch must extend that far.
     const int64_t slack = kTileSide * p.stride * p.channels * (cut.down ? f.patch_cols : 1);
     w.plane = round_up(f.patch_rows * f.patch_cols * p.channels + slack, 32);
     w.gathered = 4 * kTileFloats;
@@ -161,7 +162,7 @@ struct InTileUnit {
 
   static int64_t work(const BlockProblem& p, const RegionRow& r) { return work_of(p, r, frame(p, r)).total; }
 
-  // The patch as it is multiplied, part after part; split when it is new.
+  // The patch's parts as operands; a new patch is split.
   static const uint16_t* parts_of(const uint16_t* patch, bool, int64_t, int64_t, float*) { return patch; }
   static const uint16_t* parts_of(const float* patch, bool fresh, int64_t count, int64_t plane, float* work) {
     auto* parts = reinterpret_cast<uint16_t*>(work);
@@ -169,8 +170,8 @@ struct InTileUnit {
     return parts;
   }
 
-  // Sums of one tile of positions, with bias and, if not `linear`, ReLU, to their places in `out`: from row y in column x on, along the flat sequence or
-  // down. Positions past the rows and between them are dropped.
+  // Adds bias and, unless `linear`, applies ReLU to one tile of sums and writes them to `out`, from row y, column x on, along
+  // the flat sequence or down. Positions in gaps between rows and past the last are dropped.
   static void put_outputs(const TileCut& cut, int64_t rows, int64_t cols, int64_t y, int64_t x, const float* sums, const float* bias,
                           bool linear, float* out, int64_t out_col) {
     const Vec b0 = Vec::load(bias), b1 = Vec::load(bias + Vec::width);
@@ -200,7 +201,7 @@ struct InTileUnit {
     t.input_row = l.patch_cols * p.channels;
     auto* gathered = reinterpret_cast<uint16_t*>(work + w.gathered);
     const uint16_t* parts = parts_of(patch, y == 0, l.patch_rows * t.input_row, w.plane, work + w.parts);
-    const auto tile_from = [&](int64_t tile) {  // from the first position of these rows
+    const auto tile_from = [&](int64_t tile) {  // relative to the first position of these rows
       return cut.down ? tile / along * col_step + tile % along * kTileSide * row_step : tile * kTileSide * col_step;
     };
     if (s.gathered > 0) memset(gathered, 0, static_cast<size_t>(kParts * w.gathered_part) * sizeof *gathered);

@@ -1,11 +1,12 @@
 // y = x * weight^T + bias on a tile unit, in bfloat16; for the tile operations (tile_amx.h) that the including file defines.
 //
-// Weights are the left operand, read where they lie: 16 outputs of 32 values each are a tile, up to 64 rows of x another four, so
-// that every weight is read once for 64 rows. x is packed once, before threads share the outputs. K always runs in the same steps of
-// 32, each summed inside the tile unit, so a row's bits are the same in every column of every tile; between chunks of K, which keep x
-// in L2, the sums wait in scratch.
-// Layout: x as [64 rows][step][16 rows][16 pairs][16 rows][2], zeros past its rows and inputs.
-// Memory: x once more, and sums of the outputs for 64 rows. Limit: reading the weights; docs/engine-notes.md says what was run.
+// Weights are the left operand, read in place: 16 outputs of 32 values each are a tile, up to 64 rows of x another four, so
+// every weight is read once for 64 rows. x is packed once, before threads share the outputs. K always runs in the same steps of
+// 32, each summed inside the tile unit, so a row's bits do not depend on its column or tile. Between chunks of K, which keep x
+// in L2, the sums stay in scratch.
+// Layout: x as [64 rows][step][16 rows][16 pairs][16 rows][2], padded with zeros in rows and inputs.
+// Memory: a copy of x, and sums of the outputs for 64 rows. Limit: reading the weights; docs/engine-notes.md lists the kernels
+// that were run.
 
 #pragma once
 
@@ -17,7 +18,7 @@
 namespace dcnn {
 namespace {
 
-constexpr int64_t kTileChunk = 32;  // steps of a chunk
+constexpr int64_t kTileChunk = 32;  // steps per chunk
 static_assert(kRowBlock == 4 * kTileSide, "four tiles of sums");
 
 inline int64_t tiles_of(int64_t count) { return (count + kTileSide - 1) / kTileSide; }
@@ -46,7 +47,7 @@ void tile_pack_rows(const LinearProblem& p, float* packed) {
   }
 }
 
-// Of 16 outputs: sums for 64 rows, and the weights of the last step, where the inputs are not whole steps.
+// Scratch for 16 outputs: sums for 64 rows, and the weights of the last step where the inputs are not whole steps.
 constexpr int64_t kPieceFloats = 4 * kTileFloats + kTileFloats;
 
 size_t tile_linear_scratch(const LinearProblem& p, int64_t first, int64_t last) {
@@ -84,7 +85,7 @@ inline void linear_products_of(int64_t tiles, const uint16_t* x, const uint16_t*
 }
 
 void tile_linear_bf16(const LinearProblem& p, int64_t first, int64_t last, float* scratch) {
-  // The last 16 outputs make the last tile, also where the tile before has some of them: there is none beyond.
+  // The last tile takes the last 16 outputs, even where it overlaps the one before, so that it never reads past the weights.
   const int64_t height = p.outputs < kTileSide ? p.outputs : kTileSide, pieces = tiles_of(last - first);
   const auto start_of = [&](int64_t piece) {
     const int64_t n = first + piece * kTileSide;

@@ -1,11 +1,11 @@
 // A layer at each pixel on a tile unit, in bfloat16; for the tile operations (tile_amx.h) that the including file defines.
 //
 // Tile: 2 x 16 pixels x up to 3 x 16 outputs in six tiles of sums, which begin at the bias. Pixels are the left operand, read
-// where they lie, 64 bytes of each in a step. K always runs in the same steps of 32, each summed inside the tile unit, so an
-// output's bits are the same in every tile at every place in it.
-// Layout: pixels [count][inputs], zeros past the inputs to whole steps, with room for whole tiles of pixels; weights as vectors
-// of pairs read them, [inputs in pairs][vectors of the panel][16 outputs][2], zeros past the inputs: a tile's rows are a panel's
-// width apart. Memory: 6 KiB of sums. Limit, predicted: the tile unit's products, where what they read is in cache
+// in place, 64 bytes of each in a step. K always runs in the same steps of 32, each summed inside the tile unit, so an output's
+// bits do not depend on its tile or its place in it.
+// Layout: pixels [count][inputs], padded with zeros to whole steps of inputs, with room for whole tiles of pixels; weights in
+// the layout for vectors of pairs, [inputs in pairs][vectors of the panel][16 outputs][2], padded with zeros: a tile's rows are
+// a panel's width apart. Memory: 6 KiB of sums. Limit, predicted: the tile unit's products, while operands are in cache
 // (docs/engine-notes.md).
 
 #pragma once
@@ -38,7 +38,7 @@ struct Number {
   static constexpr int value = N;
 };
 
-// use(Number<0>{}), ..., use(Number<N - 1>{}): tiles are named in instructions.
+// Calls use(Number<0>{}), ..., use(Number<N - 1>{}): instructions name tiles by constants.
 template <int N, typename Use>
 __attribute__((always_inline)) inline void for_each_number(const Use& use) {
   if constexpr (N > 0) {
@@ -47,7 +47,7 @@ __attribute__((always_inline)) inline void for_each_number(const Use& use) {
   }
 }
 
-// Sums of P tiles of pixels with V of outputs go to `sums`, [pixels][outputs]. `step` values lie between pixels.
+// Writes sums of P tiles of pixels and V tiles of outputs to `sums`, [pixels][outputs]. step: values between pixels.
 template <int V, int P>
 void pixel_sums(const uint16_t* a, int64_t step, int64_t steps, const float* weight, Ahead ahead, const float* bias,
                 float* sums) {
@@ -63,13 +63,14 @@ void pixel_sums(const uint16_t* a, int64_t step, int64_t steps, const float* wei
     }
     for_each_number<P * V>([&](auto tile) {
       constexpr int kTile = decltype(tile)::value, kPixel = kTile / V, kOutput = kTile % V;
-      // Six tiles of sums leave one for each operand: weights are loaded for either tile of pixels, once more from L1.
+      // Six tiles of sums leave one for each operand, so weights are loaded again for the second tile of pixels, from L1.
       constexpr int kLeft = V == 3 ? 6 : 4 + kPixel, kRight = V == 3 ? 7 : 6 + kOutput;
       if constexpr (kOutput == 0) tile_load<kLeft>(a + kPixel * kTileSide * step, 2 * step);
       if constexpr (kPixel == 0 || V == 3) tile_load<kRight>(weight + kOutput * Vec::width, kRowBytes);
       tile_dot<kTile, kLeft, kRight>();
     });
-    // A Xeon that did no arithmetic on vectors for half a microsecond was seen to stall for 0.3 at the next store of a tile.
+    // Prevents a stall: a Xeon without vector arithmetic for 0.5 microseconds was seen to stop for 0.3 at the next store of a
+    // tile.
     asm volatile("vaddps %0, %0, %0" : "+x"(awake));
   }
   for_each_number<P * V>([&](auto tile) {

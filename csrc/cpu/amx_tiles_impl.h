@@ -1,4 +1,4 @@
-// What both kernels of the tile unit say about its tiles, for the operations that tile_amx.h or tile_emulated.h defines.
+// Definitions shared by both kernels of the tile unit, for the operations of tile_amx.h or tile_emulated.h.
 #pragma once
 
 #include "tile_steps.h"
@@ -6,12 +6,12 @@
 namespace dcnn {
 namespace {
 
-constexpr int64_t kTileSide = 16;                                     // rows of a tile, and floats of a row
+constexpr int64_t kTileSide = 16;                                     // rows of a tile, and floats per row
 constexpr int64_t kTileFloats = kTileSide * kTileSide;
-constexpr int64_t kTileValues = kTileSide * kTileDepth;               // of bfloat16
+constexpr int64_t kTileValues = kTileSide * kTileDepth;               // bfloat16 values of a tile
 
-// Tiles of 64-byte rows for as long as this lives: 0 to 4, sums and the left operand, of `left_rows` rows, the others of 16. Released
-// afterwards: a thread that keeps tiles has them saved at every switch.
+// Configures tiles of 64-byte rows for its lifetime: 0 to 4, the sums and the left operand, with `left_rows` rows, the others
+// with 16. Tiles are released afterwards, as the system saves configured ones at every thread switch.
 class TilesInUse {
  public:
   explicit TilesInUse(int64_t left_rows) {

@@ -15,19 +15,19 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kRows = 8;  // of the stem, that a thread takes at a time
+constexpr int64_t kRows = 8;  // of the stem, in one thread's share
 
-// Maps of one block and the next, by turns, kept for the thread's next image.
+// The maps of alternating blocks, kept for the thread's next image.
 thread_local Buffer maps_of_thread[2];
 
-// Room in one of them for so many maps of an image.
+// The buffer `which`, with room for an image's maps.
 float* room(int which, int64_t pixels, int64_t maps) {
   return maps_of_thread[which].at_least(static_cast<size_t>(product("an image's maps", pixels, maps)));
 }
 
 void refuse(const std::string& what) { throw std::invalid_argument("backbone: " + what); }
 
-// [filters, channels, taps] as [filters, taps, channels], which is how patches lie.
+// Reorders [filters, channels, taps] to [filters, taps, channels], the order of patches.
 std::vector<float> channels_last(const float* weight, int64_t filters, int64_t channels, int64_t taps) {
   std::vector<float> found(static_cast<size_t>(filters * channels * taps));
   for (int64_t f = 0; f < filters; ++f) {
@@ -44,14 +44,14 @@ PackedPixels packed_stem(const Isa& isa, const Stem& stem, const MbConvLayer& la
   return {isa, taps * stem.channels, stem.filters, bf16, {weight.data(), layer.bias}};
 }
 
-// What the stem reads of an image, row by row.
+// The stem's input rows of an image.
 struct StemRows {
   const Stem& stem;
   const Source& x;
-  int64_t height, width, left, cols;  // the image's, zeros before a row, and pixels of a row with its zeros
-  std::vector<float> means;           // of a row of the image, [width, channels]
+  int64_t height, width, left, cols;  // the image's; zeros before a row; pixels of a padded row
+  std::vector<float> means;           // for a row of the image, [width, channels]
 
-  // Row `row` of the image as [cols, channels]; zeros where it or a column lies outside.
+  // Reads row `row` of the image as [cols, channels], with zeros outside the image.
   void read(int64_t row, float* to) const {
     const int64_t channels = stem.channels, inside = std::min(width, cols - left) * channels;
     if (row < 0 || row >= height) return std::fill(to, to + cols * channels, 0.0f);
@@ -76,7 +76,7 @@ struct StemRows {
   }
 };
 
-// The patches of a row of outputs, [cols, size, run], from rows of pixels `wide` floats apart; `step` floats between two of them.
+// Writes the patches of a row of outputs, [cols, size, run]. rows: `wide` floats apart; step: floats between patches.
 template <typename Run>
 void gather(const float* rows, int64_t wide, int64_t cols, int64_t size, int64_t step, Run run, float* to) {
   for (int64_t col = 0; col < cols; ++col) {
@@ -84,7 +84,7 @@ void gather(const float* rows, int64_t wide, int64_t cols, int64_t size, int64_t
   }
 }
 
-// The mean of each of `channels` maps, their pixels added in order.
+// The mean of each of `channels` maps, with pixels added in order.
 void add_means(const float* maps, int64_t pixels, int64_t channels, float* means) {
   std::fill(means, means + channels, 0.0f);
   for (int64_t i = 0; i < pixels; ++i) {
@@ -142,7 +142,7 @@ void Backbone::run_stem(const Source& x, int64_t height, int64_t width, float* o
     for (int64_t i = 0; i < (last - first - 1) * stride + size; ++i) reader.read(first * stride - top + i, pixels + i * wide);
     for (int64_t y = first; y < last; ++y) {
       const float* from = pixels + (y - first) * stride * wide;
-      constexpr std::integral_constant<int64_t, 9> nine{};  // three pixels of three channels: copied without a call
+      constexpr std::integral_constant<int64_t, 9> nine{};  // three pixels of three channels, without a call
       run == nine ? gather(from, wide, cols, size, stride * channels, nine, gathered)
                   : gather(from, wide, cols, size, stride * channels, run, gathered);
       kernels.pixels(layer, gathered, cols, out + y * cols * stem_.filters, gathered + patches);

@@ -1,4 +1,4 @@
-// A network of inverted residual blocks between a convolution and a layer at each pixel, whose maps are averaged: EfficientNet-Lite.
+// A convolution, inverted residual blocks, a layer at each pixel, and the means of the maps: EfficientNet-Lite.
 #pragma once
 
 #include <cstdint>
@@ -10,26 +10,27 @@
 
 namespace dcnn {
 
-// The convolution of `size` x `size`, `stride` apart, that reads pixels as (pixel - mean) * scale, with ReLU6 behind it. Padded as the
-// blocks are: zeros before and after, an odd one after.
+// A convolution of `size` x `size` with the given stride, followed by ReLU6. It reads pixels as (pixel - mean) * scale and is
+// padded with zeros on both sides; where their number is odd, the extra one comes last.
 struct Stem {
   int64_t channels, filters, size, stride;
-  std::vector<float> mean;  // of each channel
+  std::vector<float> mean;  // for each channel
   float scale;
 };
 
 class Backbone {
  public:
-  // stem_layer.weight: [filters, channels, size, size]. head.weight: [outputs, filters of the last block]. taps: numbers of the blocks,
-  // ascending, whose results are averaged too. Throws std::invalid_argument naming what does not fit.
+  // stem_layer.weight: [filters, channels, size, size]. head.weight: [outputs, filters of the last block]. taps: ascending
+  // indices of blocks whose results are averaged too. Throws std::invalid_argument naming the mismatch.
   Backbone(const Isa& isa, Stem stem, const MbConvLayer& stem_layer, std::vector<std::shared_ptr<PackedMbConv>> blocks,
            int64_t outputs, const MbConvLayer& head, std::vector<int64_t> taps, bool bf16);
 
   const Stem& stem() const { return stem_; }
   int64_t channels() const { return stem_.channels; }
-  int64_t features() const;  // the taps' filters, and the head's outputs
+  int64_t features() const;  // the taps' filters plus the head's outputs
 
-  // The means of an image's maps, out [features]: one image on up to `threads` threads. x: as BlockProblem's sources, its first image.
+  // Writes the means of one image's maps to out [features], on up to `threads` threads. x: as BlockProblem's sources; its first
+  // image.
   void run(const Source& x, int64_t height, int64_t width, float* out, int threads) const;
 
  private:
@@ -44,10 +45,10 @@ class Backbone {
   std::vector<int64_t> taps_;
 };
 
-// Throws std::invalid_argument for images so large, or empty, that their maps cannot be counted.
+// Throws std::invalid_argument for empty images and for images whose maps would be too large.
 void require_extents(const Backbone& net, int64_t height, int64_t width);
 
-// x: `images` images. out: [images, features]. Images are spread over the threads; where there are fewer, each image is.
+// x: `images` images. out: [images, features]. Threads take whole images; where images are fewer, threads share each.
 void run_backbone(const Backbone& net, const Source& x, int64_t images, int64_t height, int64_t width, float* out, int threads);
 
 }  // namespace dcnn

@@ -1,9 +1,9 @@
-// The backward of the fused block for one image, for the vector type `Vec` that the including file defines: from the gradient of the
-// block's result to that of the convolution's outputs, norm, pool and ReLU undone. From there to weight and bias lead weight_impl.h and
-// winograd_weight_impl.h; the gradient of the input is a convolution again (run.cpp).
+// The backward of the fused block for one image, for the vector type `Vec` that the including file defines: from the gradient
+// of the block's result to that of the convolution's outputs, through norm, pool and ReLU. weight_impl.h and
+// winograd_weight_impl.h go on to weight and bias; the gradient of the input is another convolution (run.cpp).
 //
-// Memory: the gradients of one image's convolution outputs and of its results, and two images more as large as the former
-// where the norm comes before the pool.
+// Memory: the gradients of one image's convolution outputs and of its results; where the norm comes before the pool, two more
+// images as large as the former.
 // Limit: memory, and the square roots and divisions of the norm.
 
 #pragma once
@@ -18,7 +18,7 @@
 namespace dcnn {
 namespace {
 
-// [positions, filters] to [positions, padded_row(filters)], zeros between.
+// Copies [positions, filters] to [positions, padded_row(filters)], with zeros as padding.
 void pad_rows(const float* from, int64_t positions, int64_t filters, float* to) {
   const int64_t row = padded_row(filters);
   if (row == filters) {
@@ -33,7 +33,7 @@ void pad_rows(const float* from, int64_t positions, int64_t filters, float* to) 
 
 inline float norm_constant(const BlockProblem& p) { return p.norm == Norm::cross_map ? p.norm_k : 1.0f; }
 
-// With d = k + scale * squares: grad becomes grad * d^-power, and the result is grad * value * d^-power / d, which spreads.
+// With d = k + scale * squares: multiplies grad by d^-power and returns grad * value * d^-power / d, the term for neighbours.
 inline Vec norm_terms(const BlockProblem& p, Vec squares, Vec value, float* grad) {
   const Vec d = Vec::add(Vec::broadcast(norm_constant(p)), Vec::mul(Vec::broadcast(p.norm_scale), squares));
   const Vec direct = Vec::mul(Vec::load(grad), inverse_power(d, p.norm_power));
@@ -41,7 +41,7 @@ inline Vec norm_terms(const BlockProblem& p, Vec squares, Vec value, float* grad
   return Vec::div(Vec::mul(direct, value), d);
 }
 
-// grad - 2 * scale * power * value * spread.
+// Subtracts 2 * scale * power * value * spread from grad.
 inline void norm_spread(const BlockProblem& p, Vec spread, Vec value, float* grad) {
   const Vec factor = Vec::mul(Vec::broadcast(2.0f * p.norm_scale * p.norm_power), value);
   Vec::sub(Vec::load(grad), Vec::mul(factor, spread)).store(grad);
@@ -52,10 +52,10 @@ inline int64_t norm_floats(const BlockProblem& p, int64_t positions, int64_t row
   return p.norm == Norm::cross_map ? 2 * (row + p.norm_size) : positions * row;
 }
 
-// The gradient of the norm's input `values` in place of that of its result, both [rows, cols, row].
+// Replaces the gradient of the norm's result by that of its input `values`, both [rows, cols, row].
 void cross_map_gradient(const BlockProblem& p, int64_t positions, int64_t row, const float* values, float* grad, float* scratch) {
   const int64_t size = p.norm_size, before = size / 2, after = size - 1 - before;
-  float* square = scratch;  // zeros around both, so that every window has the same number of terms
+  float* square = scratch;  // padded with zeros, so that every window has the same number of terms
   float* terms = scratch + row + size;
   memset(scratch, 0, static_cast<size_t>(2 * (row + size)) * sizeof(float));
   for (int64_t i = 0; i < positions; ++i, values += row, grad += row) {
@@ -105,7 +105,7 @@ void norm_gradient(const BlockProblem& p, int64_t rows, int64_t cols, const floa
   if (p.norm == Norm::same_map) same_map_gradient(p, rows, cols, row, values, grad, scratch);
 }
 
-// The norm of [rows, cols, row] into `out`.
+// Writes the norm of [rows, cols, row] to `out`.
 void norm_values(const BlockProblem& p, int64_t rows, int64_t cols, const float* values, float* out, float* scratch) {
   Layout l{};
   l.filters = padded_row(p.filters);
@@ -133,7 +133,7 @@ void over_pools(const GradientProblem& q, const Use& use) {
 
 inline void add_to(float* to, Bits mask, Vec value) { Vec::add(Vec::load(to), masked(mask, value)).store(to); }
 
-// The gradient of pooled results goes to the outputs that hit.
+// Passes the gradient of pooled results to the outputs that hit.
 void unpool_hits(const GradientProblem& q, int64_t image, const float* grad, float* conv_grad, uint16_t* padded) {
   const BlockProblem& p = q.block;
   const int64_t row = padded_row(p.filters);
@@ -158,7 +158,7 @@ void unpool_hits(const GradientProblem& q, int64_t image, const float* grad, flo
   });
 }
 
-// The same where hits were not kept: windows of `image` [conv_rows, conv_cols, row] are looked through again.
+// The same without kept hits: finds the maxima of `image` [conv_rows, conv_cols, row] again.
 void unpool_equal(const GradientProblem& q, const float* image, const float* grad, float* conv_grad) {
   const int64_t row = padded_row(q.block.filters);
   over_pools(q, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at) {
@@ -181,7 +181,7 @@ void unpool_equal(const GradientProblem& q, const float* image, const float* gra
   });
 }
 
-// The gradient of an average goes to all of its window in equal parts.
+// Distributes the gradient of an average evenly over its window.
 void unpool_average(const GradientProblem& q, const float* grad, float* conv_grad) {
   const int64_t row = padded_row(q.block.filters);
   over_pools(q, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at) {
@@ -239,7 +239,7 @@ void relu_gradient(const float* values, int64_t count, float* grad) {
   }
 }
 
-// Where a tail's data lies in its scratch, in floats.
+// Offsets within a tail's scratch, in floats.
 struct TailLayout {
   int64_t delta, values, hits, relu, normed, norm, total;
 };
@@ -290,7 +290,7 @@ void run_tail(const GradientProblem& q, int64_t image, const float* relu, float*
       norm_gradient(p, q.conv_rows, q.conv_cols, outputs, conv_grad, scratch + l.norm);
     } else {
       pool_values(q, outputs, scratch + l.values);
-      if (p.relu_last) relu_gradient(scratch + l.values, out * row, delta);  // of the norm's result, whose sign is its input's
+      if (p.relu_last) relu_gradient(scratch + l.values, out * row, delta);  // at the norm's result: the sign is its input's
       norm_gradient(p, q.out_rows, q.out_cols, scratch + l.values, delta, scratch + l.norm);
       unpool(q, outputs, delta, conv_grad);
     }
@@ -311,7 +311,7 @@ void run_tail(const GradientProblem& q, int64_t image, const float* relu, float*
   }
 }
 
-// Calls `use` with the way to the weights' gradient that the problem takes.
+// Calls `use` with the problem's way to the weights' gradient.
 template <typename Use>
 auto with_weights(const GradientProblem& q, const Use& use) {
   switch (winograd_taps(q.block, kBf16)) {

@@ -1,8 +1,9 @@
 // The fused block over one region, for the vector type `Vec` that the including file defines.
 //
-// Conv rows live in a ring as deep as the pool window (and the same-map norm's, when it comes first), so the convolution's output
-// never leaves the cache. Memory per region: the padded input patch, the ring, one pooled row per piece (norm size of them for a
-// same-map norm). Tile and limit are those of the convolution: conv_impl.h, winograd_impl.h, amx_conv_impl.h.
+// Conv rows live in a ring as deep as the pool window (and the same-map norm's, when it comes first), so the convolution's
+// output never leaves the cache. Memory per region: the padded input patch, the ring, and one pooled row per piece (for a
+// same-map norm, as many rows as its size). The convolution decides tile and limit: conv_impl.h, winograd_impl.h,
+// amx_conv_impl.h.
 
 #pragma once
 
@@ -47,7 +48,7 @@ void run_region_with(const BlockProblem& p, const RegionRow& r, float* scratch) 
   }
 }
 
-// Calls `use` with the convolution that the problem takes.
+// Calls `use` with the problem's convolution.
 template <typename Use>
 auto with_conv(const BlockProblem& p, const Use& use) {
   switch (winograd_taps(p, kBf16)) {

@@ -60,7 +60,7 @@ BlockProblem problem_of(const BlockSpec& b) {
   p.pool_size = b.pool_size;
   p.pool_stride = b.pool_stride;
   p.norm = b.norm;
-  // A window across maps that passes all of them on both sides has the same sum, term by term, as one that just does.
+  // Windows across maps that extend past all of them on both sides have the same sum, term by term, whatever their size.
   p.norm_size = b.norm == Norm::cross_map ? std::min(b.norm_size, 2 * b.filters + 1) : b.norm_size;
   p.norm_scale = b.norm_scale;
   p.norm_power = b.norm_power;
@@ -73,7 +73,7 @@ BlockProblem problem_of(const BlockSpec& b) {
 }
 
 double scratch_bound(const BlockProblem& p, double rows, double cols, double pieces) {
-  constexpr double kMore = 64.0;  // whole tiles, vectors and blocks of filters are smaller
+  constexpr double kMore = 64.0;  // more than the padding to whole tiles, vectors or blocks of filters
   const auto as_double = [](int64_t value) { return static_cast<double>(value); };
   const double filters = as_double(p.filters) + as_double(p.groups) * kMore, channels = as_double(p.channels) + kMore;
   const double stride = as_double(p.stride), size = as_double(p.size);
@@ -81,7 +81,7 @@ double scratch_bound(const BlockProblem& p, double rows, double cols, double pie
   const double patch = 2.0 * high * wide * channels;
   const double activations = (4.0 + pieces) * (rows + kMore) * (cols + kMore) * filters + as_double(p.norm_size);
   const double points = kMore * (cols + kMore) * (channels * stride * stride + 16.0 * kMore);   // Winograd's matrices
-  const double gathered = kMore * (rows + kMore) * wide * (size * size + kMore) * kMore;        // a tile unit's rests of runs
+  const double gathered = kMore * (rows + kMore) * wide * (size * size + kMore) * kMore;        // remainders of a tile unit
   return patch + activations + points + gathered;
 }
 

@@ -1,4 +1,4 @@
-// A block as callers describe it, with every size checked, before there is memory to compute on.
+// A block as callers describe it. Every size is checked before any memory is allocated.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace dcnn {
 
-// conv -> bias -> ReLU -> [pool and norm, either order], or the ReLU last; fields as those of BlockProblem. Pixels enter as (pixel - mean) * scale; mean
-// has a value for each channel, or none.
+// conv -> bias -> ReLU -> [pool and norm, either order], or the ReLU last; fields as in BlockProblem. The convolution reads
+// pixels as (pixel - mean) * scale; mean has a value for each channel, or none.
 struct BlockSpec {
   int64_t channels, filters, size, stride, padding, groups;
   bool round_up;
@@ -28,22 +28,23 @@ struct BlockSpec {
   RegionGeometry geometry() const { return {size, stride, padding, round_up, pool_size, pool_stride}; }
 };
 
-// Throws std::invalid_argument naming the field, the rule and its value.
+// Throws std::invalid_argument naming the field, its rule and its value.
 void require_block(const BlockSpec& block);
 
-// The one of that name: none, cross_map, same_map; ieee, bf16, bf16x3. Throws std::invalid_argument naming what there is.
+// The norm or precision of that name: none, cross_map, same_map; ieee, bf16, bf16x3. Throws std::invalid_argument naming the
+// choices.
 Norm norm_named(const std::string& name);
 Precision precision_named(const std::string& name);
 
-// The problem, but for all that it points to.
+// The problem without its pointers.
 BlockProblem problem_of(const BlockSpec& block);
 
-// A bound of the floats of scratch that regions of at most these extents take, each with so many pieces, on any instruction set. It is
-// far from what they do take: where it does not pass `kMostCountable`, no sum that leads to that overflows.
+// An upper bound of the scratch in floats for regions of at most these extents and pieces, on any instruction set. It is
+// generous: while it does not exceed `kMostCountable`, no intermediate sum of the exact size overflows.
 double scratch_bound(const BlockProblem& p, double rows, double cols, double pieces);
 constexpr double kMostCountable = 1152921504606846976.0;  // 2**60
 
-// The most rows, columns and pieces of any of some regions.
+// The largest rows, columns and number of pieces of any region.
 struct Largest {
   Largest() = default;
   explicit Largest(const std::vector<RegionRow>& regions);
@@ -53,7 +54,7 @@ struct Largest {
 
 double scratch_bound(const BlockProblem& p, const Largest& regions);
 
-// Throws std::invalid_argument for a bound past `kMostCountable`.
+// Throws std::invalid_argument for a bound beyond `kMostCountable`.
 void require_countable(double bound);
 
 }  // namespace dcnn

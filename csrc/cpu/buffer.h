@@ -1,4 +1,4 @@
-// Memory for kernels: on cache lines, so that no vector load or store touches two of them.
+// Memory for kernels, aligned to cache lines, so that no vector load or store crosses one.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace dcnn {
 
-// The machine has no such memory; the message says how much was wanted.
+// The memory is not available; the message gives the size wanted.
 class NoMemory : public std::bad_alloc {
  public:
   explicit NoMemory(size_t floats) {
@@ -42,10 +42,10 @@ class Buffer {
     return buffer;
   }
 
-  // Room for so many floats, for a new use: what was written to it before is not to be read.
+  // Room for `size` floats. The previous contents are lost.
   float* at_least(size_t size) {
     if (size_ < size) {
-      *this = Buffer();  // the old memory first
+      *this = Buffer();  // frees the old memory first
       *this = Buffer(size);
     }
     poison(size);
@@ -69,7 +69,7 @@ class Buffer {
     return static_cast<float*>(found);
   }
 
-  // In a sanitized build, what nobody has written is NaN, as float and as bfloat16: a kernel that reads it does not go unnoticed.
+  // Fills unwritten memory with NaN, both as float and as bfloat16, in sanitized builds: kernels that read it are found out.
   void poison([[maybe_unused]] size_t size) {
 #if DCNN_SANITIZED
     if (size > 0) std::memset(floats_.get(), 0xFF, size * sizeof(float));

@@ -14,14 +14,14 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kLine = 16;  // floats; every map starts a line of the cache
+constexpr int64_t kLine = 16;  // floats; every map starts at a cache line
 
 int64_t floats_of(const OutputShape& shape, int64_t filters) { return round_up(shape.images * shape.rows * shape.cols * filters, kLine); }
 
-// What blocks write and the next ones read, by turns: fresh memory costs a page fault every 4 KiB.
+// The maps of alternating blocks, kept: fresh memory costs a page fault every 4 KiB.
 thread_local Buffer maps_of_thread[2];
 
-// The maps [windows, rows, cols, filters] as [windows, filters, rows, cols].
+// Reorders the maps [windows, rows, cols, filters] to [windows, filters, rows, cols].
 void channels_first(const Output& maps, int64_t filters, float* out) {
   const int64_t places = maps.height * maps.width;
   for (int64_t n = 0; n < maps.images; ++n) {

@@ -18,12 +18,12 @@ struct ColumnBlock {
   Weights weights;
 };
 
-// Throws std::invalid_argument naming what does not fit: each block takes what the one before it gives, the first the plane.
+// Throws std::invalid_argument naming the mismatch: each block reads the previous block's results, the first one the plane.
 void require_column_of(const std::vector<ColumnBlock>& blocks, const ColumnRegions& regions, int64_t channels);
 
-// Every block's regions, the first of them over `plane`, spread over `threads` threads; a block's weights are looked up by their values
-// (`packed_weights`). out: [windows, filters, rows, cols] of the last block's output 0. Maps between blocks lie in memory that the calling
-// thread keeps for its next column. Throws std::invalid_argument for regions that leave their sources or outputs.
+// Runs every block's regions, the first block's over `plane`, on `threads` threads; a block's weights are looked up by value
+// (`packed_weights`). out: [windows, filters, rows, cols] of the last block's output 0. Maps between blocks lie in memory that
+// the calling thread keeps for its next column. Throws std::invalid_argument for regions that leave their sources or outputs.
 void run_column(const Isa& isa, const std::vector<ColumnBlock>& blocks, const ColumnRegions& regions, const Source& plane,
                 const ImagesShape& extents, float* out, int threads);
 

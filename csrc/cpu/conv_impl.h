@@ -1,10 +1,10 @@
 // The convolution as a sum over its taps, for the vector type `Vec` that the including file defines.
 //
-// Tile: kPositions positions x 2 vectors of filters in registers, kPositions as the including file defines it; K runs over ky,
-// kx, c in that order with one accumulator, so an output's bits are the same wherever it is computed. Positions lie along a row
-// or, in a narrow region, in a few rows below each other.
-// Limit: multiply-adds. On Zen 4 in fp32 89 % (11 x 11 x 3, stride 2) and 95 % (5 x 5 x 64) of the rate in registers; shared
-// regions with their rims 79 to 94 % (docs/engine-notes.md).
+// Tile: kPositions positions x 2 vectors of filters in registers, with kPositions from the including file; K runs over ky, kx,
+// c in that order with one accumulator, so an output's bits are the same wherever it is computed. Positions lie along a row or,
+// in a narrow region, in a few rows below each other.
+// Limit: multiply-adds. On Zen 4 in fp32, 89 % (11 x 11 x 3, stride 2) and 95 % (5 x 5 x 64) of the rate in registers; shared
+// regions with their rims, 79 to 94 % (docs/engine-notes.md).
 
 #pragma once
 
@@ -24,7 +24,7 @@ constexpr Bf16 kBf16 = Bf16::pairs;
 constexpr Bf16 kBf16 = Bf16::floats;
 #endif
 
-// How products are formed. A patch holds `Element`s; one step takes `kDepth` consecutive ones.
+// Forms of products. A patch holds `Element`s; one step takes `kDepth` consecutive ones.
 struct Single {
   typedef float Element;
   static constexpr int kDepth = 1;
@@ -44,24 +44,24 @@ struct Pairs {
     memcpy(&both, from, sizeof both);
     return Vec::broadcast_bits(both);
   }
-  static Vec spread_rest(const uint16_t* from) { return Vec::broadcast_bits(*from); }  // the other one is not the run's
+  static Vec spread_rest(const uint16_t* from) { return Vec::broadcast_bits(*from); }  // its neighbour is not part of the run
   static Vec add(Vec x, Vec w, Vec sum) { return Vec::dot(x, w, sum); }
 };
 #endif
 
-// Conv rows that a region of so many columns computes at once.
+// Conv rows that a region of `cols` columns computes at once.
 inline int64_t rows_together(int64_t cols) { return cols > kPositions / 2 ? 1 : kPositions / cols; }
 
-// Where a tile reads and writes; steps in elements of the patch and in floats of the output.
+// A tile's operands and destination; steps in elements of the patch and in floats of the output.
 template <typename Element>
 struct TilePlace {
-  const Element* input;  // of the first position, at its first tap
+  const Element* input;  // the first position's, at its first tap
   int64_t input_row;     // between rows of the patch
-  int64_t run;           // consecutive products of one patch row ...
-  int64_t runs;          // ... of which there are so many,
-  int64_t run_step;      // so far apart, in each of `size` rows
+  int64_t run;           // consecutive products of one patch row
+  int64_t runs;          // number of runs in a patch row
+  int64_t run_step;      // from run to run, in each of `size` rows
   int64_t size;
-  int64_t col_step, row_step;  // between positions along and below each other
+  int64_t col_step, row_step;  // between positions along a row and below each other
   const float* weight;
   const float* bias;
   bool linear;  // without the ReLU
@@ -69,8 +69,8 @@ struct TilePlace {
   int64_t out_col, out_row;
 };
 
-// R x C outputs of one block of filters: bias and ReLU included. Three positions share a pointer: an x86 address can add one or
-// two steps to it for nothing.
+// R x C outputs of one block of filters, bias and ReLU included. Three positions share a pointer: an x86 address adds one or
+// two steps for free.
 template <typename Products, int R, int C>
 void conv_tile(const TilePlace<typename Products::Element>& t) {
   constexpr int kAcross = (C + 2) / 3, kPointers = R * kAcross;
@@ -134,7 +134,7 @@ inline Tile<Products> narrow_tile(int64_t cols) {
   return conv_tile<Products, kPositions / C, C>;
 }
 
-// Conv rows y ... y + count - 1 go to `out`, row after row; count is 1 or l.together.
+// Writes conv rows y ... y + count - 1 to `out`, row after row; count is 1 or l.together.
 template <typename Products>
 void direct_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, const typename Products::Element* patch, int64_t y,
                int64_t count, float* out) {

@@ -1,4 +1,4 @@
-// How an instruction set turns pictures.
+// The instruction sets' functions for turning pictures.
 #pragma once
 
 #include "core/pixels.h"

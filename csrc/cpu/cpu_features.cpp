@@ -15,7 +15,7 @@ namespace {
 
 #ifdef DCNN_X86
 
-// Register states that the operating system saves: without its bit, an instruction set exists but must not be used.
+// Register states that the operating system saves; without a state's bit, its instructions must not be used even if they exist.
 uint64_t saved_states() {
   uint32_t low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

@@ -1,4 +1,4 @@
-// What the processor and the operating system offer, found out once at run time.
+// Features of processor and operating system, detected once at run time.
 #pragma once
 
 namespace dcnn {
@@ -9,7 +9,7 @@ struct Features {
 
 const Features& features();
 
-// Whether this process may use tiles: asks the operating system once. Only for processors that have them.
+// Whether this process may use tiles: asks the operating system once. Call only on processors that have them.
 bool tiles_granted();
 
 }  // namespace dcnn

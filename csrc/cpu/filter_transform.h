@@ -7,7 +7,8 @@
 namespace dcnn {
 namespace {  // each instruction set's own
 
-// A filter's values at the points of winograd_impl.h over one axis, each over the product of its point's distances from the others.
+// A filter's values at the points of winograd_impl.h over one axis, each divided by the product of the point's distances to the
+// others.
 struct FilterTransform {
   int64_t points;
   double values[6][8] = {};  // of each tap at each point

@@ -1,11 +1,11 @@
-// How the processor hashes.
+// SHA-256 with the processor's own instructions, where it has them.
 #pragma once
 
 #include "core/sha256.h"
 
 namespace dcnn {
 
-// All have the same result.
+// All choices give the same result.
 TakeBlocks hash_blocks();
 
 }  // namespace dcnn

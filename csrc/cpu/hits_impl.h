@@ -1,5 +1,5 @@
-// Which outputs of a pool window equal its maximum, as bits, for the vector type `Vec` that the including file defines.
-// Bit i * size + j stands for row i, column j of the window; windows of at most 16 outputs. Limit: memory.
+// The outputs of a pool window that equal its maximum, as bits, for the vector type `Vec` that the including file defines. Bit
+// i * size + j stands for row i, column j of the window; windows have at most 16 outputs. Limit: memory.
 
 #pragma once
 
@@ -10,14 +10,14 @@
 namespace dcnn {
 namespace {
 
-// One integer for each lane; as the result of a comparison, all ones or zero.
+// One integer per lane; comparisons set all bits of a lane or none.
 typedef int32_t Bits __attribute__((vector_size(4 * Vec::width)));
 typedef uint16_t Halves __attribute__((vector_size(2 * Vec::width)));
 
 inline Bits equal(Vec a, Vec b) { return (Bits)(a.v == b.v); }
 inline Bits positive(Vec a) { return (Bits)(a.v > Vec::zero().v); }
 
-// The lanes of `value` where `mask` is all ones, zero elsewhere: an infinity or NaN that is not wanted leaves no trace.
+// The lanes of `value` where `mask` is all ones, zero elsewhere, even for an infinity or NaN.
 inline Vec masked(Bits mask, Vec value) { return {(decltype(Vec::v))((Bits)value.v & mask)}; }
 
 inline Bits load_bits(const uint16_t* from) {

@@ -1,6 +1,6 @@
-// Kernels for AMX: bfloat16 products on the tile unit; in fp32 the same as isa_avx512.cpp. Compiled with those flags, so nothing here
-// may be an inline function that other files share: no standard library templates, everything in an unnamed namespace.
-// isa_amx_emulated.cpp compiles the same kernels for processors without AMX.
+// Kernels for AMX: bfloat16 products on the tile unit; in fp32 the same as isa_avx512.cpp. Compiled with those flags, so
+// nothing here may be an inline function shared with other files: no standard library templates, everything in an unnamed
+// namespace. isa_amx_emulated.cpp compiles the same kernels for processors without AMX.
 
 #include "cpu_features.h"
 

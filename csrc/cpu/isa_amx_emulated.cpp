@@ -1,5 +1,5 @@
-// The kernels of isa_amx.cpp on a tile unit in software: for tests on processors without AMX, never chosen by itself. Compiled with
-// AVX-512's flags, so nothing here may be an inline function that other files share.
+// The kernels of isa_amx.cpp on a tile unit in software: for tests on processors without AMX, never selected automatically.
+// Compiled with AVX-512's flags, so nothing here may be an inline function shared with other files.
 
 #include "cpu_features.h"
 

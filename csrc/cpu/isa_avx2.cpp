@@ -1,5 +1,5 @@
-// Kernels for AVX2 with FMA. Compiled with those flags, so nothing here may be an inline function that other files share:
-// no standard library templates, everything in an unnamed namespace.
+// Kernels for AVX2 with FMA. Compiled with those flags, so nothing here may be an inline function shared with other files: no
+// standard library templates, everything in an unnamed namespace.
 
 #include <immintrin.h>
 
@@ -9,7 +9,7 @@ namespace dcnn {
 namespace {
 
 constexpr int kPositions = 6;
-constexpr int kOutputs = 3;  // of a matrix product's tile
+constexpr int kOutputs = 3;  // per tile of a matrix product
 
 struct Vec {
   static constexpr int width = 8;
@@ -28,9 +28,9 @@ struct Vec {
   static Vec larger(Vec a, Vec b) {  // a NaN wins, as in torch
     return {_mm256_blendv_ps(_mm256_max_ps(b.v, a.v), b.v, _mm256_cmp_ps(b.v, b.v, _CMP_UNORD_Q))};
   }
-  static Vec relu(Vec a) { return {_mm256_max_ps(_mm256_setzero_ps(), a.v)}; }  // the second operand when one is a NaN
-  static Vec smaller(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }  // the second operand when one is a NaN
-  // The first `count` values, of what is there; the others are zero.
+  static Vec relu(Vec a) { return {_mm256_max_ps(_mm256_setzero_ps(), a.v)}; }  // the second operand where one is NaN
+  static Vec smaller(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }  // the second operand where one is NaN
+  // Loads only the first `count` values; the others are zero.
   static Vec load_first(const float* from, int64_t count) { return {_mm256_maskload_ps(from, first(count))}; }
   void store_first(float* to, int64_t count) const { _mm256_maskstore_ps(to, first(count), v); }
   static __m256i first(int64_t count) {

@@ -1,5 +1,5 @@
-// Kernels for AVX-512 in fp32. Compiled with those flags, so nothing here may be an inline function that other files share:
-// no standard library templates, everything in an unnamed namespace.
+// Kernels for AVX-512 in fp32. Compiled with those flags, so nothing here may be an inline function shared with other files: no
+// standard library templates, everything in an unnamed namespace.
 
 #include "cpu_features.h"
 

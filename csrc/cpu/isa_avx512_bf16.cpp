@@ -1,5 +1,6 @@
-// Kernels for AVX-512 with products of bfloat16 pairs; in fp32 the same as isa_avx512.cpp. Compiled with those flags, so nothing
-// here may be an inline function that other files share: no standard library templates, everything in an unnamed namespace.
+// Kernels for AVX-512 with products of bfloat16 pairs; in fp32 the same as isa_avx512.cpp. Compiled with those flags, so
+// nothing here may be an inline function shared with other files: no standard library templates, everything in an unnamed
+// namespace.
 
 #include "cpu_features.h"
 

@@ -1,4 +1,5 @@
-// Kernels for any processor: four-wide vectors that the compiler lowers to what there is; product and sum round separately.
+// Kernels for any processor: vectors of four that the compiler lowers to available instructions; product and sum round
+// separately.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -7,7 +8,7 @@ namespace dcnn {
 namespace {
 
 constexpr int kPositions = 6;
-constexpr int kOutputs = 3;  // of a matrix product's tile
+constexpr int kOutputs = 3;  // per tile of a matrix product
 
 struct Vec {
   static constexpr int width = 4;
@@ -33,12 +34,12 @@ struct Vec {
   static Vec larger(Vec a, Vec b) {  // a NaN wins, as in torch
     return {(b.v > a.v) | (b.v != b.v) ? b.v : a.v};
   }
-  static Vec relu(Vec a) {  // a NaN stays one
+  static Vec relu(Vec a) {  // NaN stays NaN
     const Lanes nothing{0, 0, 0, 0};
     return {a.v < nothing ? nothing : a.v};
   }
-  static Vec smaller(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }  // the second where one is a NaN
-  // The first `count` values, of what is there; the others are zero.
+  static Vec smaller(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }  // the second operand where one is NaN
+  // Loads only the first `count` values; the others are zero.
   static Vec load_first(const float* from, int64_t count) {
     Vec result = zero();
     __builtin_memcpy(&result.v, from, static_cast<size_t>(count) * sizeof(float));

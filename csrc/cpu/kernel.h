@@ -1,4 +1,4 @@
-// What every instruction set's kernels share: the problem, the tables, and the entry points.
+// The interface of every instruction set's kernels: problems, tables and entry points.
 #pragma once
 
 #include <cstddef>
@@ -39,24 +39,24 @@ struct BlockProblem {
   float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the window's size
   bool norm_first;
   Precision precision;
-  bool taps_only;  // every output a sum over its taps, so that equal inputs give equal outputs
+  bool taps_only;  // every output is a sum over its taps, so that equal inputs give equal outputs
   bool linear;     // without the ReLU
-  bool pool_average;  // pools take the average of what of their window is there, not the largest
+  bool pool_average;  // pools average the window's existing outputs instead of taking the largest
   bool relu_last;     // the ReLU follows pool and norm; the convolution is `linear`
-  // What a backward wants to know (backward_impl.h), null where it does not; for regions that are whole images, with one piece each.
-  uint16_t* hits;  // [images, rows, cols, filters] of pooled results
-  float* values;   // the same: the input of the norm that follows
+  // Kept for a backward (backward_impl.h), null otherwise; only for regions that are whole images with one piece each.
+  uint16_t* hits;  // [images, rows, cols, filters], of pooled results
+  float* values;   // the same shape: the following norm's input
 
   __attribute__((always_inline)) int64_t group_channels() const { return channels / groups; }
   __attribute__((always_inline)) int64_t group_filters() const { return filters / groups; }
 };
 
-// Taps per axis where the convolution is computed in tiles (core/tile.h), 0 where every output is a sum over its taps.
+// Taps per axis where the convolution is computed in tiles (core/tile.h); 0 where every output is a sum over its taps.
 static inline int64_t winograd_taps(const BlockProblem& p, Bf16 bf16) {
   return p.taps_only ? 0 : winograd_taps({p.size, p.stride, p.group_channels(), p.group_filters()}, p.precision, bf16);
 }
 
-// The points: 0, infinity and these, with both signs.
+// The points are 0, infinity, and these with both signs.
 constexpr double winograd_points6[] = {0.75, 1.5};
 constexpr double winograd_points8[] = {0.5, 1.0, 1.75};
 
@@ -69,23 +69,23 @@ struct LinearProblem {
   int64_t rows, inputs, outputs;
   bool relu;
   bool bf16;
-  const float* packed_rows;  // x as the instruction set's pack_rows leaves it, where it has that
+  const float* packed_rows;  // result of pack_rows, where the instruction set has one
 };
 
 struct GradientKernels;  // gradient.h
 struct MbConvKernels;    // mbconv_kernel.h
 
-// The kernels of one instruction set. Results depend on the instruction set and on nothing else: not on the region an
-// output lies in, the number of threads, or the other rows of a product.
+// The kernels of one instruction set. Results depend on nothing else: not on the region of an output, the number of threads, or
+// the other rows of a product.
 struct Isa {
   const char* name;
-  // Null, or the sentence that says why it does not run here.
+  // Returns null, or a sentence that says why this instruction set does not run here.
   const char* (*refusal)();
-  // Filters are packed in blocks of this many; each group starts a block.
+  // The block size in which filters are packed; each group starts a block.
   int64_t filter_block;
-  // Those that multiply floats round the operands of a block, and have no bf16 `linear`.
+  // Sets that multiply floats round a block's operands and have no bf16 `linear`.
   Bf16 bf16;
-  // Floats of scratch that a region needs.
+  // Floats of scratch for a region.
   size_t (*region_scratch)(const BlockProblem&, const RegionRow&);
   void (*region)(const BlockProblem&, const RegionRow&, float* scratch);
   const GradientKernels& (*gradients)();
@@ -93,9 +93,10 @@ struct Isa {
   // Floats of scratch for outputs [first, last) of a product.
   size_t (*linear_scratch)(const LinearProblem&, int64_t first, int64_t last);
   void (*linear)(const LinearProblem&, int64_t first, int64_t last, float* scratch);
-  // Multiply-adds in registers alone; returns the operations done. `sink` takes a vector.
+  // Runs multiply-adds in registers alone and returns the number of operations. sink: takes a vector.
   double (*peak)(int64_t rounds, float* sink);
-  // Floats of packed rows, and the packing of a bf16 product's rows, done once for all its outputs; null where none is needed.
+  // Floats of packed rows, and the packing of a bf16 product's rows, once for all its outputs; null where packing is not
+  // needed.
   size_t (*rows_floats)(const LinearProblem&) = nullptr;
   void (*pack_rows)(const LinearProblem&, float* packed) = nullptr;
 };
@@ -108,12 +109,12 @@ const Isa& avx512_bf16_isa();
 const Isa& amx_isa();
 const Isa& amx_emulated_isa();
 
-// C += A * B in the software tile unit: `config` is the 64 bytes of LDTILECFG, tiles 0, 1 and 2 are C, A and B with rows 64 bytes
-// apart. Throws std::logic_error where a processor would fault.
+// Computes C += A * B in the software tile unit: `config` is the 64 bytes of LDTILECFG; tiles 0, 1 and 2 are C, A and B, with
+// rows 64 bytes apart. Throws std::logic_error where a processor would fault.
 void emulated_tile_product(const void* config, const void* a, const void* b, float* c);
 #endif
 
-// Rounded to nearest even; a NaN stays one.
+// Rounds to nearest even; NaN stays NaN.
 static inline uint16_t to_bf16(float value) {
   uint32_t bits;
   __builtin_memcpy(&bits, &value, sizeof bits);
@@ -128,7 +129,7 @@ static inline float from_bf16(uint16_t value) {
   return result;
 }
 
-// value = high + low, but for what the lower part's rounding loses: at most 2^-17 of it (nothing is below an infinity or a NaN).
+// value = high + low, with an error from rounding the lower part: at most 2^-17 of value (0 below an infinity or NaN).
 static inline void split_bf16(float value, uint16_t* high, uint16_t* low) {
   *high = to_bf16(value);
   *low = (*high & 0x7f80) == 0x7f80 ? uint16_t{0} : to_bf16(value - from_bf16(*high));
@@ -136,7 +137,7 @@ static inline void split_bf16(float value, uint16_t* high, uint16_t* low) {
 
 static inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-// Filters of all groups after each is padded to whole blocks.
+// Filters of all groups, each group padded to whole blocks.
 static inline int64_t padded_filters(const BlockProblem& p, int64_t block) {
   return p.groups * round_up(p.group_filters(), block);
 }

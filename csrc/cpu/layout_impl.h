@@ -1,12 +1,12 @@
-// Where a region's data lies in its scratch, for the vector type `Vec` that the including file defines.
+// The layout of a region's scratch, for the vector type `Vec` that the including file defines.
 //
-// A convolution is a type with these members; `Direct` in conv_impl.h is the plainest:
-//   Element                     what the patch holds
-//   put(value, bf16, to)        a value of the patch
-//   Frame frame(p, r)           which conv rows are computed together, and which pixels that takes
-//   work(p, r)                  floats of scratch of its own
+// A convolution is a type with these members; `Direct` in conv_impl.h is the simplest:
+//   Element                     the type of the patch's values
+//   put(value, bf16, to)        stores a value of the patch
+//   Frame frame(p, r)           the conv rows computed together, and the pixels they need
+//   work(p, r)                  floats of the convolution's own scratch
 //   rows(p, r, l, patch, y, out, work)
-//                               conv rows from y on, bias and ReLU included, go to `out`, row after row; returns their number
+//                               writes conv rows from y on, bias and ReLU included, to `out`; returns their number
 
 #pragma once
 
@@ -17,8 +17,9 @@ namespace {
 
 constexpr int64_t kBlock = 2 * Vec::width;
 
-// How a convolution cuts a region up. Conv row y lies in the ring at (y + shift) % ring. `rows` is called for whole groups, whose
-// first rows have y + shift at multiples of `together`; `frame.shift` rows before the first and those past the last are not used.
+// How a convolution divides a region. Conv row y lies in the ring at (y + shift) % ring. `rows` computes whole groups, whose
+// first rows have y + shift at multiples of `together`; the `shift` rows before the first row and those past the last are not
+// used.
 struct Frame {
   int64_t together, shift;
   int64_t patch_top, patch_left, patch_rows, patch_cols;  // pixels of the source
@@ -36,12 +37,12 @@ inline bool norm_after_pool(const BlockProblem& p, Norm kind) { return p.norm ==
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Pooled rows a piece keeps: as many as a same-map norm that follows the pool looks at.
+// The pooled rows that a piece keeps: those that a same-map norm after the pool reads.
 inline int64_t pooled_depth(const BlockProblem& p, const PieceRow& piece) {
   return norm_after_pool(p, Norm::same_map) ? smaller(p.norm_size, piece.rows) : 1;
 }
 
-// Rings are multiples of `together`, so that they never wrap inside a group.
+// Ring sizes are multiples of `together`, so a group never wraps around.
 template <typename Conv>
 Layout layout_of(const BlockProblem& p, const RegionRow& r) {
   Layout l{};

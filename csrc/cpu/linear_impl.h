@@ -1,10 +1,10 @@
 // y = x * weight^T + bias, for the vector type `Vec` that the including file defines.
 //
 // Each output has one vector accumulator that takes K in steps of the vector's width and is summed across at the end, so its
-// bits depend on its own row and weights alone. K is cut into chunks that keep x in L2, and these into parts that keep a tile's
-// weights in L1; the accumulators wait in scratch between them, so that the weights are read once for up to kRowBlock rows. Tile: 4 rows
-// x kOutputs outputs in registers, as many as the including file says. Memory: rows x outputs vectors of sums in scratch. Limit:
-// multiply-adds, 73 % of the rate in registers at 25 and 50 rows on Zen 4; with few rows, reading the weights.
+// bits depend only on its own row and weights. K is cut into chunks that keep x in L2, and these into parts that keep a tile's
+// weights in L1; the accumulators stay in scratch in between, so weights are read once for up to kRowBlock rows. Tile: 4 rows x
+// kOutputs outputs in registers, with kOutputs from the including file. Memory: rows x outputs vectors of sums in scratch.
+// Limit: multiply-adds, 73 % of the rate in registers at 25 and 50 rows on Zen 4; with few rows, reading the weights.
 
 #pragma once
 
@@ -24,7 +24,7 @@ size_t linear_scratch(const LinearProblem& p, int64_t first, int64_t last) {
   return static_cast<size_t>(rows * (last - first) * Vec::width);
 }
 
-// How rows meet weights: a step takes kStep values of each.
+// Products of rows and weights: a step takes kStep values of each.
 struct SingleRows {
   typedef float Element;
   static constexpr int64_t kStep = Vec::width;
@@ -51,7 +51,7 @@ inline Vec load_tail(const Element* from, int64_t count) {
   return Vec::load(padded);
 }
 
-// R x O accumulators advance over k in [start, end).
+// Advances R x O accumulators over k in [start, end).
 template <typename Products, int R, int O>
 inline void linear_tile(const typename Products::Element* x, const typename Products::Element* weight, int64_t inputs,
                         int64_t start, int64_t end, float* sums, int64_t sums_row) {
@@ -106,8 +106,8 @@ void finish(const LinearProblem& p, int64_t row, int64_t rows, int64_t first, in
   }
 }
 
-// All rows meet the inputs [start, end) of outputs [first, last), whose weights stay in L1. Meanwhile those of the inputs that
-// follow are fetched, a share beside each tile: the processor by itself gets too few of them in time.
+// Multiplies all rows with inputs [start, end) of outputs [first, last), whose weights stay in L1. Each tile also prefetches a
+// share of the weights of the following inputs: the processor alone prefetches too few of them in time.
 template <typename Products>
 void linear_part(const LinearProblem& p, int64_t row, int64_t rows, int64_t start, int64_t end, int64_t first, int64_t last,
                  float* sums, int64_t sums_row) {

@@ -39,7 +39,8 @@ Buffer padded(const float* values, int64_t count, int64_t lanes) {
   return found;
 }
 
-// [outputs, inputs] as panels; rounded to bfloat16 where bf16, and in pairs where the products are not of floats.
+// Packs [outputs, inputs] into panels; values are rounded to bfloat16 with bf16, and paired where the products are not of
+// floats.
 Buffer panels_of(const float* weight, int64_t outputs, int64_t inputs, bool bf16, Bf16 products, int64_t lanes) {
   const Panels panels(outputs, lanes);
   const int64_t depth = products == Bf16::floats ? 1 : 2, steps = round_up(inputs, pixel_depth(products)) / depth;
@@ -64,7 +65,7 @@ Buffer panels_of(const float* weight, int64_t outputs, int64_t inputs, bool bf16
   return found;
 }
 
-// [maps, taps] as [vectors of maps][taps][lanes].
+// Packs [maps, taps] as [vectors of maps][taps][lanes].
 Buffer taps_of(const float* weight, int64_t maps, int64_t taps, int64_t lanes) {
   Buffer found = Buffer::zeros(static_cast<size_t>(round_up(maps, lanes) * taps));
   for (int64_t n = 0; n < maps; ++n) {
@@ -109,7 +110,7 @@ MbConvProblem PackedMbConv::over(int64_t height, int64_t width) const {
   require("width", width, 1, kMost);
   const double floats = static_cast<double>(height + 2 * kMostTaps) * static_cast<double>(width + 2 * kMostTaps) *
                         static_cast<double>(shape_.expanded + shape_.channels + shape_.filters + 64);
-  constexpr double kMostFloats = 1125899906842624.0;  // 2**50: no sum that leads to a size passes 64 bits
+  constexpr double kMostFloats = 1125899906842624.0;  // 2**50: no intermediate sum of a size exceeds 64 bits
   if (floats > kMostFloats) throw std::invalid_argument("mbconv: the maps must be such that their values can be counted in 64 bits");
   const int64_t out_height = (height + shape_.stride - 1) / shape_.stride, out_width = (width + shape_.stride - 1) / shape_.stride;
   const MbConvWeights weights{expand_.data(),   expand_bias_.data(), depthwise_.data(), depthwise_bias_.data(),
@@ -124,7 +125,7 @@ void run_mbconv(const PackedMbConv& block, int64_t images, int64_t height, int64
   p.next = next;
   const MbConvKernels& kernels = block.isa().mbconv();
   const int64_t in_floats = height * width * p.shape.channels, out_floats = p.out_height * p.out_width * p.shape.filters;
-  // An image is cut where there are fewer than threads: rows that two bands read are expanded twice.
+  // Cuts images into bands where images are fewer than threads; rows that two bands read are expanded twice.
   const int64_t bands = images == 0 ? 1 : std::min(p.out_height, (threads + images - 1) / images);
   spread(images * bands, threads, [&](int64_t i, Scratch& scratch) {
     const int64_t image = i / bands, band = i % bands;

@@ -1,4 +1,4 @@
-// The inverted residual block's weights in the order that the kernels read them, and the block over images.
+// The inverted residual block's weights in the kernels' order, and the block over images.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,13 @@
 
 namespace dcnn {
 
-// A layer as callers have it. weight: [expanded, channels], [expanded, size, size] or [filters, expanded]. bias: of each output.
+// A layer's parameters from the caller. weight: [expanded, channels], [expanded, size, size] or [filters, expanded]. bias:
+// [outputs].
 struct MbConvLayer {
   const float *weight, *bias;
 };
 
-// A layer at each pixel, with ReLU6 behind it, its weights packed for an instruction set: a copy.
+// A layer at each pixel, followed by ReLU6, with a packed copy of its weights for an instruction set.
 class PackedPixels {
  public:
   // layer.weight: [outputs, inputs].
@@ -29,10 +30,10 @@ class PackedPixels {
   Buffer weight_, bias_;
 };
 
-// A block's weights packed for an instruction set: a copy, which nothing changes.
+// An immutable, packed copy of a block's weights for an instruction set.
 class PackedMbConv {
  public:
-  // expand: its weight is null where nothing is expanded. Throws std::invalid_argument naming what no block can have.
+  // expand: its weight is null where nothing is expanded. Throws std::invalid_argument naming the impossible value.
   PackedMbConv(const Isa& isa, const MbConvShape& shape, const MbConvLayer& expand, const MbConvLayer& depthwise,
                const MbConvLayer& project);
 
@@ -40,7 +41,7 @@ class PackedMbConv {
   const MbConvShape& shape() const { return shape_; }
   const float* first_weights() const { return shape_.expands ? expand_.data() : project_.data(); }
 
-  // The block over maps of an extent. Throws std::invalid_argument where they are too large to be counted.
+  // The block over maps of this extent. Throws std::invalid_argument where sizes would overflow.
   MbConvProblem over(int64_t height, int64_t width) const;
 
  private:
@@ -49,11 +50,12 @@ class PackedMbConv {
   Buffer expand_, expand_bias_, depthwise_, depthwise_bias_, project_, project_bias_;
 };
 
-// Zeros before an axis so that `outputs` = ceil(extent / stride) windows fit; an odd one lies behind it.
+// Zeros before an axis so that `outputs` = ceil(extent / stride) windows fit; where their number is odd, the extra one comes
+// last.
 int64_t padding_before(int64_t extent, int64_t outputs, int64_t size, int64_t stride);
 
-// x [images, height, width, channels] -> out [images, out_height, out_width, filters], spread over `threads` threads. next: weights that
-// are wanted after the block, which are fetched beside it.
+// x [images, height, width, channels] -> out [images, out_height, out_width, filters], on `threads` threads. next: weights
+// needed after the block, prefetched meanwhile.
 void run_mbconv(const PackedMbConv& block, int64_t images, int64_t height, int64_t width, const float* x, float* out, int threads,
                 const float* next = nullptr);
 

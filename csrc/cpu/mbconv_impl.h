@@ -1,11 +1,13 @@
 // The inverted residual block for the vector type `Vec` that the including file defines.
 //
-// A strip of rows at a time: panel after panel of the expanded maps is made and filtered, so that the wide maps exist for a panel and
-// a strip; the filtered ones, [pixels, expanded], are projected together. Where the map takes several strips, the rows that two of
-// them read stay in a ring. Every sum takes its products in the same order (channels as pixels_impl.h or amx_pixels_impl.h has
-// them; taps row by row, in one accumulator), so a result's bits do not depend on strips, tiles or threads.
-// Tile: the products' is pixels_impl.h's (amx_pixels_impl.h's); the filters', kAcross results beside each other x a vector of maps.
-// Memory: a ring of (rows - 1) * stride + size padded rows of expanded maps, and a strip of filtered ones. Limit: multiply-adds.
+// Works on a strip of rows at a time: panel after panel of the expanded maps is computed and filtered, so the wide maps exist
+// only for one panel and strip; the filtered ones, [pixels, expanded], are projected together. Where a map takes several
+// strips, rows that two of them read stay in a ring. Every sum takes its products in a fixed order (channels as in
+// pixels_impl.h or amx_pixels_impl.h; taps row by row, in one accumulator), so a result's bits do not depend on strips, tiles
+// or threads.
+// Tile: for products, that of pixels_impl.h or amx_pixels_impl.h; for filters, kAcross adjacent results x a vector of maps.
+// Memory: a ring of (rows - 1) * stride + size padded rows of expanded maps, and a strip of filtered ones. Limit:
+// multiply-adds.
 
 #pragma once
 
@@ -22,11 +24,11 @@ namespace {
 
 constexpr int64_t kPitch = kPanel * Vec::width;        // floats between pixels of a panel of expanded maps
 constexpr int64_t kStripFloats = int64_t{64} << 10;    // of a strip, so that it stays in L2
-constexpr int64_t kWholeFloats = int64_t{224} << 10;   // the same of a whole map, which reads the weights once
+constexpr int64_t kWholeFloats = int64_t{224} << 10;   // of a whole map as one strip, which reads the weights only once
 
 // ---- The filters of the maps.
 
-// X results beside each other, `pitch` floats apart between columns of `rows`.
+// X adjacent results; input columns are kPitch floats apart.
 template <typename Products, int Size, int Stride, int X>
 inline void filter_tile(const float* const* rows, int64_t at, const float* weight, Vec bias, bool bf16, typename Products::Element* to,
                         int64_t to_step) {
@@ -51,7 +53,7 @@ inline void filter_tiles(int64_t count, const float* const* rows, int64_t at, co
   filter_tile<Products, Size, Stride, X>(rows, at, weight, bias, bf16, to, to_step);
 }
 
-constexpr int kAcross = kPositions > 8 ? 8 : 4;  // results beside each other in a tile
+constexpr int kAcross = kPositions > 8 ? 8 : 4;  // adjacent results of a tile
 
 // One row of results of one vector of maps.
 template <typename Products, int Size, int Stride>
@@ -86,16 +88,16 @@ void filter_row_of(int64_t size, int64_t stride, const float* const* rows, int64
 
 // ---- Strips.
 
-// How rows of results are cut into strips, and where scratch lies, in floats.
+// The division of result rows into strips, and offsets in scratch, in floats.
 struct Strips {
-  int64_t rows;           // of a strip
-  int64_t slots, cols;    // rows of the ring, and padded columns
-  int64_t kept;           // panels whose ring is kept from strip to strip: all of them, or one for all where there is one strip
+  int64_t rows;           // per strip
+  int64_t slots, cols;    // rows of the ring; padded columns
+  int64_t kept;           // number of rings: one per panel, kept from strip to strip, or a single one for a single strip
   int64_t ring, filtered, input, places, pointers;
   int64_t floats;
 };
 
-// Values between the pixels of filtered maps.
+// Distance between the pixels of filtered maps, in values.
 template <typename Products>
 int64_t filtered_step(const MbConvShape& s) {
   return round_up(round_up(s.expanded, Vec::width), Products::kDepth);
@@ -107,7 +109,7 @@ Strips strips_of(const MbConvProblem& p, int64_t rows) {
   const Panels panels(s.expanded, Vec::width);
   Strips found{};
   found.cols = (p.out_width - 1) * s.stride + s.size;
-  const int64_t filtered = p.out_width * panels.vectors * Vec::width;  // values of a row
+  const int64_t filtered = p.out_width * panels.vectors * Vec::width;  // values per row
   const auto slots = [&](int64_t count) { return (count - 1) * s.stride + s.size; };
   const auto fits = [&](int64_t count, int64_t kept, int64_t most) {
     return kept * slots(count) * found.cols * kPitch + count * filtered <= most;
@@ -133,8 +135,8 @@ Strips strips_of(const MbConvProblem& p, int64_t rows) {
   return found;
 }
 
-// Pixels of the rows that a strip is the first to read, as they came and as the products read them. place: where each goes in the ring
-// of a panel, in floats.
+// The pixels of rows that a strip reads first: as given (x) and in the products' form (read). place: offset of each pixel in
+// the ring of a panel, in floats.
 template <typename Products>
 struct NewPixels {
   int64_t count;
@@ -144,7 +146,7 @@ struct NewPixels {
   const int64_t* place;
 };
 
-// One panel of the expanded maps, at these pixels. weight: of the panel. next: the weights that are wanted after them.
+// Computes one panel of the expanded maps at these pixels. weight: the panel's. next: the weights needed afterwards.
 template <typename Products>
 void make_panel(const MbConvProblem& p, const NewPixels<Products>& pixels, const Panels& panels, int64_t number, const float* weight,
                 const float* next, float* maps) {
@@ -166,7 +168,7 @@ void make_panel(const MbConvProblem& p, const NewPixels<Products>& pixels, const
   }
 }
 
-// The rows of the ring that results [y, end) read, from `next` on, expanded panel after panel, and the results of their filters.
+// Computes one strip: expands its new rows into the ring and filters them, panel after panel, then projects the results.
 template <typename Products>
 struct Strip {
   typedef typename Products::Element Element;
@@ -180,7 +182,7 @@ struct Strip {
   int64_t slot(int64_t row) const { return (row + p.top) % strips.slots; }
   Element* filtered() const { return reinterpret_cast<Element*>(scratch + strips.filtered); }
 
-  // Rows [top, bottom) of the maps, of which there are none where bottom <= top.
+  // The pixels of map rows [top, bottom), none where bottom <= top.
   NewPixels<Products> pixels(const float* x, int64_t top, int64_t bottom) const {
     int64_t* const place = reinterpret_cast<int64_t*>(scratch + strips.places);
     NewPixels<Products> found{0, x + top * p.width * p.shape.channels, nullptr, 0, place};
@@ -195,7 +197,7 @@ struct Strip {
     return found;
   }
 
-  // Results [y, end) of a panel of maps.
+  // Filters a panel of maps for result rows [y, end).
   void filter(int64_t number, int64_t y, int64_t end, const float* maps) const {
     const MbConvShape& s = p.shape;
     const float** const rows = reinterpret_cast<const float**>(scratch + strips.pointers);
@@ -228,11 +230,12 @@ struct Strip {
     }
   }
 
-  // Results [y, end) of the block.
+  // Projects result rows [y, end) of the block.
   void project(const float* x, int64_t y, int64_t end, float* out) const {
     const MbConvShape& s = p.shape;
     const int64_t pixels = (end - y) * p.out_width, rest = round_up(s.expanded, Products::kDepth) - s.expanded;
-    // What fills up the last step: an infinity of the input makes NaN in lanes past the maps, which weights of zero keep.
+    // Clears the padding of the last step: an infinity in the input makes NaN in lanes past the maps, and NaN times a weight of
+    // 0 is NaN.
     for (int64_t i = 0; rest > 0 && i < pixels; ++i) {
       memset(filtered() + i * wide() + s.expanded, 0, static_cast<size_t>(rest) * sizeof(Element));
     }
@@ -257,9 +260,9 @@ void strip_rows(const MbConvProblem& p, const float* x, float* out, int64_t firs
   const Strips strips = strips_of<Products>(p, last - first);
   const Strip<Products> strip{p, strips, Panels(p.shape.expanded, Vec::width), scratch};
   [[maybe_unused]] const InUse<Products> in_use;
-  // What pads the maps stays zero.
+  // The padding of the maps stays zero.
   memset(scratch, 0, static_cast<size_t>(strips.kept * strips.slots * strip.row_floats()) * sizeof(float));
-  int64_t next = first * p.shape.stride - p.top;  // the first row that no strip has read
+  int64_t next = first * p.shape.stride - p.top;  // first row that no strip has read yet
   for (int64_t y = first; y < last; y += strips.rows) {
     const int64_t end = y + strips.rows < last ? y + strips.rows : last;
     strip.make(x, next, y, end);
@@ -268,7 +271,7 @@ void strip_rows(const MbConvProblem& p, const float* x, float* out, int64_t firs
   }
 }
 
-// Calls `use` with how products are formed.
+// Calls `use` with the form of products.
 template <typename Use>
 auto with_products(bool bf16, int64_t fewest_inputs, const Use& use) {
   switch (pixel_products(kBf16, bf16, fewest_inputs)) {
@@ -278,7 +281,7 @@ auto with_products(bool bf16, int64_t fewest_inputs, const Use& use) {
 #ifdef DCNN_BF16_PAIRS
     case Bf16::pairs: return use(Pairs{});
 #endif
-    default: return use(Single{});  // of rounded values in bf16
+    default: return use(Single{});  // of rounded values for bf16
   }
 }
 

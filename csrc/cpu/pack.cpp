@@ -13,7 +13,7 @@
 namespace dcnn {
 namespace {
 
-// Pairs of bfloat16 in place of floats: of each run of consecutive products, two by two, the first in the lower half.
+// Packs pairs of bfloat16 in place of floats: consecutive products of each run, two by two, the first in the lower half.
 Buffer pack_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
   const int64_t block = isa.filter_block, per_group = p.group_filters(), taps = p.size * p.size;
   const int64_t blocks = round_up(per_group, block) / block, channels = p.group_channels();
@@ -23,7 +23,7 @@ Buffer pack_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
   for (int64_t f = 0; f < p.filters; ++f) {
     const int64_t within = f % per_group;
     const int64_t first = (f / per_group * blocks + within / block) * runs * steps * block + within % block;
-    for (int64_t k = 0; k < taps * channels; ++k) {  // over taps, then channels
+    for (int64_t k = 0; k < taps * channels; ++k) {  // taps, then channels
       const uint16_t value = to_bf16(weight[(f * channels + k % channels) * taps + k / channels]);
       const int64_t at = first + (k / run * steps + k % run / 2) * block;
       std::memcpy(halves + at * 4 + k % run % 2 * 2, &value, sizeof value);
@@ -32,8 +32,8 @@ Buffer pack_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
   return packed;
 }
 
-// Filters as winograd_impl.h multiplies them: for every pair of points, the filters of a block side by side, channel after channel;
-// channels of the images of every stride-th pixel, [stride, stride, channels].
+// Packs filters for winograd_impl.h: for each pair of points, the filters of a block side by side, channel after channel;
+// channels are those of the images of every stride-th pixel, [stride, stride, channels].
 Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight) {
   const int64_t block = isa.filter_block, per_group = p.group_filters(), size = p.size, taps = winograd_taps(p, isa.bf16);
   const int64_t blocks = round_up(per_group, block) / block, channels = p.group_channels(), all = channels * p.stride * p.stride;
@@ -46,7 +46,7 @@ Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight)
     const int64_t phase_y = c / (p.stride * channels), phase_x = c / channels % p.stride;
     const int64_t first = owner / blocks * per_group + owner % blocks * block;
     const int64_t count = std::min(block, (owner / blocks + 1) * per_group - first);
-    // Filter by filter inside, so that what is written lies together.
+    // Filters are the innermost loop, so that writes are contiguous.
     for (int64_t f = 0; f < count; ++f) {
       const float* from = weight + ((first + f) * channels + c % channels) * size * size;
       double down[6][8] = {};
@@ -70,8 +70,8 @@ Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight)
   return packed;
 }
 
-// Tiles of the tile unit's right operand: of a block, step after step of tile_steps.h, two of 16 filters each; with parts, a block's
-// higher parts before its lower ones.
+// Packs tiles of the tile unit's right operand: for each block, the steps of tile_steps.h, two tiles of 16 filters each; with
+// parts, a block's higher parts before its lower ones.
 Buffer pack_tiles(const Isa& isa, const BlockProblem& p, const float* weight) {
   const TileSteps s = tile_steps(p);
   const int64_t block = isa.filter_block, per_group = p.group_filters(), blocks = round_up(per_group, block) / block;
@@ -89,7 +89,7 @@ Buffer pack_tiles(const Isa& isa, const BlockProblem& p, const float* weight) {
         const float value = weight[(f * channels + k % channels) * taps + k / channels];
         const int64_t at = first + step * block / 16 * tile + i / 2 * 32 + i % 2;
         uint16_t high, low;
-        split_bf16(value, &high, &low);  // the higher part is the value rounded
+        split_bf16(value, &high, &low);  // the higher part is the rounded value
         std::memcpy(halves + at * 2, &high, sizeof high);
         if (parts > 1) std::memcpy(halves + (at + part) * 2, &low, sizeof low);
       }
@@ -130,7 +130,7 @@ Buffer pack_bias(const Isa& isa, const BlockProblem& p, const float* bias) {
 
 int64_t weights_of(const BlockProblem& p) { return p.filters * p.group_channels() * p.size * p.size; }
 
-// [filters, size, size, channels] in the order of a contiguous [filters, channels, size, size].
+// Reorders [filters, size, size, channels] to contiguous [filters, channels, size, size].
 std::vector<float> channels_first(const BlockProblem& p, const float* weight) {
   const int64_t channels = p.group_channels(), taps = p.size * p.size;
   std::vector<float> ordered(static_cast<size_t>(weights_of(p)));
@@ -143,7 +143,7 @@ std::vector<float> channels_first(const BlockProblem& p, const float* weight) {
   return ordered;
 }
 
-// What was packed before: the most recent first.
+// Recently packed weights, the most recent first.
 class Cache {
  public:
   std::shared_ptr<const Packed> find(const Isa& isa, const BlockProblem& p, const Weights& weights) {
@@ -169,14 +169,14 @@ class Cache {
   void unlock() { guard_.unlock(); }
 
  private:
-  static constexpr size_t kFloats = size_t{16} << 20;  // 64 MiB: some networks' blocks
+  static constexpr size_t kFloats = size_t{16} << 20;  // 64 MiB: the blocks of a few networks
 
   struct Entry {
     const Isa* isa;
     int64_t filters, channels, size, stride, groups;
     Precision precision;
     bool taps_only, channels_last;
-    std::vector<float> weight, bias;  // as they lay in the caller's memory
+    std::vector<float> weight, bias;  // in the caller's order
     std::shared_ptr<const Packed> packed;
 
     Entry(const Isa& i, const BlockProblem& p, const Weights& w, std::shared_ptr<const Packed> made)
@@ -186,7 +186,7 @@ class Cache {
 
     size_t floats() const { return weight.size() + bias.size() + packed->weight.size() + packed->bias.size(); }
 
-    // Whether the very values are the same: an address says nothing once somebody has written to it.
+    // Compares values, not addresses: the memory at an address may have been rewritten.
     bool is(const Isa& i, const BlockProblem& p, const Weights& w) const {
       return isa == &i && filters == p.filters && channels == p.channels && size == p.size && stride == p.stride &&
              groups == p.groups && precision == p.precision && taps_only == p.taps_only && channels_last == w.channels_last &&
@@ -199,8 +199,8 @@ class Cache {
   std::list<Entry> entries_;
 };
 
-// Made when the engine is loaded and never destroyed: one that is made on first use has a lock of its own, which a fork could find
-// taken for good.
+// Created when the engine is loaded and never destroyed. A static created on first use has a hidden lock, which a fork could
+// leave locked for ever.
 Cache& cache = *new Cache;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Weights in the order that the kernels read them.
+// Weights in the kernels' order.
 #pragma once
 
 #include <memory>
@@ -11,10 +11,10 @@ namespace dcnn {
 
 struct Packed {
   Buffer weight;
-  Buffer bias;  // zeros where there is none, each group padded to whole blocks
+  Buffer bias;  // zeros without a bias; each group padded to whole blocks
 };
 
-// A caller's weights, read during the call and not kept: [filters, channels / groups, size, size], contiguous, or where
+// A caller's weights, read during the call and not kept: [filters, channels / groups, size, size], contiguous, or with
 // channels_last [filters, size, size, channels / groups]. bias may be null.
 struct Weights {
   const float* weight;
@@ -22,19 +22,20 @@ struct Weights {
   bool channels_last;
 };
 
-// The weights packed for the problem's kernel, anew: whoever asked owns them.
+// Packs the weights anew for the problem's kernel; the caller owns the result.
 std::shared_ptr<const Packed> pack_weights(const Isa& isa, const BlockProblem& p, const Weights& weights);
 
-// The same. The last ones are kept, so that an image after another does not pack them anew;
-// values are compared, not addresses: whoever changes a weight, however, gets what it is now.
+// The same with a cache of recent weights, so that successive images do not pack them again. Lookup compares values, not
+// addresses, so changed weights are always noticed.
 std::shared_ptr<const Packed> packed_weights(const Isa& isa, const BlockProblem& p, const Weights& weights);
 
-// The filters that give the gradient of a block's input from that of its convolution's outputs, at stride 1 (`GradientProblem::input`):
-// pixel stride * i + phase, padding counted, meets taps phase, phase + stride, ... of the outputs i, i - 1, .... [groups * stride *
-// stride * channels of a group, filters of a group, taps, taps], zeros for the taps that a phase lacks.
+// The filters of the convolution of stride 1 from the gradient of a block's convolution outputs to that of its input
+// (`GradientProblem::input`): pixel stride * i + phase, padding counted, meets taps phase, phase + stride, ... of the outputs
+// i, i - 1, .... [groups * stride * stride * channels of a group, filters of a group, taps, taps], with zeros for taps that a
+// phase lacks.
 std::vector<float> input_filters(const BlockProblem& p, const Weights& weights);
 
-// Around a fork, so that the child does not find the lock of what is kept taken by a thread that it does not have.
+// Called around a fork, so that the child never inherits the cache's lock from a thread it does not have.
 void lock_packed_weights();
 void unlock_packed_weights();
 

@@ -1,4 +1,4 @@
-// How an instruction set resamples pictures.
+// The instruction sets' functions for resampling pictures.
 #pragma once
 
 #include "core/resample.h"

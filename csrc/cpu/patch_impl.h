@@ -9,7 +9,7 @@
 namespace dcnn {
 namespace {
 
-// `count` values that lie together, with a mean for each: (value - mean) * scale.
+// `count` contiguous values, each with its own mean: (value - mean) * scale.
 template <typename Conv, typename Value>
 void fill_together(const BlockProblem& p, const Value* from, const float* mean, int64_t count, typename Conv::Element* to) {
   const float scale = p.scale;
@@ -17,7 +17,7 @@ void fill_together(const BlockProblem& p, const Value* from, const float* mean, 
   for (int64_t i = 0; i < count; ++i) Conv::put((static_cast<float>(from[i]) - mean[i]) * scale, bf16, to + i);
 }
 
-// `count` pixels of `channels` values, (value - mean) * scale each.
+// `count` pixels of `channels` values: (value - mean) * scale.
 template <typename Conv, typename Value>
 void fill_pixels(const BlockProblem& p, const Value* from, int64_t channel_stride, int64_t col_stride, int64_t count,
                  typename Conv::Element* to) {
@@ -36,7 +36,7 @@ inline bool mean_is_zero(const BlockProblem& p) {
   return true;
 }
 
-// The pixels the region's convolutions read, (pixel - mean) * scale inside its window and zero outside.
+// The pixels that the region's convolutions read: (pixel - mean) * scale inside its window, zero outside.
 template <typename Conv>
 void fill_patch(const BlockProblem& p, const RegionRow& r, const Layout& l, float* means, typename Conv::Element* patch) {
   const Source& s = p.sources[r.source];

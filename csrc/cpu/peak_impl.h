@@ -5,7 +5,7 @@
 namespace dcnn {
 namespace {
 
-// Runs `rounds` rounds of independent multiply-adds and returns how many floating-point operations those were.
+// Runs `rounds` rounds of independent multiply-adds and returns the number of floating-point operations.
 double run_peak(int64_t rounds, float* sink) {
   constexpr int kChains = 2 * kPositions;
   Vec chain[kChains];

@@ -1,4 +1,4 @@
-// The smallest steps of resampling and turning with AVX2, for the files that are compiled for it: each has its own copy.
+// Building blocks of resampling and turning with AVX2; each file compiled for AVX2 has its own copy.
 #pragma once
 
 #include <immintrin.h>
@@ -9,22 +9,21 @@
 namespace dcnn {
 namespace {
 
-constexpr int64_t kSide = 4;     // of a square of pixels that is turned in registers
-constexpr int64_t kLoaded = 16;  // bytes that are loaded for the 12 of four pixels
+constexpr int64_t kSide = 4;     // of a square of pixels turned in registers
+constexpr int64_t kLoaded = 16;  // bytes loaded for the 12 of four pixels
 
-// The multiplication that does most at once is of pairs of 16-bit numbers, whose two products it adds. A weight has up to 23 bits, so
-// its low 15 bits and those above are multiplied apart, and the two sums are put together at the end: they are exact, and so is that.
+// The widest multiplication takes pairs of 16-bit numbers and adds the two products. A weight has up to 23 bits, so its low 15
+// bits and the bits above are multiplied separately, and the two sums are combined at the end: all of this is exact.
 inline __m256i halves_sum(__m256i low, __m256i high) { return _mm256_add_epi32(low, _mm256_slli_epi32(high, 15)); }
 
-// Of four pixels in the low 12 bytes of both halves: red, green, blue and nothing of the first two, each a pair of 16-bit numbers, and
-// of the last two.
+// Four pixels as pairs of 16-bit numbers: red, green, blue and zero of the first two in one half, of the last two in the other.
 inline __m256i pairs_of(const uint8_t* pixels) {
   const __m256i order =
       _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels))), order);
 }
 
-// The weights of a quad as `pairs_of` wants them, the low bits and those above.
+// A quad's weights in the order of `pairs_of`: the low bits, and those above.
 struct QuadWeights {
   __m256i fine, coarse;
 };
@@ -35,7 +34,7 @@ inline QuadWeights weights_at(const int16_t* halves) {
   return {_mm256_permutevar8x32_epi32(weights, first), _mm256_permutevar8x32_epi32(weights, second)};
 }
 
-// Red, green, blue and nothing, as 32-bit numbers, of an output whose sums over even and odd pairs of pixels these are.
+// An output's red, green, blue and zero as 32-bit numbers, from its sums over even and odd pairs of pixels.
 inline __m128i levels_of(__m256i low, __m256i high) {
   const __m256i sum = halves_sum(low, high);
   const __m128i both = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
@@ -44,7 +43,7 @@ inline __m128i levels_of(__m256i low, __m256i high) {
 
 inline void put_pixel(uint8_t* to, int pixel) { __builtin_memcpy(to, &pixel, 3); }
 
-// One output of one row, in the low three bytes.
+// One output of one row, in the three low bytes.
 inline int resampled_pixel(const uint8_t* line, const FilterRow& place, const int16_t* halves) {
   __m256i low = _mm256_setzero_si256(), high = low;
   for (int64_t quad = 0; quad < place.quads; ++quad) {
@@ -57,7 +56,7 @@ inline int resampled_pixel(const uint8_t* line, const FilterRow& place, const in
   return _mm_cvtsi128_si32(_mm_packus_epi16(_mm_packs_epi32(levels, levels), levels));
 }
 
-// How many outputs, from the first on, can be computed without a look beyond the end of a row.
+// The number of leading outputs that never read past the end of a row.
 inline int64_t outputs_within(const PassFilter& filter, int64_t cols) {
   int64_t count = 0;
   while (count < filter.count) {
@@ -68,19 +67,19 @@ inline int64_t outputs_within(const PassFilter& filter, int64_t cols) {
   return count;
 }
 
-// Four pixels in 12 bytes as one number each, the fourth byte nothing.
+// Four pixels of 12 bytes as one number each, whose fourth byte is zero.
 inline __m128i numbers_at(const uint8_t* pixels) {
   const __m128i order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
   return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels)), order);
 }
 
-// The 12 bytes of four numbers, without gaps; then nothing.
+// Four numbers as 12 contiguous bytes, then zeros.
 inline __m128i packed_numbers(__m128i numbers) {
   const __m128i order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
   return _mm_shuffle_epi8(numbers, order);
 }
 
-// Four runs of four pixels, of which the first ones lie beside each other in what is read, and the next ones `step` bytes on.
+// Four runs of four pixels, transposed: source pixels of different runs are adjacent, those of one run `step` bytes apart.
 struct Square {
   __m128i runs[kSide];
 };
@@ -93,7 +92,7 @@ inline Square turned_square(const uint8_t* pixel, int64_t step) {
            packed_numbers(_mm_unpacklo_epi64(ab_last, cd_last)), packed_numbers(_mm_unpackhi_epi64(ab_last, cd_last))}};
 }
 
-// Writes a square, 12 bytes each, runs `apart` bytes from each other.
+// Writes a square, 12 bytes per run, runs `apart` bytes from each other.
 inline void turn_square(const uint8_t* pixel, int64_t step, uint8_t* out, int64_t apart) {
   const Square square = turned_square(pixel, step);
   for (int64_t run = 0; run < kSide; ++run) {
@@ -103,8 +102,8 @@ inline void turn_square(const uint8_t* pixel, int64_t step, uint8_t* out, int64_
   }
 }
 
-// How many runs, a multiple of kSide, can be turned in squares: they are read beside each other, and not so far to the right that a load
-// leaves the line.
+// The number of runs, a multiple of kSide, that can be turned in squares: adjacent in the source, and far enough from the
+// line's end for whole loads.
 inline int64_t runs_in_squares(const PixelRuns& runs) {
   const int64_t loadable = 3 * (runs.count + runs.beyond) - (kLoaded - 3 * kSide), most = runs.count / kSide;
   if (runs.pixel_to_run != 3 || loadable < 0) return 0;
@@ -112,7 +111,7 @@ inline int64_t runs_in_squares(const PixelRuns& runs) {
   return kSide * (squares < most ? squares : most);
 }
 
-// Copies what is not in the first `wide` runs' first `length` pixels.
+// Copies everything outside the first `wide` runs' first `length` pixels.
 inline void copy_beside_squares(const PixelRuns& runs, int64_t wide, int64_t length) {
   PixelRuns below = runs, beside = runs;
   below.pixel += length * runs.pixel_to_pixel;

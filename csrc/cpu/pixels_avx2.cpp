@@ -1,4 +1,5 @@
-// The copies of core/pixels.h for AVX2. Compiled with that flag, so nothing here may be an inline function that other files share.
+// The copies of core/pixels.h for AVX2. Compiled with that flag, so nothing here may be an inline function shared with other
+// files.
 #include "pixels_avx2.h"
 
 #include <immintrin.h>
@@ -9,21 +10,21 @@ namespace dcnn {
 namespace {
 
 constexpr int64_t kPixel = 3;     // bytes
-constexpr int64_t kMost = 512;    // pixels of a run that are turned at once
-constexpr int64_t kRuns = 16;     // that are turned side by side
-constexpr int64_t kPitch = kPixel * kMost + kLoaded;  // of these, in bytes: room for the whole registers that are stored
+constexpr int64_t kMost = 512;    // pixels of a run turned at once
+constexpr int64_t kRuns = 16;     // turned side by side
+constexpr int64_t kPitch = kPixel * kMost + kLoaded;  // between these, in bytes: room for stores of whole registers
 
 // Stores four bytes more than the pixels have.
 void put(__m128i pixels, uint8_t* to) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), pixels); }
 
-// Four pixels of each of four runs, which lie kPitch apart; of what is read, they lie beside each other.
+// Turns four pixels of each of four runs, adjacent in the source, kPitch apart in `out`.
 void turn(const uint8_t* pixel, int64_t step, uint8_t* out) {
   const Square square = turned_square(pixel, step);
   for (int64_t run = 0; run < kSide; ++run) put(square.runs[run], out + run * kPitch);
 }
 
-// `count` runs, a multiple of kSide and at most kRuns, of `length` pixels, a multiple of kSide and at most kMost. They are turned beside
-// each other in a small place and written from there, each at once: lines that are written in parts far from each other are slow.
+// Turns `count` runs, a multiple of kSide and at most kRuns, of `length` pixels, a multiple of kSide and at most kMost. They
+// are turned in a small buffer and each written from there at once: alternating partial writes to distant lines are slow.
 void turn_runs(const PixelRuns& runs, int64_t first, int64_t count, int64_t length) {
   alignas(64) uint8_t turned[kRuns * kPitch];
   const uint8_t* pixel = runs.pixel + first * kPixel;
@@ -38,7 +39,7 @@ void turn_runs(const PixelRuns& runs, int64_t first, int64_t count, int64_t leng
   }
 }
 
-// At most kMost pixels of each run are turned; as many are asked for where a photograph is.
+// Turns at most kMost pixels of each run in squares; turning a photograph asks for that many.
 void copy_runs(const PixelRuns& runs) {
   const int64_t wide = runs_in_squares(runs), long_part = (runs.length < kMost ? runs.length : kMost) / kSide * kSide;
   for (int64_t run = 0; run < wide; run += kRuns) {

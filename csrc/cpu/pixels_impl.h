@@ -1,9 +1,9 @@
 // A layer at each pixel, for the vector type `Vec` that the including file defines: the products of the inverted residual block
-// (mbconv_impl.h), and the layers of a backbone. amx_pixels_impl.h has the same on a tile unit.
+// (mbconv_impl.h), and a backbone's layers. amx_pixels_impl.h is the same on a tile unit.
 //
-// Tile: positions_of(n) pixels x n vectors of outputs in registers, n from 1 to kPanel. Every sum has one accumulator that takes
-// its products in order, so a result's bits do not depend on tiles or threads.
-// Memory: the pixels as the products read them. Limit: multiply-adds.
+// Tile: positions_of(n) pixels x n vectors of outputs in registers, n from 1 to kPanel. Every sum has one accumulator that
+// takes its products in order, so a result's bits do not depend on tiles or threads.
+// Memory: the pixels in the products' form. Limit: multiply-adds.
 
 #pragma once
 
@@ -15,20 +15,20 @@ namespace {
 
 constexpr float kCeiling = 6.0f;  // of ReLU6
 
-// Positions of a tile: with as many vectors of outputs, what fits the registers.
+// Positions of a tile: as many as fit the registers with that number of vectors of outputs.
 constexpr int positions_of(int vectors) { return vectors == 1 ? kPositions * 4 / 3 : vectors == 2 ? kPositions : kPositions * 2 / 3; }
 
 inline Vec relu6(Vec a) { return Vec::smaller(Vec::broadcast(kCeiling), Vec::relu(a)); }
 
-// Weights that are wanted next, of which a tile fetches its share into L2 while it computes, `step` bytes beside each product: the
-// processor by itself gets too few of them in time. at: a number, as it may pass their end.
+// The next weights, which each tile prefetches in part into L2, `step` bytes with each product: the processor alone prefetches
+// too few in time. at: an integer, as it may exceed their end.
 struct Ahead {
   uintptr_t at;
   uintptr_t step;
 };
 
-// What becomes of a panel's sums, which begin at `bias`: pixel i's go to `out` at place[i], or i * step where there are no places.
-// input: what is added to them, lying as they do, or null. clip: ReLU6. last: values of the panel's last vector.
+// The final step of a panel's sums, which begin at `bias`: pixel i's go to `out` at place[i], or at i * step where place is
+// null. input: added to them, in the same layout, or null. clip: ReLU6. last: values of the panel's last vector.
 struct Finish {
   const float* bias;
   float* out;
@@ -49,7 +49,7 @@ struct Finish {
   }
 };
 
-// P positions x V vectors of outputs, of the pixels from `first` on.
+// P positions x V vectors of outputs, for the pixels from `first` on.
 template <typename Products, int V, int P>
 inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_t depth, const float* weight, Ahead ahead,
                        const Finish& finish, int64_t first) {
@@ -84,7 +84,7 @@ inline void pixels_tile(int64_t count, const typename Products::Element* a, int6
   pixel_tile<Products, V, P>(a, step, depth, weight, ahead, finish, first);
 }
 
-// `count` positions in tiles that are as alike as can be: a tile of few waits for its sums.
+// Divides `count` positions into tiles as equal as possible: small tiles wait for their sums.
 template <typename Products, int V>
 void panel_pixels(const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
                   const float* next, const Finish& finish) {
@@ -99,7 +99,7 @@ void panel_pixels(const typename Products::Element* a, int64_t step, int64_t cou
   }
 }
 
-// One panel, of 1 to kPanel vectors. next: the weights that are wanted after it.
+// One panel of 1 to kPanel vectors. next: the weights needed afterwards.
 template <typename Products>
 void panel(int64_t vectors, const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
            const float* next, const Finish& finish) {
@@ -108,22 +108,22 @@ void panel(int64_t vectors, const typename Products::Element* a, int64_t step, i
   panel_pixels<Products, 3>(a, step, count, depth, weight, next, finish);
 }
 
-// Pixels that products read at a time: of the last ones, memory past them too, and drop it.
+// Pixels that products read at a time; at the end they also read past the last pixel, and drop it.
 template <typename Products>
 constexpr int64_t kPixelsRead = 1;
 
-// What must be there while products are formed.
+// State that must exist while products are formed.
 template <typename Products>
 struct InUse {};
 
-// Floats of a layer's weights for each lane of outputs.
+// Floats of a layer's weights per lane of outputs.
 template <typename Products>
 int64_t weight_floats(int64_t inputs) {
   constexpr int64_t kOfFloat = sizeof(float) / sizeof(typename Products::Element);
   return round_up(inputs, Products::kDepth) / kOfFloat;
 }
 
-// Values as the products that follow read them.
+// Stores values in the form of the products that follow.
 inline void put_products(Vec value, bool bf16, float* to) {
   value.store(to);
   for (int i = 0; bf16 && i < Vec::width; ++i) to[i] = from_bf16(to_bf16(to[i]));
@@ -135,14 +135,14 @@ inline void put_products(Vec value, bool, uint16_t* to) { value.store_bf16(to); 
 
 inline int64_t lines(int64_t floats) { return round_up(floats, 16); }
 
-// Floats of room for pixels as the products read them, `step` values apart.
+// Floats of a buffer for pixels in the products' form, `step` values apart.
 template <typename Products>
 int64_t room_floats(int64_t count, int64_t step) {
   constexpr int64_t kOfFloat = sizeof(float) / sizeof(typename Products::Element);
   return lines((round_up(count, kPixelsRead<Products>) * step + kOfFloat - 1) / kOfFloat);
 }
 
-// The pixels [count, channels] as the products read them, *step values apart; made in `room` where they do not lie so.
+// The pixels [count, channels] in the products' form, *step values apart; converted into `room` where needed.
 template <typename Products>
 const typename Products::Element* read_pixels(const float* x, int64_t count, int64_t channels, bool bf16, int64_t* step, float* room) {
   typedef typename Products::Element Element;

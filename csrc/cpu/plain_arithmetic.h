@@ -1,5 +1,5 @@
-// Floating point as C++ has it by default, whatever a program has set for its threads: flushing denormal numbers to zero
-// (torch.set_flush_denormal), which new threads inherit, would change sums in their last bits.
+// Restores C++'s default floating point, whatever a program has set for its threads: flushing denormal numbers to zero
+// (torch.set_flush_denormal), which new threads inherit, would change the last bits of sums.
 #pragma once
 
 #include <cfenv>

@@ -1,5 +1,5 @@
-// The passes of core/resample.h for AVX2. Compiled with that flag, so nothing here may be an inline function that other files share:
-// no standard library templates, everything in an unnamed namespace.
+// The passes of core/resample.h for AVX2. Compiled with that flag, so nothing here may be an inline function shared with other
+// files: no standard library templates, everything in an unnamed namespace.
 #include "resample_avx2.h"
 
 #include <immintrin.h>
@@ -9,8 +9,8 @@
 namespace dcnn {
 namespace {
 
-constexpr int64_t kRows = 4;     // taken together across: they share weights
-constexpr int64_t kColumns = 32;  // bytes taken together down
+constexpr int64_t kRows = 4;     // rows per step across: they share weights
+constexpr int64_t kColumns = 32;  // bytes per step down
 
 // One output of four rows.
 void column(const uint8_t* const (&lines)[kRows], uint8_t* const (&out)[kRows], const FilterRow& place, const int16_t* halves) {
@@ -38,7 +38,7 @@ void across(const Picture& from, const PassFilter& filter, const Canvas& to) {
   for (int64_t y = 0; y < from.rows; y += kRows) {
     const uint8_t* lines[kRows];
     uint8_t* out[kRows];
-    for (int64_t row = 0; row < kRows; ++row) {  // the last row stands in for those behind it
+    for (int64_t row = 0; row < kRows; ++row) {  // the last row replaces missing ones
       const int64_t at = y + row < from.rows ? y + row : from.rows - 1;
       lines[row] = from.bytes + at * from.pitch;
       out[row] = to.bytes + at * to.pitch;
@@ -62,7 +62,7 @@ __m256i pair_at(const int16_t* halves) {
 
 __m256i bytes_at(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
 
-// 32 bytes of one output row, from `line` on, where the filter's first row has them.
+// 32 bytes of one output row, from `line` on in the filter's first row.
 void stretch(const uint8_t* line, int64_t pitch, const FilterRow& place, const int16_t* halves, uint8_t* to) {
   const __m256i nothing = _mm256_setzero_si256();
   __m256i low[4], high[4];
@@ -74,7 +74,7 @@ void stretch(const uint8_t* line, int64_t pitch, const FilterRow& place, const i
     const int16_t* weights = halves + 8 * (place.weights + tap / 4) + tap % 4;
     const __m256i fine = pair_at(weights), coarse = pair_at(weights + 4);
     const __m256i one = bytes_at(line + tap * pitch);
-    const __m256i other = tap + 1 < place.taps ? bytes_at(line + (tap + 1) * pitch) : one;  // its weight is zero
+    const __m256i other = tap + 1 < place.taps ? bytes_at(line + (tap + 1) * pitch) : one;  // multiplied by a weight of zero
     const __m256i left = _mm256_unpacklo_epi8(one, other), right = _mm256_unpackhi_epi8(one, other);
     const __m256i pairs[4] = {_mm256_unpacklo_epi8(left, nothing), _mm256_unpackhi_epi8(left, nothing),
                               _mm256_unpacklo_epi8(right, nothing), _mm256_unpackhi_epi8(right, nothing)};
@@ -96,7 +96,7 @@ void down(const Picture& from, const PassFilter& filter, const Canvas& to) {
     const FilterRow& place = filter.entries[y];
     const uint8_t* line = from.bytes + place.first * from.pitch;
     for (int64_t start = 0; start < bytes; start += kColumns) {
-      const int64_t at = start + kColumns <= bytes ? start : bytes - kColumns;  // the last ones again, with those before
+      const int64_t at = start + kColumns <= bytes ? start : bytes - kColumns;  // the last stretch overlaps the one before
       stretch(line + at, from.pitch, place, filter.halves, to.bytes + y * to.pitch + at);
     }
   }

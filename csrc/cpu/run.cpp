@@ -13,7 +13,7 @@
 namespace dcnn {
 namespace {
 
-// One convolution without pool and norm, of one image, into [rows, cols, filters].
+// One image's convolution without pool and norm, into [rows, cols, filters].
 void run_convolution(const Isa& isa, BlockProblem p, const RegionRow& r, float* out, float* scratch) {
   const PieceRow piece{0, 0, r.rows, r.cols, 0, 1};
   const StoreRow store{0, 0, r.rows, r.cols, 0, 0, 0, 0};
@@ -35,21 +35,21 @@ BlockProblem without_tail(BlockProblem p) {
   p.pool_size = p.pool_stride = 1;
   p.norm = Norm::none;
   p.norm_first = false;
-  p.pool_average = p.relu_last = false;  // a linear one stays so
+  p.pool_average = p.relu_last = false;  // a linear convolution stays linear
   p.hits = nullptr;
   p.values = nullptr;
   return p;
 }
 
-// Of the convolution that gives the input's gradient, the outputs that one image takes: pixel s * i + phase - padding of the image
-// comes from output i, where s is the block's stride.
+// An image's outputs of the convolution for the input's gradient: pixel s * i + phase - padding of the image comes from output
+// i, where s is the block's stride.
 RegionRow input_region(const GradientProblem& q) {
   const int64_t stride = q.block.stride, first = q.padding / stride, reach = q.input->size - 1;
   const int64_t rows = (q.height - 1 + q.padding) / stride - first + 1, cols = (q.width - 1 + q.padding) / stride - first + 1;
   return {0, 0, 0, 0, q.conv_rows, q.conv_cols, first - reach, first - reach, rows, cols, 0, 0, 0, 1};
 }
 
-// The phases [rows, cols, groups, stride, stride, channels of a group] become an image [height, width, channels].
+// Rearranges the phases [rows, cols, groups, stride, stride, channels of a group] into an image [height, width, channels].
 void join_phases(const GradientProblem& q, const RegionRow& r, const float* phases, float* image) {
   const int64_t stride = q.block.stride, channels = q.block.group_channels(), groups = q.block.groups;
   const int64_t shift = q.padding % stride;
@@ -65,7 +65,7 @@ void join_phases(const GradientProblem& q, const RegionRow& r, const float* phas
   }
 }
 
-// Images are cut into at most so many chunks, whose sums are formed one by one and then added.
+// The most chunks of images, whose sums are formed separately and then added.
 constexpr int64_t kChunks = 16;
 
 void add_chunks(const Isa& isa, const GradientProblem& q, Buffer& sums, int64_t chunks, int64_t floats, int64_t weights) {
@@ -134,7 +134,7 @@ void run_gradients(const Isa& isa, const GradientProblem& q, int threads) {
   const int64_t positions = q.conv_rows * q.conv_cols, row = kernels.row(q.block.filters);
   const bool weighted = q.grad_weight != nullptr || q.grad_bias != nullptr;
   const int64_t weights = static_cast<int64_t>(kernels.weights(q)), floats = round_up(weights + row, 16);
-  const int64_t chunks = std::max<int64_t>(1, std::min(q.images, kChunks));  // without images too the sums are there, zero
+  const int64_t chunks = std::max<int64_t>(1, std::min(q.images, kChunks));  // without images, the sums still exist, as zeros
   Buffer sums = Buffer::zeros(weighted ? static_cast<size_t>(chunks * floats) : 0);
 
   const RegionRow input = q.input == nullptr ? RegionRow{} : input_region(q);
@@ -176,7 +176,7 @@ void run_gradients(const Isa& isa, const GradientProblem& q, int threads) {
 
 void run_linear(const Isa& isa, const LinearProblem& p, int threads) {
   if (p.bf16 && isa.bf16 == Bf16::floats) throw std::invalid_argument(std::string(isa.name) + " has no products of bfloat16");
-  constexpr int64_t kSlice = 48;  // outputs a thread takes at a time
+  constexpr int64_t kSlice = 48;  // outputs per thread at a time
   LinearProblem packed = p;
   Buffer rows;
   if (p.bf16 && isa.pack_rows != nullptr) {
@@ -191,7 +191,7 @@ void run_linear(const Isa& isa, const LinearProblem& p, int threads) {
 }
 
 void run_update(UpdateKind kind, const std::vector<UpdateRow>& rows, int threads) {
-  constexpr int64_t kPiece = 1 << 16;  // values a thread takes at a time
+  constexpr int64_t kPiece = 1 << 16;  // values per thread at a time
   struct Piece {
     const UpdateRow* row;
     int64_t first;
@@ -201,7 +201,7 @@ void run_update(UpdateKind kind, const std::vector<UpdateRow>& rows, int threads
     for (int64_t first = 0; first < row.count; first += kPiece) pieces.push_back({&row, first});
   }
   const auto count = static_cast<int64_t>(pieces.size());
-  const int useful = count > 4 ? threads : 1;  // starting a thread takes longer than so few values
+  const int useful = count > 4 ? threads : 1;  // for fewer values, starting a thread takes longer than the work
   spread(count, useful, [&](int64_t i, Scratch&) {
     const Piece& piece = pieces[static_cast<size_t>(i)];
     update_values(kind, *piece.row, piece.first, std::min(piece.first + kPiece, piece.row->count));

@@ -6,7 +6,7 @@
 namespace dcnn {
 namespace {
 
-// Scratch that waits to be used again. What is large is given back.
+// Scratch for reuse. Large buffers are freed instead.
 class ScratchPool {
  public:
   ScratchPool() { free_.reserve(kBuffers); }
@@ -19,7 +19,7 @@ class ScratchPool {
     return buffer;
   }
 
-  // Needs no memory: it is called where an exception is on its way.
+  // Allocates nothing: it may run while an exception propagates.
   void give(Buffer buffer) noexcept {
     const std::lock_guard<std::mutex> lock(guard_);
     if (buffer.size() > 0 && buffer.size() <= kLargest && free_.size() < kBuffers) free_.push_back(std::move(buffer));
@@ -34,7 +34,7 @@ class ScratchPool {
   std::vector<Buffer> free_;
 };
 
-ScratchPool& scratch_pool = *new ScratchPool;  // made when the engine is loaded: see the cache in pack.cpp
+ScratchPool& scratch_pool = *new ScratchPool;  // created when the engine is loaded: see the cache in pack.cpp
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// Work spread over threads, each with scratch of its own.
+// Work distributed over threads, each with its own scratch.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace dcnn {
 
-// A thread's scratch while it works, which is used again afterwards: fresh memory costs a page fault every 4 KiB.
+// A working thread's scratch, reused afterwards: fresh memory costs a page fault every 4 KiB.
 class Scratch {
  public:
   Scratch();
@@ -29,7 +29,8 @@ class Scratch {
   Buffer buffer_;
 };
 
-// work(i, scratch) for i in [0, count), on up to `threads` threads. The first exception ends the work and is thrown again here.
+// Calls work(i, scratch) for i in [0, count), on up to `threads` threads. The first exception stops the work and is rethrown
+// here.
 template <typename Work>
 void spread(int64_t count, int threads, const Work& work) {
   std::atomic<int64_t> next{0};
@@ -52,14 +53,14 @@ void spread(int64_t count, int threads, const Work& work) {
   try {
     for (int64_t i = 0; i < wanted; ++i) others.emplace_back(loop);
   } catch (...) {
-    // Fewer threads than wanted: the work gets done all the same.
+    // The system gave fewer threads; they still finish the work.
   }
   loop();
   for (std::thread& other : others) other.join();
   if (failure) std::rethrow_exception(failure);
 }
 
-// Around a fork: see run.h.
+// For use around a fork: see run.h.
 void lock_scratch();
 void unlock_scratch();
 

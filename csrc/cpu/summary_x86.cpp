@@ -1,8 +1,9 @@
-// A strip hashed, and meanwhile resampled across and the next one turned. A processor looks some hundred instructions ahead, so pieces
-// of the other work stand between every sixteen rounds of the hash, in one loop: between whole blocks they would wait behind it.
+// Hashes a strip while it is resampled across and the next one is turned. A processor looks only some hundred instructions
+// ahead, so one loop places pieces of the other work between every sixteen rounds of the hash: between whole blocks they would
+// wait behind it.
 //
-// The hash is FIPS 180-4's SHA-256 (sha256rnds2: two rounds; sha256msg1, sha256msg2: the schedule). Compiled with its flags and AVX2's,
-// so nothing here may be an inline function that other files share.
+// The hash is FIPS 180-4's SHA-256 (sha256rnds2: two rounds; sha256msg1, sha256msg2: the schedule). Compiled with its flags and
+// AVX2's, so nothing here may be an inline function shared with other files.
 #include "summary_x86.h"
 
 #include <immintrin.h>
@@ -12,12 +13,12 @@
 namespace dcnn {
 namespace {
 
-__m128i words_at(const uint8_t* bytes) {  // which are big-endian
+__m128i words_at(const uint8_t* bytes) {  // big-endian
   const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
   return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)), order);
 }
 
-// The next four words of the schedule from the sixteen before.
+// The next four words of the schedule from the previous sixteen.
 __m128i scheduled(__m128i first, __m128i second, __m128i third, __m128i fourth) {
   const __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(first, second), _mm_alignr_epi8(fourth, third, 4));
   return _mm_sha256msg2_epu32(sum, fourth);
@@ -47,7 +48,7 @@ void store(const State& state, uint32_t* words) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(words + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
-// Takes the blocks; after every sixteen rounds it does `meanwhile`, kRests times a block.
+// Folds in the blocks; calls `meanwhile` after every sixteen rounds, kRests times a block.
 constexpr int64_t kRests = 4;
 
 template <typename Meanwhile>
@@ -75,7 +76,7 @@ struct Nothing {
   void operator()() {}
 };
 
-// Pieces of one kind of work, of which so many are done at each rest that they end with the hash.
+// One kind of work in pieces, paced so that it ends with the hash.
 template <typename Work>
 class Paced {
  public:
@@ -95,10 +96,10 @@ class Paced {
   static constexpr int kFraction = 16;
 
   Work work_;
-  int64_t share_, due_ = 0;  // pieces, with kFraction bits behind the point
+  int64_t share_, due_ = 0;  // pieces, with kFraction fractional bits
 };
 
-// Outputs of a pass across, one after the other.
+// A pass across, one output per piece.
 class Across {
  public:
   explicit Across(const AcrossWork& work)
@@ -128,7 +129,7 @@ class Across {
   int64_t outputs_, from_pitch_, to_pitch_, left_, output_ = 0;
 };
 
-// Squares of four by four pixels that are turned, along what is read.
+// The turning of squares of four by four pixels, in source order.
 class Turning {
  public:
   explicit Turning(const PixelRuns& runs) : runs_(runs), wide_(runs_in_squares(runs)), long_(runs.length / kSide * kSide) {
@@ -149,8 +150,8 @@ class Turning {
   }
 
  private:
-  // Lines of memory that will be read: the next ones lie so far from each other that no processor guesses them. Each of the squares side
-  // by side asks for one of the four rows' lines.
+  // Prefetches source lines: successive ones are too far apart for a hardware prefetcher. Each of four adjacent squares
+  // prefetches a line of one of the four rows.
   void fetch_ahead() const {
     const int64_t square = run_ / kSide, row = at_ + kAhead + square % kSide;
     if (row < runs_.length) _mm_prefetch(runs_.pixel + row * runs_.pixel_to_pixel + square / kSide * kLine, _MM_HINT_T0);
@@ -163,15 +164,61 @@ class Turning {
   int64_t wide_, long_, left_, run_ = 0, at_ = 0;
 };
 
+bool is_backwards(const PixelRuns& runs) { return runs.pixel_to_pixel == -3; }
+
+// Runs whose pixels are read one before the other, five pixels at a time. A load takes a byte before them, of the run's next pixel.
+class Mirroring {
+ public:
+  explicit Mirroring(const PixelRuns& runs) : runs_(runs), parts_((runs.length - 1) / kPart), left_(runs.count * parts_) {
+    PixelRuns rest = runs;
+    rest.pixel += parts_ * kPart * rest.pixel_to_pixel;
+    rest.out += parts_ * kPart * 3;
+    rest.length -= parts_ * kPart;
+    kPlainCopyRuns.copy(rest);
+  }
+
+  int64_t left() const { return left_; }
+
+  void piece() {
+    const __m128i order = _mm_setr_epi8(13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, -1);
+    const uint8_t* last = runs_.pixel - 3 * (part_ * kPart + kPart - 1);
+    const __m128i found = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(last - 1)), order);
+    uint8_t* out = runs_.out + 3 * part_ * kPart;
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out), found);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 7), _mm_srli_si128(found, 7));
+    --left_;
+    if (++part_ < parts_) return;
+    part_ = 0;
+    runs_.pixel += runs_.pixel_to_run;
+    runs_.out += runs_.out_to_run;
+  }
+
+ private:
+  static constexpr int64_t kPart = 5;  // pixels
+
+  PixelRuns runs_;
+  int64_t parts_, left_, part_ = 0;
+};
+
+template <typename Turned>
 struct Both {
   Paced<Across> across;
-  Paced<Turning> turning;
+  Paced<Turned> turning;
 
   void operator()() {
     across();
     turning();
   }
 };
+
+template <typename Turned>
+void take_strip(const StripWork& work) {
+  const int64_t rests = kRests * work.blocks.count;
+  Both<Turned> both{{Across(work.across), rests}, {Turned(work.turning), rests}};
+  if (work.blocks.count > 0) take_blocks(work.blocks, both);
+  both.across.finish();
+  both.turning.finish();
+}
 
 }  // namespace
 
@@ -181,11 +228,7 @@ void take_hash_blocks_x86(const HashBlocks& blocks) {
 }
 
 void take_strip_x86(const StripWork& work) {
-  const int64_t rests = kRests * work.blocks.count;
-  Both both{{Across(work.across), rests}, {Turning(work.turning), rests}};
-  if (work.blocks.count > 0) take_blocks(work.blocks, both);
-  both.across.finish();
-  both.turning.finish();
+  is_backwards(work.turning) ? take_strip<Mirroring>(work) : take_strip<Turning>(work);
 }
 
 }  // namespace dcnn

@@ -1,4 +1,5 @@
-// What follows the convolution: pool, norm, and storing, row by row, for the vector type `Vec` that the including file defines.
+// The steps after the convolution: pool, norm, and storing, row by row, for the vector type `Vec` that the including file
+// defines.
 // Limit: the square roots and divisions of the norm.
 
 #pragma once
@@ -12,7 +13,7 @@
 namespace dcnn {
 namespace {
 
-// Filter f's place among the padded ones: groups are padded each for itself.
+// The index of filter f among the padded ones: each group is padded separately.
 inline int64_t place_of(const BlockProblem& p, int64_t f) {
   const int64_t per_group = p.group_filters();
   return f / per_group * round_up(per_group, kBlock) + f % per_group;
@@ -29,7 +30,7 @@ inline void gather(const BlockProblem& p, const Value* padded, Value* values) {
   for (int64_t f = 0; f < p.filters; ++f) values[f] = padded[place_of(p, f)];
 }
 
-// d^-power of a vector; the common power 3/4 without a call.
+// d^-power of a vector, without a call for the common power 3/4.
 inline Vec inverse_power(Vec d, float power) {
   if (power == 0.75f) {
     const Vec root = Vec::sqrt(d);
@@ -41,8 +42,8 @@ inline Vec inverse_power(Vec d, float power) {
   return Vec::load(lanes);
 }
 
-// The norm across maps of one position, in place. `values` holds the filters without padding between groups, then zeros to
-// `count`, whole vectors; `square` has zeros around its `count`, so that every window has the same sum of norm_size terms.
+// The norm across maps at one position, in place. `values` holds the filters without padding between groups, then zeros up to
+// `count`, whole vectors; `square` is padded with zeros, so that every window sums norm_size terms.
 void cross_map_position(const BlockProblem& p, int64_t count, float* values, float* square) {
   const int64_t before = p.norm_size / 2, size = p.norm_size;
   const Vec k = Vec::broadcast(p.norm_k), scale = Vec::broadcast(p.norm_scale);
@@ -76,7 +77,7 @@ void cross_map_row(const BlockProblem& p, const Layout& l, float* row, int64_t c
   }
 }
 
-// Row y of a same-map norm over `rows` x `cols` positions, of which row i lies in a ring at (i + shift) % depth.
+// Row y of a same-map norm over `rows` x `cols` positions; row i lies in a ring at (i + shift) % depth.
 void same_map_row(const BlockProblem& p, const Layout& l, const float* ring, int64_t depth, int64_t shift, int64_t y,
                   int64_t rows, int64_t cols, float* out) {
   const int64_t before = p.norm_size / 2;
@@ -101,7 +102,7 @@ void same_map_row(const BlockProblem& p, const Layout& l, const float* ring, int
   }
 }
 
-// Pooled row k of a piece. Conv rows are taken a few at a time, so that a position's filters stay in registers meanwhile.
+// Pooled row k of a piece. Takes a few conv rows at a time, so that a position's filters stay in registers.
 template <bool kAverage>
 void pool_row_by(const BlockProblem& p, const RegionRow& r, const Layout& l, const PieceRow& piece, const float* ring, int64_t k,
               float* out) {
@@ -134,7 +135,7 @@ void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const 
   p.pool_average ? pool_row_by<true>(p, r, l, piece, ring, k, out) : pool_row_by<false>(p, r, l, piece, ring, k, out);
 }
 
-// What a backward wants to know of pooled row k, which is in `row` before any norm.
+// Records pooled row k for a backward; `row` holds it before any norm.
 void record_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const PieceRow& piece, const float* ring, int64_t k,
                 const float* row, uint16_t* hits) {
   const int64_t first = (r.image * piece.rows + k) * piece.cols;
@@ -158,7 +159,7 @@ void record_row(const BlockProblem& p, const RegionRow& r, const Layout& l, cons
   }
 }
 
-// Row k of a piece's results goes where it is wanted, through the ReLU where that comes last.
+// Writes row k of a piece's results to its stores, through the ReLU where that comes last.
 void store_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, int64_t k, float* row) {
   for (int64_t i = 0; p.relu_last && i < piece.cols * l.filters; i += Vec::width) Vec::relu(Vec::load(row + i)).store(row + i);
   for (int64_t i = 0; i < piece.count; ++i) {
@@ -176,7 +177,7 @@ void store_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, in
   }
 }
 
-// Everything that follows pooled row k of a piece, whose rows lie in a ring at `pooled`: the norm after the pool, and storing.
+// Finishes pooled row k of a piece, whose rows lie in a ring at `pooled`: the norm after the pool, and storing.
 void finish_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, int64_t k, float* pooled, float* scratch) {
   if (!norm_after_pool(p, Norm::same_map)) {
     if (norm_after_pool(p, Norm::cross_map)) cross_map_row(p, l, pooled, piece.cols, scratch);
@@ -184,14 +185,15 @@ void finish_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, i
     return;
   }
   const int64_t after = p.norm_size - 1 - p.norm_size / 2;
-  const int64_t last = k == piece.rows - 1 ? k : k - after;  // the last row whose whole norm window is there
+  const int64_t last = k == piece.rows - 1 ? k : k - after;  // the last row with a complete norm window
   for (int64_t j = k - after < 0 ? 0 : k - after; j <= last; ++j) {
     same_map_row(p, l, pooled, pooled_depth(p, piece), 0, j, piece.rows, piece.cols, scratch + l.normed);
     store_row(p, l, piece, j, scratch + l.normed);
   }
 }
 
-// Row y of what is pooled is in the ring: every pool window that ends with it can be taken; with the last row, all that are left.
+// Takes row y of the pool's input, now in the ring: pools every window that ends with it, and after the last row all that
+// remain.
 void feed(const BlockProblem& p, const RegionRow& r, const Layout& l, int64_t y, float* scratch) {
   float* pooled = scratch + l.pooled;
   for (int64_t i = 0; i < r.count; ++i) {

@@ -1,7 +1,7 @@
 // The processor's tile unit (AMX-TILE, AMX-BF16). tile_emulated.h offers the same operations in software.
 //
-// Written as assembly because GCC's intrinsics do not say what memory they read: those of GCC 12 declare 8 of the configuration's 64
-// bytes and nothing of a tile's, so that the compiler may drop the stores that fill them.
+// Written in assembly because GCC's intrinsics do not declare the memory they read: those of GCC 12 declare 8 of the
+// configuration's 64 bytes and none of a tile's, so the compiler may drop the stores that fill them.
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-// What LDTILECFG reads: the shapes of a tile unit's eight tiles.
+// The operand of LDTILECFG: the shapes of a tile unit's eight tiles.
 #pragma once
 
 #include <stdint.h>

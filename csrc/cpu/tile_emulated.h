@@ -1,6 +1,6 @@
-// A tile unit in software, for processors without AMX: what tile_amx.h offers, as Intel's manual (SDM volume 2, TDPBF16PS,
-// LDTILECFG, TILELOADD) describes it. What a processor faults on throws std::logic_error, and so does a configuration over another:
-// the kernels release theirs. Needs AVX-512F.
+// A tile unit in software, for processors without AMX: the operations of tile_amx.h as described in Intel's manual (SDM volume
+// 2, TDPBF16PS, LDTILECFG, TILELOADD). Faults throw std::logic_error, and so does configuring twice, as the kernels release
+// their tiles. Needs AVX-512F.
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -19,8 +19,8 @@ inline void tile_fault(bool wrong, const char* why) {
   if (wrong) throw std::logic_error(why);
 }
 
-// One row of C. Even and odd products have sums of their own, from zero in every instruction, in fused multiply-adds; their sum is
-// added to C. Not inlined, so that no arithmetic moves out of the rounding mode that `dot` sets.
+// Computes one row of C. Even and odd products are summed separately, from zero in every instruction, in fused multiply-adds;
+// their sum is added to C. Not inlined, so that no arithmetic leaves the rounding mode set by `dot`.
 __attribute__((noinline)) void tile_dot_row(const uint8_t* a, const uint8_t (*b)[kTileRowBytes], int pairs, uint8_t* c) {
   __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
   const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
@@ -84,7 +84,7 @@ class SoftwareTiles {
     tile_fault(c == a || c == b || a == b, "tiles: a product takes three");
     tile_fault(bytes[a] % 4 != 0 || bytes[b] % 4 != 0 || bytes[c] % 4 != 0, "tiles: rows must be whole pairs");
     tile_fault(rows[c] != rows[a] || bytes[c] != bytes[b] || bytes[a] / 4 != rows[b], "tiles: shapes do not match");
-    // Denormals in are zeros, denormals out become zeros, rounding is to nearest even, nothing is raised, MXCSR has no say.
+    // Treats denormal inputs and outputs as zero, rounds to nearest even, raises nothing, and ignores the caller's MXCSR.
     const unsigned before = _mm_getcsr(), fixed = 0x1f80 | 0x8000 | 0x0040;
     asm volatile("ldmxcsr %0" ::"m"(fixed) : "memory");
     for (int m = 0; m < rows[c]; ++m) tile_dot_row(data_[a][m], data_[b], bytes[a] / 4, data_[c][m]);

@@ -1,4 +1,4 @@
-// The order in which the tile kernels sum an output's products: what packs the weights and what multiplies must agree on it.
+// The order in which the tile kernels sum an output's products, for packing of weights and for multiplication.
 #pragma once
 
 #include "kernel.h"
@@ -7,11 +7,11 @@ namespace dcnn {
 
 constexpr int64_t kTileDepth = 32;  // products of one step: the values of a 64-byte row of a tile
 
-// An output's products are those of size * runs runs, each of `run` consecutive values of the patch. Whole steps of every run come
-// first, run after run, read where they lie; then the rests of all runs, gathered side by side and padded with zeros.
+// An output's products are those of size * runs runs, each of `run` consecutive values of the patch. Whole steps of every run
+// come first, run after run, read in place; then the remainders of all runs, gathered contiguously and padded with zeros.
 struct TileSteps {
   int64_t size, runs, run, run_step;  // run_step: elements between the runs of one row of the patch
-  int64_t whole, rest;                // of a run: steps, and values left
+  int64_t whole, rest;                // steps and remaining values of a run
   int64_t direct, gathered;           // steps of an output
 
   __attribute__((always_inline)) int64_t steps() const { return direct + gathered; }
@@ -30,7 +30,7 @@ static inline TileSteps tile_steps(const BlockProblem& p) {
   return s;
 }
 
-// Which product, counted over taps and then channels, is value `at` of a step; -1 for padding.
+// The product, counted over taps and then channels, at value `at` of a step; -1 for padding.
 static inline int64_t tile_product(const TileSteps& s, int64_t step, int64_t at) {
   if (step < s.direct) return step / s.whole * s.run + step % s.whole * kTileDepth + at;
   const int64_t i = (step - s.direct) * kTileDepth + at;

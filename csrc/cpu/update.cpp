@@ -5,8 +5,8 @@
 namespace dcnn {
 namespace {
 
-// Limit: memory. Weights and increments are read and written, gradients read; the least vectors of a processor suffice for that,
-// so there is one kernel for all instruction sets.
+// Limit: memory. Weights and increments are read and written, gradients read; the smallest vectors suffice for that, so one
+// kernel serves all instruction sets.
 template <typename Float>
 void in_floats(const UpdateRow& row, int64_t first, int64_t last) {
   auto* __restrict weight = static_cast<Float*>(row.weight);

@@ -5,10 +5,10 @@
 
 namespace dcnn {
 
-// What parameters and gradients are, and what increments are and the arithmetic is done in.
+// The type of parameters and gradients, then that of increments and arithmetic where it differs.
 enum class UpdateKind : int { float32 = 0, float64 = 1, bf16_float32 = 2 };
 
-// One parameter: `count` values of each, all in the same order.
+// One parameter: `count` values in each array, in the same order.
 struct UpdateRow {
   void* weight;
   const void* gradient;

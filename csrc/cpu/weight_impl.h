@@ -1,16 +1,16 @@
-// The gradients of weight and bias from those of one image's convolution outputs, as sums over all positions, for the vector type
-// `Vec` that the including file defines.
+// The gradients of weight and bias from those of one image's convolution outputs, as sums over all positions, for the vector
+// type `Vec` that the including file defines.
 //
-// A way to the weights' gradient is a type with these members; `DirectWeights` is the plainest:
-//   running(q)        floats, zero at first, that take what a chunk's images add; 0 where that goes to the sums at once
+// A way to the weights' gradient is a type with these members; `DirectWeights` is the simplest:
+//   running(q)        floats, initially zero, that accumulate a chunk's images; 0 where images are added to the sums directly
 //   scratch(q)        floats of scratch for one image
 //   add(q, image, conv_grad, sums, running, scratch)
 //   finish(q, running, sums)
-//                     from the former to the sums, once all of a chunk's images were added
+//                     adds `running` to the sums, after all of a chunk's images
 //
-// A tile is up to kPositions consecutive products of a patch row (taps, then channels) x 2 vectors of filters, summed in registers
-// over a band of conv rows and then added to the image's sums, so that no sum in registers is long. All orders are fixed by the
-// problem.
+// A tile is up to kPositions consecutive products of a patch row (taps, then channels) x 2 vectors of filters, summed in
+// registers over a band of conv rows and then added to the image's sums, so that no sum in registers is long. The problem fixes
+// all orders.
 // Memory: one image's patch. Limit: multiply-adds.
 
 #pragma once
@@ -33,11 +33,11 @@ inline Vec sum_of(const float* from, int64_t terms, int64_t step) {
   return sum;
 }
 
-// What a tile of the weights' gradient reads; steps in floats.
+// Operands of a tile of the weights' gradient; steps in floats.
 struct WeightPlace {
   const float* x;  // the first product of the first position
   int64_t x_row, x_col;
-  const float* grad;  // of the first position, for the block's filters
+  const float* grad;  // at the first position, for the block's filters
   int64_t grad_row, grad_col;
   int64_t rows, cols;
 };
@@ -67,7 +67,7 @@ void weight_tile(const WeightPlace& t, float* sums) {
 
 using WeightTile = void (*)(const WeightPlace&, float*);
 
-// The tile of so many products, 1 to kPositions.
+// The tile of `products` products, 1 to kPositions.
 template <int T = kPositions>
 inline WeightTile weight_tile_of(int64_t products) {
   if constexpr (T > 1) {
@@ -76,7 +76,7 @@ inline WeightTile weight_tile_of(int64_t products) {
   return weight_tile<T>;
 }
 
-// Adds `products` consecutive ones to `sums`, in parts of nearly the same size: small ones are slow.
+// Adds `products` consecutive products to `sums`, in parts of nearly equal size: small ones are slow.
 inline void weight_tiles(WeightPlace t, int64_t products, float* sums) {
   const int64_t parts = (products + kPositions - 1) / kPositions;
   const float* x = t.x;
@@ -94,7 +94,7 @@ size_t weight_floats(const GradientProblem& q) {
   return static_cast<size_t>(p.groups * blocks_of(p) * kBlock * p.size * p.size * p.group_channels());
 }
 
-// Every product summed over all positions.
+// Sums every product over all positions.
 struct DirectWeights {
   static int64_t running(const GradientProblem&) { return 0; }
   static void finish(const GradientProblem&, const float*, float*) {}
@@ -114,10 +114,10 @@ struct DirectWeights {
     const int64_t row = padded_row(p.filters), channels = p.group_channels();
     float* patch = scratch + l.patch;
     fill_patch<Single>(p, whole_image(q, image), l, scratch, patch);
-    constexpr int64_t kBand = 192;  // positions: their gradients and pixels stay in L1 while the tiles pass
+    constexpr int64_t kBand = 192;  // positions: their gradients and pixels stay in L1 for all tiles
     const int64_t band = kBand / q.conv_cols > 1 ? kBand / q.conv_cols : 1;
-    const int64_t run = p.groups == 1 ? p.size * channels : channels;  // consecutive products of a patch row ...
-    const int64_t runs = p.groups == 1 ? 1 : p.size;                  // ... of which there are so many
+    const int64_t run = p.groups == 1 ? p.size * channels : channels;  // consecutive products of a patch row
+    const int64_t runs = p.groups == 1 ? 1 : p.size;                  // their number in a patch row
     WeightPlace t{};
     t.x_col = p.stride * p.channels;
     t.x_row = p.stride * l.patch_cols * p.channels;
@@ -142,7 +142,7 @@ struct DirectWeights {
   }
 };
 
-// Adds the gradients of one image's convolution outputs, row after row, to those of the bias.
+// Adds the gradients of one image's convolution outputs, row after row, to that of the bias.
 void add_bias(const GradientProblem& q, const float* conv_grad, float* bias) {
   const int64_t row = padded_row(q.block.filters);
   for (int64_t y = 0; y < q.conv_rows; ++y, conv_grad += q.conv_cols * row) {

@@ -1,23 +1,25 @@
-// The convolution with fewer multiplications, after Winograd, for the vector type `Vec` that the including file defines.
+// Winograd's convolution, with fewer multiplications, for the vector type `Vec` that the including file defines.
 //
-// A tile of M x M outputs is the sum over channels of N x N products of transformed inputs with transformed filters of N + 1 - M
-// taps. Along one axis inputs and filters are polynomials, evaluated at N points, multiplied there and interpolated (Cook and
-// Toom); the points are 0, infinity and pairs -a, a, for which every constant of the input's transform is exact. A convolution of
-// stride s is one of stride 1 over the s x s images of every s-th pixel, whose channels count as channels: 11 x 11 at stride 4 is
-// 3 x 3 over sixteen times the channels. Multiplications for an output and channel, where the taps have so many:
+// A tile of M x M outputs is the sum over channels of N x N products of transformed inputs with transformed filters of N + 1 -
+// M taps. Along one axis, inputs and filters are polynomials, evaluated at N points, multiplied there and interpolated (Cook
+// and Toom); the points are 0, infinity and pairs -a, a, for which every constant of the input's transform is exact. A
+// convolution of stride s is one of stride 1 over the s x s images of every s-th pixel, whose channels count as channels: 11 x
+// 11 at stride 4 is 3 x 3 over sixteen times the channels. Multiplications per output and channel, out of the number of taps:
 //   5 x 5   N 8, M 4   4 of 25        11 x 11, stride 2   N 8, M 3   28 of 121
 //   3 x 3   N 6, M 4   2.25 of 9      11 x 11, stride 4   N 6, M 4   36 of 121
-// Of the points tried these err least: at most 7e-6 of the largest output with N 8 and 2e-6 with N 6 (tests/ops/block/test_winograd.py),
-// where a plain sum in fp32 errs by less than 1e-6, and docs/design.md#tests allows 1.9e-5 and 1.1e-5.
-// An output's rounding depends on all inputs of its tile, and an infinity or NaN among them spoils the whole tile. Tiles lie on the
-// lattice that all windows share (`lattice_top`), and plans share whole tiles (plan/geometry.py).
+// These points have the smallest errors among those tried: at most 7e-6 of the largest output with N 8 and 2e-6 with N 6
+// (tests/ops/block/test_winograd.py). A plain sum in fp32 errs by less than 1e-6; docs/design.md#tests allows 1.9e-5 and
+// 1.1e-5.
+// An output's rounding depends on all inputs of its tile, and an infinity or NaN among them spoils the whole tile. Tiles lie on
+// the lattice common to all windows (`lattice_top`), and plans share whole tiles (core/plan/axis.h).
 //
-// Layout: the tiles of one or several rows of tiles (`together` conv rows), about kTiles of them. Columns of the patch are
+// Layout: one or several rows of tiles (`together` conv rows) at a time, about kTiles tiles. Columns of the patch are
 // transformed downwards, [N][columns][channels]; then across, [N * N][tiles][channels]; N * N matrix products, each kPositions
-// tiles x 2 vectors of filters in registers, are transformed back across, N at a time, while they are in L1: [N][M][tiles][kBlock];
-// and down into the ring.
-// Memory beside the patch and the ring, for 64 channels and filters: 0.75 MB with N 8, 0.42 MB with N 6, and the filters, 1 and 0.6 MB.
-// Limit: multiply-adds of the products, on Zen 4 70 % (5 x 5) and 59 % (3 x 3) of the rate in registers; the rest is transforms.
+// tiles x 2 vectors of filters in registers, are transformed back across, N at a time, while in L1: [N][M][tiles][kBlock]; and
+// down into the ring.
+// Memory besides patch and ring, for 64 channels and filters: 0.75 MB with N 8, 0.42 MB with N 6; filters take 1 and 0.6 MB.
+// Limit: multiply-adds of the products, on Zen 4 70 % (5 x 5) and 59 % (3 x 3) of the rate in registers; the rest is
+// transforms.
 
 #pragma once
 
@@ -36,7 +38,7 @@ struct Points {
   static constexpr int kPairs = (N - 2) / 2;
   float at[kPairs] = {};
   float others[kPairs][kPairs] = {};  // coefficients of prod over the other pairs of (z - a^2), lowest first; the last is 1
-  float all[kPairs + 1] = {};         // and over all pairs
+  float all[kPairs + 1] = {};         // the same over all pairs
   float powers[kPairs][N] = {};       // a^k
 
   constexpr Points() {
@@ -62,14 +64,14 @@ struct Points {
   }
 };
 
-// sum of coefficients[k] * x[2 * k], k to `degree`, whose coefficient is 1.
+// The sum of coefficients[k] * x[2 * k] for k up to `degree`, whose coefficient is 1.
 inline Vec even_polynomial(const float* coefficients, int degree, const Vec* x) {
   Vec sum = x[2 * degree];
   for (int k = degree - 1; k >= 0; --k) sum = Vec::fma(Vec::broadcast(coefficients[k]), x[2 * k], sum);
   return sum;
 }
 
-// Values at the N points of the inputs at from, from + step, ..., to to, to + to_step, ...
+// Values at the N points for the inputs at from, from + step, ..., to `to`, `to` + to_step, ...
 template <int N>
 inline void winograd_input(const float* from, int64_t step, float* to, int64_t to_step) {
   constexpr Points<N> points{};
@@ -86,7 +88,7 @@ inline void winograd_input(const float* from, int64_t step, float* to, int64_t t
   even_polynomial(points.all, kPairs, x + 1).store(to + (N - 1) * to_step);
 }
 
-// The M outputs of the products at the N points.
+// The M outputs from the products at the N points.
 template <int N, int M>
 inline void winograd_output(const Vec (&m)[N], Vec (&y)[M]) {
   constexpr Points<N> points{};
@@ -104,7 +106,7 @@ inline void winograd_output(const Vec (&m)[N], Vec (&y)[M]) {
   }
 }
 
-// T tiles x kBlock filters of one of the products.
+// T tiles x kBlock filters of one product.
 template <int T>
 void winograd_product(const float* inputs, int64_t inputs_tile, int64_t channels, const float* weight, float* out) {
   constexpr int kPointers = (T + 2) / 3;
@@ -136,14 +138,14 @@ inline WinogradProduct winograd_product_of(int64_t tiles) {
   return winograd_product<T>;
 }
 
-// How a region is cut into tiles.
+// The division of a region into tiles.
 struct Tiling {
   int64_t rows, cols;            // of tiles
   int64_t at_once;               // rows of tiles computed together
-  int64_t shift_row, shift_col;  // outputs of the first tile that come before the region
-  int64_t input_cols;            // of the images of every s-th pixel
-  int64_t channels, padded;      // of a group, those of all images of every s-th pixel; in whole vectors
-  int64_t stride;                // tiles between two of the products' matrices: odd, so that they don't share cache sets
+  int64_t shift_row, shift_col;  // outputs of the first tile before the region
+  int64_t input_cols;            // columns of the images of every s-th pixel
+  int64_t channels, padded;      // per group, over all images of every s-th pixel; rounded up to whole vectors
+  int64_t stride;                // tiles between the products' matrices: odd, to avoid conflicts in cache sets
 };
 
 template <int N, int M>
@@ -188,10 +190,10 @@ struct Winograd {
     return phased_floats(p, t) + down_floats(t) + across_floats(t) + N * (1 + M) * t.stride * kBlock;
   }
 
-  // The N rows of pixels' images that a row of tiles reads: [N][input_cols][stride, stride, channels]. Whole vectors are copied;
-  // what they carry beyond a run of pixels is overwritten by the next run.
+  // Splits N rows of pixels, the input of a row of tiles, into their images: [N][input_cols][stride, stride, channels]. Copies
+  // whole vectors; the next run overwrites the excess of the one before.
   static void split_phases(const BlockProblem& p, const Tiling& t, const float* patch, int64_t patch_row, float* phased) {
-    const int64_t runs = p.groups == 1 ? 1 : p.stride;  // without groups the channels of neighbouring pixels lie together
+    const int64_t runs = p.groups == 1 ? 1 : p.stride;  // without groups, channels of neighbouring pixels are contiguous
     const int64_t run = p.stride / runs * p.group_channels();
     for (int64_t i = 0; i < N; ++i) {
       for (int64_t x = 0; x < t.input_cols; ++x) {
@@ -206,7 +208,7 @@ struct Winograd {
     }
   }
 
-  // One row of tiles: [N] rows of inputs, `row` and `col` apart, to the matrices' rows from `first` on.
+  // Transforms one row of tiles: [N] rows of inputs, `row` and `col` apart, to the matrices' rows from `first` on.
   static void transform_inputs(const Tiling& t, const float* inputs, int64_t row, int64_t col, int64_t first, float* down,
                                float* across) {
     for (int64_t x = 0; x < t.input_cols; ++x) {
@@ -225,7 +227,7 @@ struct Winograd {
     }
   }
 
-  // `count` rows of tiles of one group, from the one that `patch` starts with on, to the matrices.
+  // Transforms `count` rows of tiles of one group, from the one at the start of `patch`, to the matrices.
   static void enter(const BlockProblem& p, const Tiling& t, const float* patch, int64_t patch_row, int64_t count, float* phased,
                     float* down, float* across) {
     for (int64_t i = 0; i < count; ++i, patch += M * p.stride * patch_row) {
@@ -238,7 +240,7 @@ struct Winograd {
     }
   }
 
-  // Across: N matrices of products become M, `matrix` apart.
+  // Transforms across: N matrices of products become M, `matrix` apart.
   static void transform_products(int64_t tiles, int64_t matrix, const float* products, float* to) {
     for (int64_t at = 0; at < tiles * kBlock; at += Vec::width) {
       Vec m[N], y[M];
@@ -248,7 +250,7 @@ struct Winograd {
     }
   }
 
-  // Down: kBlock filters of one row of tiles, bias and ReLU included, to M rows of `out`.
+  // Transforms down: kBlock filters of one row of tiles, bias and ReLU included, to M rows of `out`.
   static void transform_outputs(const RegionRow& r, const Tiling& t, const float* from, const float* bias, bool linear,
                                 float* out, int64_t out_col) {
     const int64_t matrix = t.stride * kBlock, out_row = r.cols * out_col;
@@ -292,7 +294,7 @@ struct Winograd {
           for (int64_t j = 0; j < N; ++j, weight += t.channels * kBlock) {
             const float* inputs = across + (i * N + j) * t.stride * t.padded;
             float* to = products + j * t.stride * kBlock;
-            for (int64_t part = 0; part < parts; ++part) {  // parts of nearly the same size: small ones are slow
+            for (int64_t part = 0; part < parts; ++part) {  // parts of nearly equal size: small ones are slow
               const int64_t start = part * tiles / parts, end = (part + 1) * tiles / parts;
               winograd_product_of(end - start)(inputs + start * t.padded, t.padded, t.channels, weight, to + start * kBlock);
             }

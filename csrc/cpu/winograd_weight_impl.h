@@ -1,17 +1,17 @@
 // The gradient of the weights with fewer multiplications, for the vector type `Vec` that the including file defines: the transpose of
 // winograd_impl.h in the filters.
 //
-// A tile's share is G^T [(A g A^T) (B^T d B)] G, where g are the M x M gradients of its outputs, d its N x N inputs, B^T and A^T the
-// transforms of winograd_impl.h for inputs and outputs, G that for filters, and the product is taken point by point. Only the products
-// are summed over tiles and images; G^T follows once for a chunk of images. Multiplications are those of the forward in tiles: 4 for an
-// output, channel and filter of 5 x 5 taps in place of 25.
-// It errs by at most 7e-6 of the largest gradient with N 8 and M 4, 1.2e-5 with N 8 and M 3, 2e-6 with N 6
-// (tests/ops/block/test_first_ties.py), where sums over positions err by 4e-7.
+// A tile's share is G^T [(A g A^T) (B^T d B)] G, where g are the M x M gradients of its outputs, d its N x N inputs, B^T and
+// A^T the transforms of winograd_impl.h for inputs and outputs, G that for filters, and the product is taken point by point.
+// Only the products are summed over tiles and images; G^T is applied once for a chunk of images. Multiplications are those of
+// the forward in tiles: 4 per output, channel and filter of 5 x 5 taps, instead of 25.
+// Errors are at most 7e-6 of the largest gradient with N 8 and M 4, 1.2e-5 with N 8 and M 3, 2e-6 with N 6
+// (tests/ops/block/test_first_ties.py); sums over positions err by 4e-7.
 //
-// Layout: some rows of tiles at a time, about kTogether of them. Inputs [N * N][tiles][channels] as winograd_impl.h makes them, and
-// for each block of filters gradients [N * N][tiles][kBlock]; sums over the tiles of each pair of points in registers (weight_impl.h)
-// go to [groups][blocks][N * N][channels][kBlock].
-// Memory: one image's patch and, for 64 channels and filters, N 8: 1 MB for the inputs, 0.6 MB for gradients, 1 MB for sums.
+// Layout: several rows of tiles at a time, about kTogether tiles. Inputs [N * N][tiles][channels] as in winograd_impl.h, and
+// for each block of filters gradients [N * N][tiles][kBlock]; sums over the tiles of each pair of points are formed in
+// registers (weight_impl.h) and go to [groups][blocks][N * N][channels][kBlock].
+// Memory: one image's patch and, for 64 channels and filters and N 8, 1 MB for the inputs, 0.6 MB for gradients, 1 MB for sums.
 // Limit: multiply-adds of the products.
 
 #pragma once
@@ -23,7 +23,7 @@
 namespace dcnn {
 namespace {
 
-// Values at the N points of the M gradients.
+// Values at the N points for the M gradients.
 template <int N, int M>
 inline void winograd_gradient(const Vec (&g)[M], float* to, int64_t step) {
   constexpr Points<N> points{};
@@ -80,7 +80,7 @@ struct WinogradWeights {
     return round_up(p.groups * blocks_of(p) * N * N * p.group_channels() * p.stride * p.stride * kBlock, 16);
   }
 
-  // kBlock filters of one row of tiles, [M] rows of gradients of which `rows` are there, to the matrices' rows from `first` on.
+  // Transforms kBlock filters of one row of tiles, `rows` of [M] rows of gradients, to the matrices' rows from `first` on.
   static void transform_gradients(const GradientProblem& q, const Tiling& t, const float* grad, int64_t rows, int64_t first,
                                   float* down, float* across) {
     const int64_t col = padded_row(q.block.filters), row = q.conv_cols * col, wide = t.cols * M * kBlock;
@@ -105,7 +105,7 @@ struct WinogradWeights {
     }
   }
 
-  // Adds what some tiles give to the sums of each pair of points.
+  // Adds the products of some tiles to the sums of each pair of points.
   static void add_products(const Tiling& t, int64_t tiles, const float* inputs, const float* grads, float* sums) {
     WeightPlace place{};
     place.x_col = t.padded;
@@ -144,7 +144,7 @@ struct WinogradWeights {
     }
   }
 
-  // One vector of filters of one channel: [N * N] sums, `step` floats apart, become [kTaps][kTaps].
+  // Transforms one vector of filters of one channel: [N * N] sums, `step` floats apart, become [kTaps][kTaps].
   static void transform_sums(const FilterTransform& transform, const float* from, int64_t step, Vec (&taps)[Conv::kTaps][Conv::kTaps]) {
     Vec down[Conv::kTaps][N];
     for (int j = 0; j < N; ++j) {

@@ -1,4 +1,4 @@
-// numpy arrays as memory that C++ may touch: their type, extents and order are checked here, so nothing is read or written past them.
+// Access to the memory of numpy arrays: type, extents and order are checked here, so nothing is read or written out of bounds.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -30,14 +30,14 @@ inline std::string described(const pybind11::array& array) {
   return pybind11::str(array.dtype()).cast<std::string>() + " " + listed(array.shape(), static_cast<size_t>(array.ndim()));
 }
 
-// Whether the memory and all strides are multiples of a value's size.
+// Whether the memory and all strides are aligned to a value's size.
 inline bool aligned(const pybind11::array& array) {
   return (array.flags() & pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
 }
 
 inline bool contiguous(const pybind11::array& array) { return (array.flags() & pybind11::array::c_style) != 0; }
 
-// Whether values lie without gaps, the axes in this order from the outermost on; strides along an axis of one value do not matter.
+// Whether values are contiguous with the axes in this order, outermost first; strides of axes with one value do not matter.
 inline bool lies_in_order(const pybind11::array& array, const std::vector<int>& axes) {
   if (array.size() == 0) return true;
   pybind11::ssize_t expected = array.itemsize();
@@ -66,14 +66,14 @@ inline void require_shape(const std::string& name, const pybind11::array& array,
   if (!same) refuse(name, listed(shape.data(), shape.size()), described(array));
 }
 
-// The memory of an array that is written to.
+// The memory of an array for writing.
 template <typename Value>
 Value* written(const std::string& name, const pybind11::array& array) {
   if (!array.writeable()) refuse(name, "writeable", "an array that is only to be read");
   return static_cast<Value*>(const_cast<void*>(array.data()));
 }
 
-// A matrix of int64 as the records of core/tables.h, in its own memory.
+// A matrix of int64 as records of core/tables.h, not copied.
 template <typename Row>
 Rows<Row> rows_of(const std::string& name, const pybind11::array& table) {
   constexpr auto kFields = static_cast<pybind11::ssize_t>(sizeof(Row) / sizeof(int64_t));
@@ -83,7 +83,7 @@ Rows<Row> rows_of(const std::string& name, const pybind11::array& table) {
   return {static_cast<const Row*>(table.data()), static_cast<int64_t>(table.shape(0))};
 }
 
-using ShapeList = std::vector<std::tuple<int64_t, int64_t, int64_t>>;  // (images, rows, columns) of each
+using ShapeList = std::vector<std::tuple<int64_t, int64_t, int64_t>>;  // (images, rows, columns) of each entry
 
 inline std::vector<ImagesShape> shapes_of(const ShapeList& list) {
   std::vector<ImagesShape> shapes;
@@ -91,7 +91,7 @@ inline std::vector<ImagesShape> shapes_of(const ShapeList& list) {
   return shapes;
 }
 
-// "up" or "down".
+// True for "up", false for "down".
 inline bool rounds_up(const std::string& rounding) {
   if (rounding != "up" && rounding != "down") refuse("rounding", "up or down", "'" + rounding + "'");
   return rounding == "up";

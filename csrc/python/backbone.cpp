@@ -1,4 +1,4 @@
-// A backbone of inverted residual blocks for Python, in one call that gives the interpreter's lock away once.
+// A backbone of inverted residual blocks for Python, in one call that releases the interpreter's lock once.
 #include "cpu/backbone.h"
 
 #include <pybind11/numpy.h>

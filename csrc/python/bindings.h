@@ -1,4 +1,4 @@
-// What module.cpp puts together, one file a subject.
+// The parts of the module, put together in module.cpp, one file a subject.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -29,16 +29,16 @@ void bind_products(pybind11::module_& m);
 // Plans of core/plan, and the engine's tiles.
 void bind_plan(pybind11::module_& m);
 
-// Tables that launches on a GPU read.
+// Tables that GPU launches read.
 void bind_launch(pybind11::module_& m);
 
-// Views: where windows lie, filters, cuts of photographs.
+// Views: offsets of windows, filters, cuts of photographs.
 void bind_views(pybind11::module_& m);
 
-// A photograph's pixels on their way from a decoder.
+// Operations on a decoded photograph's pixels.
 void bind_pixels(pybind11::module_& m);
 
-// What scoring takes from a decoded photograph.
+// The digest and reduced picture that scoring needs from a decoded photograph.
 void bind_summary(pybind11::module_& m);
 
 }  // namespace dcnn

@@ -1,5 +1,5 @@
-// The block for Python: its records, and the calls that take them. Everything that a kernel touches is checked here, or was when its
-// record was made: a wrong argument is a ValueError that names it.
+// The block for Python: its records, and the calls that take them. Everything that a kernel touches is checked here or when its
+// record is made: a wrong argument is a ValueError that names it.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -55,7 +55,7 @@ BlockSpec block_spec(int64_t channels, int64_t filters, int64_t size, int64_t st
   return block;
 }
 
-// Tables that were found right, in memory of their own: what is changed in the caller's is not seen.
+// A checked copy of tables: later changes to the caller's arrays have no effect.
 struct CheckedRegions {
   std::vector<RegionRow> regions;
   std::vector<PieceRow> pieces;
@@ -63,7 +63,7 @@ struct CheckedRegions {
   RegionGeometry geometry;
   std::vector<ImagesShape> sources, outputs;
   Largest largest;
-  ImagesShape whole{0, 0, 0};  // of what is kept for a backward, where every region is one image with one piece; 0 rows elsewhere
+  ImagesShape whole{0, 0, 0};  // of values kept for a backward: regions are whole images with one piece; else 0 rows
 };
 
 template <typename Row>
@@ -71,8 +71,8 @@ std::vector<Row> copied(const Rows<Row>& rows) {
   return {rows.begin(), rows.end()};
 }
 
-// [images, rows, cols] of the results of regions of one source that have one piece each, of all their pool windows; 0 rows where some
-// have not.
+// [images, rows, cols] of the results, if every region reads the one source and has one piece with all its pool windows;
+// otherwise 0 rows.
 ImagesShape whole_images(const CheckedRegions& work) {
   ImagesShape whole{0, 0, 0};
   for (const RegionRow& region : work.regions) {
@@ -96,8 +96,8 @@ CheckedRegions checked_regions(const BlockSpec& block, const py::array& regions,
   return work;
 }
 
-// A block's weights in the order that an instruction set's kernels read them. Nothing changes them and no lock guards them, so threads
-// and children of a fork may use them as they are.
+// A block's weights in the order of an instruction set's kernels. They are immutable and need no lock, so threads and children
+// of a fork may share them.
 struct PackedWeights {
   const Isa* isa;
   BlockSpec block;
@@ -126,7 +126,7 @@ using Pack = std::shared_ptr<const Packed> (*)(const Isa&, const BlockProblem&, 
 template <Pack pack>
 PackedWeights packed(const std::string& isa_name, const BlockSpec& block, const py::array& weight,
                      const std::optional<py::array>& bias, bool taps_only) {
-  const Weights weights = weights_of(block, weight, bias);  // first: a mean takes no more memory than right weights do
+  const Weights weights = weights_of(block, weight, bias);  // first: a mean takes no more memory than right weights
   PackedWeights found = unpacked(isa_name, block, taps_only);
   const py::gil_scoped_release unlocked;
   const PlainArithmetic plain;
@@ -167,7 +167,7 @@ void require_hits(const BlockSpec& block) {
 
 // ---- Calls.
 
-// What a call of the block is given beside its weights.
+// The operands of a call of the block, except its weights.
 struct Operands {
   const CheckedRegions& work;
   const std::vector<py::array>&sources, &outputs;
@@ -175,7 +175,7 @@ struct Operands {
   int threads;
 };
 
-// raw: weights that are still to be looked up, without the interpreter's lock; null where they are packed.
+// raw: weights to look up while the interpreter's lock is released; null where they are packed.
 void run_regions(const PackedWeights& weights, const Weights* raw, const Operands& given) {
   const auto& [work, sources, outputs, hits, values, threads] = given;
   require_threads(threads);
@@ -231,7 +231,7 @@ void block_regions(const PackedWeights& weights, const CheckedRegions& work, con
   run_regions(weights, nullptr, {work, sources, outputs, hits, values, threads});
 }
 
-// One call, as every call that gives the interpreter's lock away may wait to get it back.
+// One call rather than two: each call that releases the interpreter's lock may have to wait for it.
 void looked_up_block_regions(const std::string& isa_name, const BlockSpec& block, const CheckedRegions& work, const py::array& weight,
                              const std::optional<py::array>& bias, bool taps_only, const std::vector<py::array>& sources,
                              const std::vector<py::array>& outputs, const std::optional<py::array>& hits,
@@ -246,7 +246,7 @@ int64_t count_of(int64_t extent, const char* what, int64_t size, int64_t stride,
   return count;
 }
 
-// Whole images, and what of their gradients is asked for.
+// The problem of gradients of whole images; its outputs are not set yet.
 GradientProblem gradient_problem(const BlockSpec& b, const py::array& x, Source* source) {
   if (x.ndim() != 4) refuse("x", "[images, channels, rows, cols]", described(x));
   for (const int axis : {0, 2, 3}) {
@@ -270,8 +270,8 @@ bool first_takes(const std::string& ties) {
   return ties == "first";
 }
 
-// What the forward kept: hits of a pool and, with a norm after it, that norm's input; without a pool the norm's input or the result;
-// or neither, where the convolution is computed again.
+// Checks the values kept by the forward: a pool's hits and, where a norm follows it, that norm's input; without a pool, the
+// norm's input or the result; or nothing, where the convolution is computed again.
 void require_kept(const GradientProblem& q, const BlockSpec& b) {
   const bool plain = b.pool_size == 1 && b.pool_stride == 1;
   if (q.hits != nullptr) require_hits(b);
@@ -282,9 +282,9 @@ void require_kept(const GradientProblem& q, const BlockSpec& b) {
   if (q.hits == nullptr && q.values != nullptr && !plain) throw std::invalid_argument("hits must be given with values of a pool");
 }
 
-// All of an image's work at once, as run_gradients lays it out.
+// A bound of all of an image's work in run_gradients, in floats.
 double gradient_bound(const GradientProblem& q, const BlockProblem& input) {
-  constexpr double kActivations = 12.0;  // the most that are held of an image at a time
+  constexpr double kActivations = 12.0;  // the most held at a time for one image
   const BlockProblem& p = q.block;
   const auto as_double = [](int64_t value) { return static_cast<double>(value); };
   const double rows = as_double(q.conv_rows), cols = as_double(q.conv_cols), stride = as_double(p.stride);
@@ -347,7 +347,7 @@ void block_gradients(const std::string& isa_name, const BlockSpec& block, const 
     if (*array) touched.writes(name, **array);
   }
   touched.require_apart();
-  PackedWeights forward{&isa, with_mean(block), !q.first, nullptr};  // equal inputs must give equal outputs where all of them count
+  PackedWeights forward{&isa, with_mean(block), !q.first, nullptr};  // ties count: equal inputs need equal outputs
   q.block = forward.problem();
   q.block.sources = &source;
   const std::vector<float> zeros(static_cast<size_t>(block.filters), 0.0f);

@@ -1,4 +1,4 @@
-// A column's blocks for Python, in one call that gives the interpreter's lock away once.
+// A column's blocks for Python, in one call that releases the interpreter's lock once.
 #include "cpu/column.h"
 
 #include <pybind11/numpy.h>
@@ -34,7 +34,7 @@ std::vector<ColumnBlock> column_of(const Isa& isa, const std::vector<BlockSpec>&
   for (size_t i = 0; i < blocks.size(); ++i) {
     require_precision(isa, blocks[i]);
     const Weights laid = weights_of(blocks[i], weights[i], biases[i], "blocks[" + std::to_string(i) + "]: ");
-    column.push_back({with_mean(blocks[i]), laid});  // a mean takes no more memory than right weights do
+    column.push_back({with_mean(blocks[i]), laid});  // a mean takes no more memory than right weights
   }
   return column;
 }

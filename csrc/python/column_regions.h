@@ -1,4 +1,4 @@
-// The regions of a column's blocks, which Python holds without looking into them.
+// The regions of a column's blocks, opaque to Python.
 #pragma once
 
 #include <memory>

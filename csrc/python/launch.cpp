@@ -1,4 +1,4 @@
-// What GPU launches read in tables, for Python: tiles and strips of regions, and all tables of a column in one pass.
+// Tables of GPU launches for Python: tiles and strips of regions, and all tables of a column in one pass.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -21,11 +21,11 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kMostOutputs = int64_t{1} << 16;  // of a step; a thread block has no registers for more
+constexpr int64_t kMostOutputs = int64_t{1} << 16;  // per step; a thread block has no registers for more
 
 using Matrix = py::array_t<int64_t, py::array::c_style>;
 
-// A table's rows, as they lie in a matrix [n, fields].
+// The rows of a table in a matrix [n, fields], not copied.
 template <typename Row>
 std::pair<const Row*, size_t> rows_in(const Matrix& table, const char* name) {
   constexpr auto kFields = static_cast<py::ssize_t>(sizeof(Row) / sizeof(int64_t));
@@ -51,8 +51,8 @@ void require_positive(const char* what, std::initializer_list<std::pair<const ch
   }
 }
 
-// No extent of a region is so large that cutting it would take long, nor any of them together. strips: where they are cut into those,
-// every number of which beside each other is tried.
+// Limits the regions' extents, singly and in total, so that cutting is fast. strips: whether regions are cut into strips, for
+// which every number of strips beside each other is tried.
 void require_extents(const RegionRow* regions, size_t count, bool strips) {
   const int64_t longest = int64_t{1} << (strips ? 17 : 24);
   constexpr int64_t kMost = int64_t{1} << 28, kMostTried = int64_t{1} << 36;
@@ -70,7 +70,7 @@ void require_extents(const RegionRow* regions, size_t count, bool strips) {
   }
 }
 
-// The pieces that a region names are there, and their windows start inside the region.
+// Checks that the pieces that regions name exist, and that their pool windows start inside their regions.
 void require_pieces(const RegionRow* regions, size_t count, const PieceRow* pieces, size_t piece_count, int64_t stride) {
   const auto last = static_cast<int64_t>(piece_count);
   for (size_t i = 0; i < count; ++i) {
@@ -92,13 +92,13 @@ TileShape tile_shape(int64_t height, int64_t width, bool flat) {
 }
 
 std::shared_ptr<StripCutter> strip_cutter(int64_t outputs, int64_t ring, int64_t plane, int64_t fetched, int64_t span, int64_t steps, int64_t size,
-                       int64_t stride, int64_t pool_size, int64_t pool_stride) {
+                       int64_t stride, int64_t pool_size, int64_t pool_stride, int64_t most_rows, int64_t most_cols) {
   require_positive("strips", {{"outputs", outputs}, {"ring", ring}, {"plane", plane}, {"fetched", fetched}, {"span", span},
                               {"steps", steps}, {"size", size}, {"stride", stride}, {"pool_size", pool_size},
-                              {"pool_stride", pool_stride}});
+                              {"pool_stride", pool_stride}, {"most_rows", most_rows}, {"most_cols", most_cols}});
   if (outputs > kMostOutputs) throw py::value_error("strips: outputs must be at most 2**16");
   return std::make_shared<StripCutter>(
-      StripShape{outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride});
+      StripShape{outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride, most_rows, most_cols});
 }
 
 Matrix tiles(const Matrix& regions, const TileShape& shape) {
@@ -136,16 +136,16 @@ BlockShape with_strips(const std::shared_ptr<StripCutter>& cutter, int64_t progr
   return {cutter, {}, programs, filters, item};
 }
 
-// What a column's regions are laid out to, and whether they have been. The interpreter's lock is held throughout: another thread may
-// change the regions, which are arrays to it, or lay out others here.
+// Lays out a column's regions as tables. Holds the interpreter's lock throughout: another thread may change the regions, which
+// are arrays to it, or lay out others here.
 class HeldTables {
  public:
   HeldTables(const std::vector<BlockShape>& blocks, bool again) : shapes_(blocks), tables_(blocks, again) {}
 
-  // source: address and the strides of image, row, column and channel.
+  // source: the address, and the strides of image, row, column and channel.
   py::tuple lay(const HeldRegions& regions, const std::array<int64_t, 5>& source) {
     laid_ = false;
-    // What is written later is what was checked: numpy may write without the lock, and `write` comes after others had it.
+    // Copied, so that `write` writes exactly the checked values: other threads may change the arrays before it is called.
     const auto own = std::make_shared<const ColumnRegions>(*regions.blocks);
     for (size_t i = 0; i < own->size(); ++i) {
       const BlockTables& r = (*own)[i];
@@ -165,7 +165,7 @@ class HeldTables {
     if (!laid_) throw py::value_error("tables: nothing has been laid out");
     if (to.size() < bytes_) throw py::value_error("tables: the memory that they are to be written to is too small");
     char* memory = reinterpret_cast<char*>(to.mutable_data());
-    tables_.write(memory, maps, last);  // a copy of a few KB: to get the interpreter's lock back could take longer
+    tables_.write(memory, maps, last);  // a few KB: getting the interpreter's lock back could take longer
   }
 
   std::vector<std::pair<int64_t, int64_t>> places(size_t block) const {
@@ -189,7 +189,7 @@ void bind_launch(py::module_& m) {
   py::class_<TileShape>(m, "TileShape").def(py::init(&tile_shape), py::kw_only(), "height"_a, "width"_a, "flat"_a);
   py::class_<StripCutter, std::shared_ptr<StripCutter>>(m, "StripCutter")
       .def(py::init(&strip_cutter), py::kw_only(), "outputs"_a, "ring"_a, "plane"_a, "fetched"_a, "span"_a, "steps"_a, "size"_a,
-           "stride"_a, "pool_size"_a, "pool_stride"_a)
+           "stride"_a, "pool_size"_a, "pool_stride"_a, "most_rows"_a, "most_cols"_a)
       .def("rows_of", [](const StripCutter& cutter, int64_t cols) {
         require_positive("strips", {{"cols", cols}});
         return cutter.rows_of(cols);
@@ -204,7 +204,7 @@ void bind_launch(py::module_& m) {
       .def("places", &HeldTables::places, "block"_a);
   m.def("patch_units", [](int64_t size, int64_t stride, int64_t span, int64_t steps, int64_t cols, int64_t rows) {
         require_positive("strips", {{"size", size}, {"stride", stride}, {"span", span}, {"steps", steps}, {"cols", cols}, {"rows", rows}});
-        const StripShape shape{0, 0, 0, 0, span, steps, size, stride, 0, 0};
+        const StripShape shape{0, 0, 0, 0, span, steps, size, stride, 0, 0, 0, 0};
         return py::make_tuple(plane_units(shape, cols, rows), fetched_units(shape, cols, rows));
       }, py::kw_only(), "size"_a, "stride"_a, "span"_a, "steps"_a, "cols"_a, "rows"_a,
       "16-byte units of a plane of the patch that a step's outputs see, and of all that is fetched for it.");

@@ -1,4 +1,4 @@
-// Layers as Python gives them: a weight and a bias.
+// Layers from Python: a weight and a bias.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -14,7 +14,7 @@ namespace dcnn {
 
 using Layer = std::pair<pybind11::array, pybind11::array>;  // weight and bias
 
-// shape: of the weight, whose first extent is the bias'.
+// shape: the weight's, whose first extent is the bias'.
 inline MbConvLayer layer_of(const std::string& name, const Layer& layer, const std::vector<int64_t>& shape) {
   const auto& [weight, bias] = layer;
   require_values<float>(name + " weight", weight, "float32");

@@ -32,7 +32,7 @@ std::shared_ptr<PackedMbConv> packed(const std::string& isa_name, int64_t channe
   return std::make_shared<PackedMbConv>(isa, shape, first, second, third);
 }
 
-// x: [images, channels, height, width] in channels_last memory. Returns [images, filters, out_height, out_width] so.
+// x: [images, channels, height, width], out: [images, filters, out_height, out_width], both in channels_last memory.
 void mbconv(const PackedMbConv& block, const py::array& x, const py::array& out, int threads) {
   require_threads(threads);
   require_values<float>("x", x, "float32");

@@ -18,7 +18,7 @@ void Touched::add(const char* name, const py::array& array, int64_t index, bool 
   uses_.push_back({name, index, &array, written, first, last});
 }
 
-// Of what lies between each other with gaps, numpy finds out; what takes it long counts as shared.
+// numpy decides about arrays that interleave; where that would take long, they count as shared.
 bool Touched::share(const Use& one, const Use& other) {
   constexpr int kMostWork = 10000;
   try {
@@ -30,7 +30,7 @@ bool Touched::share(const Use& one, const Use& other) {
 
 void Touched::require_apart() {
   std::sort(uses_.begin(), uses_.end(), [](const Use& a, const Use& b) { return a.first < b.first; });
-  uintptr_t read = 0, written = 0;  // where what came so far ends
+  uintptr_t read = 0, written = 0;  // ends of the arrays so far
   for (size_t i = 0; i < uses_.size(); ++i) {
     const Use& use = uses_[i];
     const bool near = written > use.first || (use.written && read > use.first);

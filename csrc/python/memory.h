@@ -1,4 +1,4 @@
-// Arrays that one call reads and writes: what is written shares no memory with anything else, or threads would race for it.
+// The arrays of one call: written ones must share no memory with others, or threads would race.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -12,7 +12,7 @@ namespace dcnn {
 
 class Touched {
  public:
-  // name: in messages; index: which of several arrays of that name, -1 for a single one. The arrays are to outlive this.
+  // name: for messages. index: among several arrays of that name, -1 for a single one. The arrays must outlive this object.
   void reads(const char* name, const pybind11::array& array, int64_t index = -1) { add(name, array, index, false); }
   void writes(const char* name, const pybind11::array& array, int64_t index = -1) { add(name, array, index, true); }
 
@@ -25,7 +25,7 @@ class Touched {
     int64_t index;
     const pybind11::array* array;
     bool written;
-    uintptr_t first, last;  // its bytes are from `first` on, before `last`
+    uintptr_t first, last;  // its bytes lie in [first, last)
 
     std::string full_name() const { return index < 0 ? name : name + ("[" + std::to_string(index) + "]"); }
   };

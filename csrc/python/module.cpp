@@ -1,4 +1,4 @@
-// The engine for Python: what there is of it, and the other files' parts put together. No torch headers.
+// The engine's Python module: its instruction sets and the other files' bindings. No torch headers.
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -35,7 +35,7 @@ py::dict refusals() {
 }
 
 #ifdef DCNN_X86
-// config: uint8 [64]; a, b: uint16 [16, 32]; c: float32 [16, 16], which the product is added to.
+// Adds the product to c. config: uint8 [64]; a, b: uint16 [16, 32]; c: float32 [16, 16].
 void emulated_tile_product(const py::array& config, const py::array& a, const py::array& b, const py::array& c) {
   const auto require = [](const char* name, const py::array& array, bool right, const char* rule) {
     if (!right || !dcnn::contiguous(array) || !dcnn::aligned(array)) dcnn::refuse(name, rule, dcnn::described(array));
@@ -85,7 +85,7 @@ double peak(const std::string& isa_name, int64_t rounds) {
 PYBIND11_MODULE(_engine, m) {
   m.doc() = "The C++ CPU engine of dcnn_fast; dcnn_fast/_engine.pyi has its types.";
   pthread_atfork(&dcnn::before_fork, &dcnn::after_fork, &dcnn::after_fork);
-  dcnn::available_isas();  // what is found out once is found out now: a fork meanwhile would leave it unfinished in the child
+  dcnn::available_isas();  // detects features now: a later detection might be cut short by a fork
   dcnn::emulated_isas();
   dcnn::isa_named("portable");
   m.attr("compiler") = __VERSION__;

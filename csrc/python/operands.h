@@ -1,4 +1,4 @@
-// A block's operands as Python gives them: a wrong one is a ValueError that names it.
+// A block's operands from Python: a wrong one is a ValueError that names it.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -13,7 +13,8 @@
 
 namespace dcnn {
 
-// [filters, channels of a group, size, size], contiguous or in channels_last memory, and [filters]. name: precedes both in messages.
+// [filters, channels of a group, size, size], contiguous or in channels_last memory, and [filters]. name: prefix of both in
+// messages.
 Weights weights_of(const BlockSpec& block, const pybind11::array& weight, const std::optional<pybind11::array>& bias,
                    const std::string& name = "");
 
@@ -22,7 +23,7 @@ Source source_of(const std::string& name, const pybind11::array& array, const Im
 
 void require_precision(const Isa& isa, const BlockSpec& block);
 
-// The block with a value of the mean for each channel: zeros for no mean.
+// The block with a mean for each channel: zeros where it has none.
 BlockSpec with_mean(BlockSpec block);
 
 }  // namespace dcnn

@@ -1,4 +1,4 @@
-// A photograph's pixels for Python: turned upright, and recolored; arrays are checked here.
+// Turning and recoloring a photograph's pixels for Python; arrays are checked here.
 #include <pybind11/numpy.h>
 
 #include <string>

@@ -23,8 +23,8 @@ namespace dcnn {
 
 namespace {
 
-// blocks: rows of block_dtype; windows: [n, 2], (top, left) of each; plane: rows and columns. Returns whether any windows share, which
-// distinct window each is, and the regions of all blocks.
+// blocks: rows of block_dtype; windows: [n, 2], (top, left) of each; plane: rows and columns. Returns whether any windows
+// share, each window's index among the distinct ones, and the regions of all blocks.
 py::tuple plan(const py::array_t<BlockRow, py::array::c_style>& blocks, int64_t channels, int64_t window, bool round_up,
                const py::array_t<int64_t, py::array::c_style>& windows, const std::pair<int64_t, int64_t>& plane, double macs_per_byte,
                bool always) {
@@ -44,7 +44,7 @@ py::tuple plan(const py::array_t<BlockRow, py::array::c_style>& blocks, int64_t 
                         HeldRegions{std::make_shared<ColumnRegions>(std::move(made.blocks))});
 }
 
-// channels, filters: of one group. Returns side, size and multiply-adds, as OutputTile of dcnn_fast/ops/block/params.py.
+// channels, filters: of one group. Returns side, size and multiply-adds, as in OutputTile of dcnn_fast/ops/block/params.py.
 std::tuple<int64_t, int64_t, double> output_tile(const std::string& isa, int64_t size, int64_t stride, int64_t channels,
                                                  int64_t filters, const std::string& precision) {
   constexpr int64_t kMost = (int64_t{1} << 31) - 1;  // so that no product overflows
@@ -65,7 +65,7 @@ void bind_plan(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(BlockRow, filters, size, stride, padding, groups, pool_size, pool_stride, norm_size, norm_first, tile_side,
                        tile_size, tile_macs);
   m.attr("block_dtype") = py::dtype::of<BlockRow>();
-  // noconvert: a copy of an array whose strides repeat its memory could be of any size.
+  // noconvert: with repeating strides, a small array could have a copy of any size.
   m.def("plan", &plan, py::arg("blocks").noconvert(), py::arg("channels"), py::arg("window"), py::arg("round_up"), py::arg("windows").noconvert(),
         py::arg("plane"), py::arg("macs_per_byte"), py::arg("always"), "The regions that every block computes for a column's windows.");
   m.def("output_tile", &output_tile, py::arg("isa"), py::kw_only(), py::arg("size"), py::arg("stride"), py::arg("channels"),

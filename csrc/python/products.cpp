@@ -1,4 +1,4 @@
-// Products and updates for Python: arrays in, whose types say what is computed in; every extent is checked here.
+// Products and updates for Python: the arrays' types select the arithmetic; every extent is checked here.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -35,7 +35,8 @@ void require_flat(const std::string& name, const py::array& array, const char* t
   require_contiguous(name, array);
 }
 
-// x: [rows, inputs] and weight: [outputs, inputs], float32 or the bits of bfloat16, both alike; bias: [outputs]; y: [rows, outputs].
+// x: [rows, inputs] and weight: [outputs, inputs], both float32 or both the bits of bfloat16; bias: [outputs]; y: [rows,
+// outputs].
 void linear(const std::string& isa, const py::array& x, const py::array& weight, const py::array& bias, const py::array& y, bool relu,
             int threads) {
   require_threads(threads);
@@ -75,7 +76,7 @@ py::array_t<double> probabilities(const py::array& logits) {
   return found;
 }
 
-// Whether the values fill their memory without gaps, in whatever order of the axes.
+// Whether the values fill their memory without gaps, in any order of the axes.
 bool dense(const py::array& array) {
   if (contiguous(array)) return true;
   std::vector<int> axes(static_cast<size_t>(array.ndim()));
@@ -88,7 +89,7 @@ bool dense(const py::array& array) {
   return lies_in_order(array, longer);
 }
 
-// Whether two arrays of one shape lie in memory alike, but for the size of a value.
+// Whether two arrays of one shape have the same layout, apart from the size of a value.
 bool lie_alike(const py::array& a, const py::array& b) {
   for (py::ssize_t i = 0; i < a.ndim(); ++i) {
     if (a.shape(i) > 1 && a.strides(i) / a.itemsize() != b.strides(i) / b.itemsize()) return false;
@@ -96,7 +97,7 @@ bool lie_alike(const py::array& a, const py::array& b) {
   return true;
 }
 
-// One of a parameter's three arrays, which lies as the parameter's values do.
+// One of a parameter's three arrays, in the parameter's layout.
 template <typename Value>
 void* values_of(const std::string& name, const py::array& array, const char* type, const py::array& parameter, bool changed) {
   require_values<Value>(name, array, type);

@@ -1,4 +1,4 @@
-// Tables of regions for Python: the rules they keep, and those of a column's blocks in the engine's own memory.
+// Tables of regions for Python: the check of their rules, and a column's tables in the engine's own memory.
 #include "core/regions.h"
 
 #include <pybind11/numpy.h>
@@ -53,7 +53,7 @@ HeldRegions held(const std::vector<BlockArrays>& blocks) {
   return {found};
 }
 
-// The rows as a matrix in their own memory, which lives as long as `owner`.
+// The rows as a matrix, not copied; `owner` keeps them alive.
 template <typename Row>
 py::array matrix(std::vector<Row>& rows, const py::object& owner) {
   constexpr auto kFields = static_cast<py::ssize_t>(sizeof(Row) / sizeof(int64_t));
@@ -78,8 +78,8 @@ py::tuple tables(const py::object& self, size_t block) {
                         py::tuple(py::cast(outputs(held, block))));
 }
 
-// Each block of the column is of the geometry beside it; the first reads the plane (images, rows, columns). Takes microseconds: to get
-// the interpreter's lock back from another thread could take longer.
+// Checks each block of a column against its geometry; the first block reads the plane (images, rows, columns). Takes
+// microseconds: getting the interpreter's lock back from another thread could take longer.
 void require_column_regions(const HeldRegions& held, const std::vector<RegionGeometry>& geometries,
                             const std::tuple<int64_t, int64_t, int64_t>& plane) {
   if (held.blocks->size() != geometries.size()) refuse("geometries", "one a block", std::to_string(geometries.size()));

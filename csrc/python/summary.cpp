@@ -27,7 +27,7 @@ namespace {
 
 using Pair = std::pair<int64_t, int64_t>;  // of rows and columns
 
-// How an instruction set does it: nullptr where it cannot.
+// An instruction set's functions; nullptr where it has none.
 struct Takes {
   TakeStrip strip;
   TakeBlocks blocks;
@@ -48,7 +48,7 @@ DecodedPhoto photo_of(const py::array& pixels, int orientation) {
   return {{static_cast<const uint8_t*>(pixels.data()), pixels.shape(0), pixels.shape(1), 3 * pixels.shape(1)}, orientation};
 }
 
-// The SHA-256 of `before` and the pixels as they are looked at, and these resized; None for a size that needs all rows at once.
+// The SHA-256 of `before` and the upright pixels, and these resized; None for a size that needs all rows at once.
 py::tuple summarized(const std::string& isa, const py::array& pixels, int orientation, const py::bytes& before,
                      const std::optional<Pair>& resized) {
   const Isa& chosen = isa_named(isa);

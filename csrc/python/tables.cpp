@@ -1,4 +1,4 @@
-// The tables' records as numpy sees them.
+// The tables' records as numpy dtypes.
 #include "core/tables.h"
 
 #include <pybind11/numpy.h>
@@ -21,7 +21,7 @@ void bind_tables(pybind11::module_& m) {
   PYBIND11_NUMPY_DTYPE(CutTileRow, cut, col, cols, row, rows, group, first, count);
   PYBIND11_NUMPY_DTYPE(CutChunkRow, col, cols, pixel, words);
   PYBIND11_NUMPY_DTYPE(FilterRow, first, taps, weights, quads);
-  pybind11::dict records;  // under the names of dcnn_fast/ops/records.py
+  pybind11::dict records;  // by their names in dcnn_fast/ops/records.py
   records["REGION"] = pybind11::dtype::of<RegionRow>();
   records["PIECE"] = pybind11::dtype::of<PieceRow>();
   records["STORE"] = pybind11::dtype::of<StoreRow>();

@@ -1,4 +1,4 @@
-// Views for Python: where windows lie, filters, and cuts of photographs; arrays and sizes are checked here.
+// Views for Python: offsets of windows, filters, and cuts of photographs; arrays and sizes are checked here.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -22,15 +22,15 @@ namespace {
 
 using Pair = std::pair<int64_t, int64_t>;  // of rows and columns
 
-constexpr int64_t kMostBytes = int64_t{1} << 47;  // of a result: more than a processor has addresses for
+constexpr int64_t kMostBytes = int64_t{1} << 47;  // bound of a result: beyond a processor's address space
 
 void require(bool holds, const char* message) {
   if (!holds) throw py::value_error(message);
 }
 
-constexpr int64_t kFewSamples = 4096;  // take less time than it takes to get the interpreter's lock back from another thread
+constexpr int64_t kFewSamples = 4096;  // faster than getting the interpreter's lock back from another thread
 
-// key: 64 bits each, the low ones first. Returns [samples, 2] int64, (row, column) each.
+// key: two 64-bit words, the low one first. Returns [samples, 2] int64, (row, column) each.
 py::array_t<int64_t> window_offsets(const std::pair<uint64_t, uint64_t>& key, int64_t samples, const Pair& window, const Pair& crop,
                                     int64_t grid) {
   require(samples >= 1 && samples <= kMostBytes / 16, "window_offsets: the number of samples must be at least 1 and fit memory");

@@ -1,5 +1,6 @@
-// Several callers of the C library at once, who share a model, each on several threads, while others open and close models: for a build
-// with ThreadSanitizer (`python -m devtools.sanitize --thread`). Every caller must get the bits that one caller on one thread gets.
+// Runs several callers of the C library at once, which share a model, each on several threads, while others open and close
+// models: for a build with ThreadSanitizer (`python -m devtools.sanitize --thread`). Every caller must get the bits of one
+// caller on one thread.
 //
 //     c_threads MODEL
 #include <atomic>

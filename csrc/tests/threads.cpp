@@ -1,5 +1,5 @@
-// Several callers at once, each on several threads, of everything that spreads its work: for a build with ThreadSanitizer
-// (`python -m devtools.sanitize --thread`). Every caller must get the bits that one caller on one thread gets.
+// Runs several callers at once, each on several threads, of everything that distributes its work: for a build with
+// ThreadSanitizer (`python -m devtools.sanitize --thread`). Every caller must get the bits of one caller on one thread.
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -27,7 +27,7 @@ using Work = std::function<Floats(int threads)>;
 
 constexpr int kCallers = 4, kThreads = 3, kRounds = 4;
 
-// Numbers of no pattern, -1 to 1.
+// Pseudorandom numbers from -1 to 1.
 Floats numbers(int64_t count, uint32_t seed) {
   Floats found;
   for (int64_t i = 0; i < count; ++i) {
@@ -43,7 +43,7 @@ dcnn::BlockSpec block(int64_t channels, int64_t filters, int64_t size, bool pool
           dcnn::Precision::ieee, Floats(static_cast<size_t>(channels), 0.5f), 1.0f};
 }
 
-// Two blocks over windows that share most of their outputs; weights are looked up among those that were packed last.
+// Two blocks over windows that share most of their outputs; weights are looked up in the cache.
 Work column(const Isa& isa) {
   const auto specs = std::make_shared<std::vector<dcnn::BlockSpec>>(std::vector{block(3, 20, 5, true), block(20, 24, 3, true)});
   const auto weights = std::make_shared<std::vector<Floats>>();
@@ -69,7 +69,7 @@ Work column(const Isa& isa) {
   };
 }
 
-// The gradients of weight and bias, of images that every thread adds up a share of: as sums over positions or in tiles.
+// The gradients of weight and bias for images divided among threads: as sums over positions or in tiles.
 Work gradients(const Isa& isa, bool tiles) {
   constexpr int64_t kImages = 5, kSide = 12, kChannels = 13;
   const auto spec = std::make_shared<dcnn::BlockSpec>(block(kChannels, 18, 3, true));
@@ -118,7 +118,7 @@ std::shared_ptr<dcnn::PackedMbConv> inverted(const Isa& isa, int64_t channels, i
                                               dcnn::MbConvLayer{project.data(), bias.data()});
 }
 
-// Images on threads each, and fewer images than threads, whose rows they share.
+// More images than threads, or fewer, whose rows the threads share.
 Work backbone(const Isa& isa, int64_t images) {
   constexpr int64_t kSide = 25, kFilters = 12, kOutputs = 40;
   const Floats stem = numbers(kFilters * 3 * 9, 14), head = numbers(kOutputs * kFilters, 15), bias = numbers(kOutputs, 16);
@@ -168,7 +168,7 @@ int main() {
   for (int caller = 0; caller < kCallers; ++caller) {
     callers.emplace_back([&, caller] {
       for (size_t i = 0; i < kRounds * works.size(); ++i) {
-        const size_t at = (i + static_cast<size_t>(caller)) % works.size();  // two of the same at a time, and of different ones
+        const size_t at = (i + static_cast<size_t>(caller)) % works.size();  // equal and different works at a time
         if (!same(works[at].second(kThreads), expected[at])) {
           std::fprintf(stderr, "%s: other bits beside other callers\n", works[at].first.c_str());
           ++wrong;
@@ -177,7 +177,7 @@ int main() {
       }
     });
   }
-  std::thread forks([&] {  // as around a fork, which may come at any time
+  std::thread forks([&] {  // the hooks around a fork, which may come at any time
     while (!done) {
       dcnn::before_fork();
       dcnn::after_fork();

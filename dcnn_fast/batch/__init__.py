@@ -1,6 +1,6 @@
-"""Collections larger than one machine, on engines that are there: Ray Data, Daft, Spark (docs/large-collections.md).
+"""Scores collections larger than one machine with existing engines: Ray Data, Daft, Spark (docs/large-collections.md).
 
-Needs the extra `batch`; addresses in stores need `stores`.
+Needs the extra `batch`; addresses in object stores need `stores`.
 """
 
 from __future__ import annotations

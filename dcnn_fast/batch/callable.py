@@ -1,4 +1,4 @@
-"""One callable that every engine can run: columns in, the same columns and a score's out."""
+"""One callable for every engine: it takes a batch's columns and returns them with the score's columns added."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from dcnn_fast.data.stores import Stored, StoreError, Stores, is_address, of_mac
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.scorer import require_draws
 
-_NOT_IN_BATCHES = ("model", "samples", "groups")  # options of `Scorer`: no column holds what the last two give
+_NOT_IN_BATCHES = ("model", "samples", "groups")  # options of `Scorer`; no column holds the results of the last two
 COLUMNS = tuple(name for name in NAMES if name not in ("path", *OF_COLLECTION))
 
 
 class ScoreBatch:
     """Scores batches of photographs. It pickles as its arguments and opens its scorer with the first batch, in each process.
 
-    model: the path of a model file, which must be there on every machine; None: the shipped one. path: the column of paths,
-    and of addresses in stores. content: the column of files' bytes, where the engine has read them; it is not in what comes
-    back. version: a column of what tells a photograph's content from another one, as its size or its ETag; then a column `key`
-    comes back (`keys.key_of`), by which a later run knows the row again; a row without a version has none. columns: of
-    `COLUMNS`, those that come back.
-    workers: photographs in work at a time (default: torch's number of threads, which is what an engine gives the process).
-    options: of `Scorer`, but for samples and groups.
+    model: the path of a model file, which must exist on every machine; None: the shipped one. path: the column of paths or of
+    addresses in object stores. content: the column of files' bytes, where the engine has read them; the result omits it.
+    version: a column that changes with a photograph's content, such as its size or ETag; the result then has a column `key`
+    (`keys.key_of`), by which a later run recognises the row; a row without a version has no key. columns: the subset of
+    `COLUMNS` to return.
+    workers: photographs processed at a time (default: torch's number of threads, which is the engine's share for the process).
+    options: any of `Scorer`'s except samples and groups.
 
-    Raises BatchError and ValueError naming what is wrong, before any process is started.
+    Raises BatchError and ValueError naming the fault, before any process is started.
 
     Example, with Ray Data:
         >>> ray.data.read_binary_files("s3://bucket/photos", include_paths=True).map_batches(  # doctest: +SKIP
@@ -59,12 +59,12 @@ class ScoreBatch:
         return vars(self) | {"_opened": None}
 
     def __call__(self, batch: Any) -> Any:
-        """The batch with the columns that were asked for; an iterator of batches gives an iterator, as for Spark's mapInPandas.
+        """Return the batch with the requested columns; an iterator of batches gives an iterator, as for Spark's mapInPandas.
 
-        batch: an Arrow table, a pandas frame or a mapping of arrays; what comes back is of the same kind. A photograph that
-        cannot be read has the reason in the column `error`, and the others go on. Where there is no value, a pandas column has
-        pandas' own for that, and an array of a mapping NaN among numbers, None among texts. Raises BatchError for a batch
-        without the columns, or that has one of the names that come back.
+        batch: an Arrow table, a pandas frame or a mapping of arrays; the result is of the same kind. A photograph that cannot
+        be read has the reason in the column `error`, and the others go on. A missing value is pandas' own in a pandas column;
+        in a mapping's array it is NaN among numbers and None among texts. Raises BatchError for a batch that lacks the columns
+        or already has one of the returned names.
         """
         if isinstance(batch, Iterator):
             return map(self, batch)
@@ -80,13 +80,13 @@ class ScoreBatch:
 
     @property
     def scorer(self) -> Scorer:
-        """The scorer, opened where it has not been."""
+        """The scorer, opened at first use."""
         if self._opened is None:
             self._opened = Scorer(self._model, **self._options)
         return self._opened
 
     def scores(self, paths: Sequence[str | None], contents: Sequence[bytes | None] | None = None) -> list[Score]:
-        """The scores of photographs, in order. contents: of their files, where they have been read."""
+        """The scores of photographs, in order. contents: their files' bytes, where already read."""
         stores, unread = Stores(), dict[int, Score]()
 
         def given() -> Iterator[str | bytes | Stored]:
@@ -124,12 +124,12 @@ class ScoreBatch:
 
 
 def _version(value: Any) -> str:
-    """The text of a version: pandas makes whole numbers with a point of a column in which one is missing."""
+    """The text of a version. pandas turns a column of integers into floats when one is missing."""
     return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
 
 
 def require_options(options: dict[str, Any]) -> None:
-    """Raise BatchError or ValueError for options that are none of a scorer's, or out of range, without opening a model."""
+    """Raise BatchError or ValueError for options that a scorer lacks or that are out of range, without opening a model."""
     known = [name for name in inspect.signature(Scorer).parameters if name not in _NOT_IN_BATCHES]
     for name in options:
         if name not in known:
@@ -138,7 +138,7 @@ def require_options(options: dict[str, Any]) -> None:
 
 
 def _image(named: str | None, stores: Stores) -> str | Stored | StoreError | None:
-    """The file of a path, or why there is none."""
+    """The file at a path, or the reason why there is none."""
     path = None if named is None else of_machine(named)
     if path is None or not is_address(path):
         return path

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import pyarrow
 
 NAMES = (*CSV_FIELDS, "plan", "probs")
-OF_COLLECTION = ("collection_percentile", "group", "best_of_group")  # known of a whole collection only
+OF_COLLECTION = ("collection_percentile", "group", "best_of_group")  # known only for a whole collection
 _NUMBERS = ("mean", "std", "percentile", "collection_percentile")
 _COUNTS = ("views", "seed", "width", "height")
 
 
 def require_pyarrow(what: str) -> None:
-    """Raise ValueError where pyarrow is not installed. what: that needs it."""
+    """Raise ValueError where pyarrow is not installed. what: the feature that needs it."""
     if find_spec("pyarrow") is None:
         raise ValueError(f"{what} needs pyarrow: pip install 'dcnn-fast[batch]'")
 
@@ -27,8 +27,8 @@ def require_pyarrow(what: str) -> None:
 def value_of(score: Score, name: str) -> Any:
     """The value of one column, None where there is none.
 
-    faults are names with spaces between them, "none" where none was found, notes are parted by semicolons, and probs is JSON,
-    an object of label and probability; all else is as in `Score`.
+    faults are names separated by spaces, "none" where none was found; notes are separated by semicolons; probs is a JSON object
+    from label to probability; all else is as in `Score`.
     """
     if name == "probs":
         return json.dumps(score.probs, allow_nan=False) if score.probs else None
@@ -39,7 +39,7 @@ def value_of(score: Score, name: str) -> Any:
 
 
 def schema(names: Iterable[str]) -> pyarrow.Schema:
-    """The Arrow schema of columns; those that are no score's are text."""
+    """The Arrow schema of columns; columns that no score has are text."""
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
     types = {**dict.fromkeys(_NUMBERS, pa.float64()), **dict.fromkeys(_COUNTS, pa.int64()), "best_of_group": pa.bool_()}
@@ -49,7 +49,7 @@ def schema(names: Iterable[str]) -> pyarrow.Schema:
 def arrays(
     scores: Iterable[Score], names: Iterable[str], more: Mapping[str, Callable[[Score], str | None]] | None = None
 ) -> dict[str, pyarrow.Array]:
-    """The columns of scores, by name. more: columns of text besides."""
+    """The columns of scores, by name. more: additional text columns."""
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
     every, besides = list(scores), more or {}
@@ -60,5 +60,5 @@ def arrays(
 
 
 def text(value: str) -> str:
-    """A text as Arrow takes it: bytes of a name that are no text as escapes."""
+    """A text that Arrow accepts: undecodable bytes of a name become escapes."""
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

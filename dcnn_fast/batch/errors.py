@@ -1,7 +1,7 @@
-"""What stands in the way of scoring a collection."""
+"""The error for a collection that cannot be scored."""
 
 from __future__ import annotations
 
 
 class BatchError(ValueError):
-    """A collection that cannot be scored as it was asked; the message says why."""
+    """A collection cannot be scored as requested; the message says why."""

@@ -1,4 +1,4 @@
-"""Batches of the engines: columns of an Arrow table, of a pandas frame, or of a mapping of arrays, with columns added."""
+"""The engines' batches (Arrow table, pandas frame or mapping of arrays) behind one interface that reads and adds columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Frame(Protocol):
         """A column's values as Python's, None where there is none."""
 
     def extended(self, new: Mapping[str, pyarrow.Array], without: str | None) -> Any:
-        """A batch of the same kind with columns added at its end, and one of its own left out."""
+        """A batch of the same kind with columns appended and the column `without` dropped."""
 
 
 class _Table:
@@ -64,7 +64,7 @@ class _Mapping:
 
 
 def frame_of(batch: Any) -> Frame:
-    """The batch, whichever kind it is. Raises BatchError for what is none."""
+    """The frame for a batch of any kind. Raises BatchError for anything that is not a batch."""
     if type(batch).__module__.partition(".")[0] == "pyarrow" and hasattr(batch, "column_names"):
         return _Table(batch)
     if type(batch).__module__.partition(".")[0] == "pandas" and hasattr(batch, "columns"):
@@ -75,7 +75,7 @@ def frame_of(batch: Any) -> Frame:
 
 
 def _plain(value: Any) -> Any:
-    """None for what is not there: pandas writes NaN, NA or NaT for that, in columns of texts too."""
+    """None for a missing value: pandas writes NaN, NA or NaT, in columns of texts too."""
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     return None if isinstance(value, (float, np.floating, np.datetime64)) and value != value else value  # noqa: PLR0124

@@ -1,4 +1,4 @@
-"""The photographs of a collection, with what tells a content from another one: asked of the store's list, no file is opened."""
+"""The photographs of a collection and their content versions, from directory and object store listings; no file is opened."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def listing(
 ) -> Iterator[Listed]:  # fmt: skip
     """The photographs below folders, zip files and addresses in stores, found as `dcnn-fast score -r` does, in order.
 
-    exclude: patterns of what is passed over, as `--exclude` takes them. Raises BatchError for what cannot be listed, and at the
-    end for photographs that need the extra `photos` where it is not installed: a part that is missing would not be seen later,
-    and a plan without photographs that were scored before would drop their rows.
+    exclude: patterns of paths to skip, as `--exclude` takes them. Raises BatchError for places that cannot be listed, and at
+    the end for photographs that need the extra `photos` where it is not installed: nobody would notice the missing ones later,
+    and a new plan would drop their rows from earlier runs.
 
     Example:
         >>> listing(["s3://bucket/photos", "/mnt/archive"])  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Whole files in a folder of this machine or in a store: read, or written so that none is ever half there."""
+"""Reads and writes whole files in a local folder or an object store; writes are atomic where the storage allows it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dcnn_fast.whole_files import sync_folder
 
 
 def joined(folder: str, *names: str) -> str:
-    """The path of a file in a folder, or its address in a folder of a store."""
+    """The path of a file in a folder, or its address in an object store's folder."""
     return "/".join((folder.rstrip("/"), *names)) if is_address(folder) else os.path.join(folder, *names)
 
 
 def exists(place: str) -> bool:
-    """Whether a file or a folder is there. Raises OSError."""
+    """Whether a file or folder exists. Raises OSError."""
     path = of_machine(place)
     return Store(path).exists() if is_address(path) else os.path.lexists(path)
 
 
 def read(place: str) -> bytes | None:
-    """A file's content, None where there is none. Raises OSError."""
+    """A file's content, None where the file does not exist. Raises OSError."""
     try:
         if not is_address(path := of_machine(place)):
             return Path(path).read_bytes()
@@ -33,10 +33,10 @@ def read(place: str) -> bytes | None:
 
 
 def write(place: str, content: bytes) -> None:
-    """Put a file there, in place of one that is; its folder is made. Raises OSError.
+    """Write a file, replacing an existing one; its folder is created. Raises OSError.
 
-    In a folder of this machine it is renamed when it is whole. Object stores show a file when it is whole, too; of a store
-    that does not, a part may be seen, which nobody takes for a whole file (`shards`).
+    A local file is written under another name and renamed once it is whole. Most object stores show only whole files, too;
+    where one shows a part, readers do not take it for a whole file (`shards`).
     """
     if is_address(path := of_machine(place)):
         Store(path).write(content)

@@ -1,6 +1,6 @@
-"""The plan of a collection's run: its photographs in shards, and what decides their scores, as files in one folder.
+"""The plan of a collection's run: its photographs in shards, and the settings of their scores, as files in one folder.
 
-FOLDER/run.json             what decides the scores, and the number of shards (schema "batch-run.v1.json")
+FOLDER/run.json             the settings that decide the scores, and the number of shards (schema "batch-run.v1.json")
 FOLDER/lists/00000.jsonl    the photographs of a shard, a line each (schema "batch-listed.v1.json")
 FOLDER/scores/00000.parquet its rows, once it is done (`shards`)
 """
@@ -25,14 +25,15 @@ from dcnn_fast.version import version
 
 _FORMAT = 1
 _MOST_SHARDS = 100_000
-_IN_MEMORY = 2**28  # bytes of lists, before they go to temporary files
+_IN_MEMORY = 2**28  # bytes of lists kept in memory before they go to temporary files
 
 
 @dataclass(frozen=True)
 class Plan:
-    """shards: their number. settings: all that decides a score, with the model's digest. model: the path of its file, None for
-    the shipped one. options: of `Scorer`. photographs: how many there are. version: of the program that made the plan. lines:
-    of each shard's list, None in a plan of an earlier version. being_made: the lists are being written, or never were.
+    """shards: their number. settings: everything that determines a score, with the model's digest. model: the path of its file,
+    None for the shipped one. options: of `Scorer`. photographs: their number. version: the version of the program that made the
+    plan. lines: the number in each shard's list, None in a plan by an earlier version. being_made: whether the lists are still
+    incomplete.
     """
 
     shards: int
@@ -48,13 +49,13 @@ class Plan:
 def plan_shards(
     photographs: Iterable[Listed], folder: str, shards: int, *, model: str | None = None, **options: Any
 ) -> Plan:  # fmt: skip
-    """Share out the photographs among shards and write the plan into `folder`, of this machine or of a store.
+    """Divide the photographs among shards and write the plan into `folder`, which is local or in an object store.
 
-    Of a folder that has a plan the lists are made anew: what was scored before stays done where it has not changed. A
-    photograph's shard follows from its path alone. shards: 1 to 100,000; some minutes of work in each, 10,000 photographs or
-    so, is right: one that is lost is done again. model, options: as `ScoreBatch` takes them; options must be JSON's values.
-    Raises BatchError where the folder has a plan of another number of shards, another model or other settings, or lists or
-    scores and no plan. One that was killed while it planned goes on.
+    In a folder that already has a plan, the lists are rebuilt; unchanged photographs keep their scores. A photograph's shard
+    follows from its path alone. shards: 1 to 100,000; aim at some minutes of work in each, about 10,000 photographs, as a lost
+    shard is done again. model, options: as `ScoreBatch` takes them; options must be JSON's values. Raises BatchError where the
+    folder has a plan with another number of shards, another model or other settings, or lists or scores without a plan.
+    Planning that was killed can be resumed.
     """
     require_options(options)
     if isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= _MOST_SHARDS:
@@ -74,7 +75,7 @@ def plan_shards(
 
 
 def read_plan(folder: str) -> Plan:
-    """The plan in a folder. Raises BatchError where there is none that can be read, or one that was not finished."""
+    """The plan in a folder. Raises BatchError where there is no readable plan or an unfinished one."""
     plan = _found(folder)
     if plan.being_made:
         raise BatchError(f"the plan in {folder} was not finished: plan_shards makes it anew")
@@ -99,17 +100,17 @@ def _found(folder: str) -> Plan:
 
 
 def list_of(folder: str, number: int) -> str:
-    """Where a shard's list is."""
+    """The path of a shard's list."""
     return joined(folder, "lists", f"{number:05d}.jsonl")
 
 
 def scores_of(folder: str, number: int) -> str:
-    """Where a shard's rows are, once it is done."""
+    """The path of a shard's rows, once it is done."""
     return joined(folder, "scores", f"{number:05d}.parquet")
 
 
 def photographs_of(folder: str, number: int, plan: Plan) -> Sequence[Listed]:
-    """The photographs of a shard, each once. Raises BatchError, also for a list that is not whole."""
+    """The photographs of a shard, each once. Raises BatchError, also for an incomplete list."""
     content = read(list_of(folder, number))
     if content is None:
         raise BatchError(f"the plan in {folder} has no list of shard {number}")
@@ -135,7 +136,7 @@ def _require_same(folder: str, shards: int, settings: dict[str, str]) -> None:
 
 
 class _Lists:
-    """The lists of all shards, in memory as far as there is little, else in temporary files, one of which is open at a time."""
+    """The lists of all shards: in memory while they are small, else in temporary files, one of which is open at a time."""
 
     def __init__(self, scratch: Path, shards: int) -> None:
         self._scratch, self._shards = scratch, shards
@@ -144,11 +145,11 @@ class _Lists:
         self._counts = [0] * shards
 
     def counts(self) -> list[int]:
-        """The number of lines of each."""
+        """The number of lines of each list."""
         return self._counts
 
     def add(self, photograph: Listed) -> int:
-        """Enter one; 1."""
+        """Add a photograph; returns 1."""
         line = (json.dumps(asdict(photograph)) + "\n").encode()
         shard = shard_of(photograph.path, self._shards)
         self._lines.setdefault(shard, []).append(line)
@@ -172,5 +173,5 @@ class _Lists:
 
 
 def shard_numbers(plan: Plan) -> Iterator[int]:
-    """All of them."""
+    """The numbers of all shards."""
     return iter(range(plan.shards))

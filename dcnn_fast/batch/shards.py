@@ -1,8 +1,8 @@
-"""Shards: each is one piece of work and one file of rows, which is whole or not there. Done again on one kind of machine, it
-is the same.
+"""Shards: each is one unit of work and one file of rows, which is whole or absent. Repeated on the same kind of machine, it
+gives the same rows.
 
-A worker that is killed leaves nothing of its shard; the engine gives it to another one. Rows that a shard has already, by
-their keys, are not computed again.
+A killed worker leaves nothing of its shard, which the engine gives to another worker. Rows whose keys a shard already has are
+not computed again.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ COUNTS = ("rows", "scored", "kept", "failed")
 
 
 class ScoreShards:
-    """Does shards of a plan; a callable for every engine, which pickles as its arguments.
+    """Scores shards of a plan; a callable for every engine, which pickles as its arguments.
 
-    folder: of the plan. model: the path of the model file where it lies elsewhere than the plan says; it must be the same
-    model. workers: photographs in work at a time. keep_failures: photographs that could not be read are not tried again.
+    folder: the plan's folder. model: the path of the model file if it differs from the plan's; it must be the same model.
+    workers: photographs processed at a time. keep_failures: do not retry photographs that could not be read.
 
     Example:
         >>> ray.data.from_items([{"shard": n} for n in unfinished(folder)]).map_batches(  # doctest: +SKIP
@@ -53,9 +53,9 @@ class ScoreShards:
         return vars(self) | {"_batch": None, "_plan": None}
 
     def __call__(self, batch: Any) -> Any:
-        """Do the shards whose numbers the column `shard` has. The batch comes back with the columns `COUNTS`.
+        """Score the shards whose numbers are in the column `shard`. Returns the batch with the columns `COUNTS`.
 
-        Raises BatchError where there is no plan, or the model or a setting is another one than the plan's.
+        Raises BatchError where there is no plan, or the model or a setting differs from the plan's.
         """
         import pyarrow as pa  # noqa: PLC0415 - an extra
 
@@ -66,7 +66,7 @@ class ScoreShards:
         return frame.extended({name: pa.array([each[name] for each in counts], pa.int64()) for name in COUNTS}, None)
 
     def do(self, number: int) -> dict[str, int]:
-        """Do one shard: its rows, those scored now, those that were there, and those that could not be scored."""
+        """Score one shard. Returns its numbers of rows: all, scored now, kept, and those that could not be scored."""
         plan, scorer = self._opened()
         if not 0 <= number < plan.shards:
             raise BatchError(f"shard must be from 0 to {plan.shards - 1}, got {number}")
@@ -92,9 +92,9 @@ class ScoreShards:
 
 
 def unfinished(folder: str, *, keep_failures: bool = False) -> list[int]:
-    """The numbers of the shards of a plan that are not done: without a whole file, or with other rows than their lists have.
+    """The numbers of the shards of a plan that are not done: they have no whole file, or its rows differ from their lists.
 
-    keep_failures: one with photographs that could not be read is done.
+    keep_failures: a shard with photographs that could not be read counts as done.
     """
     plan, found = read_plan(folder), []
     for number in shard_numbers(plan):
@@ -109,7 +109,7 @@ def _keyed(photographs: Iterable[Listed], plan: Plan) -> dict[str, Listed]:
 
 
 def _read(place: str) -> list[dict[str, Any]] | None:
-    """The rows of a shard's file; None where there is none, or one that is not whole. Raises BatchError for somebody else's."""
+    """The rows of a shard's file; None where it is absent or incomplete. Raises BatchError for a file of another program."""
     import pyarrow as pa  # noqa: PLC0415 - an extra
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -131,7 +131,7 @@ def _read(place: str) -> list[dict[str, Any]] | None:
 def _kept(
     rows: Sequence[dict[str, Any]] | None, wanted: Mapping[str, Listed], keep_failures: bool
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
-    """Of the rows those that need not be made again, by their keys."""
+    """The rows that need not be computed again, by their keys."""
     return {row["key"]: row for row in rows or () if row["key"] in wanted and (keep_failures or row["error"] is None)}
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.config import is_said, options_of
-from dcnn_fast.cli.files import model_named
-from dcnn_fast.cli.max_memory import MaxMemoryOfEach
-from dcnn_fast.cli.train import CONFIG, PRECISION
+from dcnn_fast.cli.input_files import model_named
+from dcnn_fast.cli.options import Panel, takes, values_of
+from dcnn_fast.cli.train_options import CONFIG, PRECISION, Machine
 
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
@@ -28,86 +29,91 @@ TUNE = (
 )
 
 
-def adapt(
-    ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(help="The model file to start from; shipped: the one that comes with the package.")],
-    data: sets.DataPath,
-    out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
-    category: Annotated[str | None, typer.Option(help="This content category alone; default: the whole set.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class AdaptSet(sets.SetOptions):
+    """The data set, or one category of it."""
+
+    category: Annotated[str | None, typer.Option(help="This content category alone; default: the whole set.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptLearning:
+    """How the model learns on."""
+
     epochs: Annotated[
         int, typer.Option(help="Passes over the training photographs; the paper: about 50 for local views, 10 for warped ones.")
-    ] = 10,
-    batch: Annotated[int, typer.Option(help="Images in a mini-batch.")] = 128,
-    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001,
+    ] = 10
+    batch: Annotated[int, typer.Option(help="Images in a mini-batch.")] = 128
+    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001
     schedule: Annotated[
         str, typer.Option(help="How the rates change: const, linear, exp or dexp, e.g. linear[tgtFactor=100].")
-    ] = "const",
-    tune: Annotated[str | None, typer.Option(help=TUNE)] = None,
-    flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False,
-    precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
+    ] = "const"
+    tune: Annotated[str | None, typer.Option(help=TUNE)] = None
+    flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False
+    precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32"
     best_by: Annotated[
         str, typer.Option(help="The measure that chooses the best epoch: balanced_accuracy, accuracy, auc or loss.")
-    ] = "balanced_accuracy",
-    kind: sets.Kind = None,
-    images: sets.Images = None,
-    column: sets.Columns = None,
-    delta: sets.Delta = 0.0,
-    threshold: sets.Threshold = None,
-    positive: sets.Positive = None,
-    fold: sets.Fold = None,
-    folds: sets.Folds = None,
-    split_seed: sets.SplitSeed = None,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of order, windows, flips and dropout.")] = 0,
-    resume: Annotated[bool, typer.Option(help=RESUME)] = False,
-    config: Annotated[Path | None, typer.Option(help=CONFIG)] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu",
-    workers: Annotated[
-        int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
-    ] = 0,
-    cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
-    max_memory: MaxMemoryOfEach = None,
-) -> None:
+    ] = "balanced_accuracy"
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of order, windows, flips and dropout.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptOptions:
+    """The command line of `dcnn-fast adapt`."""
+
+    model: Annotated[Path, typer.Argument(help="The model file to start from; shipped: the one that comes with the package.")]
+    data: sets.DataPath
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")]
+    resume: Annotated[bool, typer.Option(help=RESUME)] = False
+    config: Annotated[Path | None, typer.Option(help=CONFIG)] = None
+    source: Annotated[AdaptSet, Panel("The data set", without=("variant", "exclude_overlap", "by", "multi_task", "val"))] = (
+        field(default_factory=AdaptSet)
+    )
+    learning: Annotated[AdaptLearning, Panel("Learning")] = field(default_factory=AdaptLearning)
+    machine: Annotated[
+        Machine, Panel("The machine", without=("features", "plane_cache", "plane_cache_size", "tensorboard"))
+    ] = field(default_factory=Machine)
+
+
+@takes(AdaptOptions)
+def adapt(ctx: typer.Context, options: AdaptOptions) -> None:
     """Adapt a model to one category of photographs, or to a set of one's own: to your own taste, with 25 ratings or more.
 
     What is taken off the pixels stays the model's. The folder --out, files and exit status are as those of `train`.
     """
-    from dcnn_fast.cli import personal_run, train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
     def opened() -> DataSet:
-        return sets.open_set(
-            data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
-            threshold=threshold, positive=positive, fold=fold, folds=folds, seed=split_seed,
-        )  # fmt: skip
+        return options.source.opened(options.data, quiet=not train_run.first_process())
+
+    model, learning = model_named(options.model), options.learning
+    if learning.tune == "ratings" or (learning.tune is None and not options.resume):
+        status = _fitted(model, options)
+        if status is not None:
+            raise typer.Exit(status)
+    chosen = {**values_of(learning), "bias_rate": 2 * learning.rate, "tune": learning.tune or "all", "mean": "spec"}
+    raise typer.Exit(
+        train_run.run(
+            opened, lambda data: train_run.from_model(model, data), options.out, options.resume, options.machine,
+            lambda: train_run.settings(**chosen), (model, options.data), new_rates=options.resume and is_said(ctx, "rate"),
+            described=options_of(values_of(options), {"model": str(model)}),
+        )
+    )  # fmt: skip
+
+
+def _fitted(model: Path, options: AdaptOptions) -> int | None:
+    """Fit the model's own layer to ratings; returns the exit status, None where it is not asked for and cannot be."""
+    from dcnn_fast.cli import personal_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+
+    source = options.source
+    unused: dict[str, Any] = dict.fromkeys(("threshold", "positive", "fold", "folds", "split_seed"))
+    given = [name for name in unused if getattr(source, name) is not None]
 
     def rated() -> DataSet:
         """The set for its ratings alone: the notes are of a threshold and of a split, which are not used."""
-        return sets.open_set(
-            data, kind, column=column, quiet=True, images=images, delta=delta, category=category, unsplit="train"
-        )  # fmt: skip
+        return replace(source, **unused).opened(options.data, quiet=True, unsplit="train")
 
-    model = model_named(model)
-    if tune == "ratings" or (tune is None and not resume):
-        unused = {
-            "--threshold": threshold,
-            "--positive": positive,
-            "--fold": fold,
-            "--folds": folds,
-            "--split-seed": split_seed,
-        }
-        given = [option for option, value in unused.items() if value is not None]
-        status = personal_run.run(
-            model, rated, out, (model, data), asked=tune == "ratings", given=given, max_memory=max_memory
-        )  # fmt: skip
-        if status is not None:
-            raise typer.Exit(status)
-    machine = train_run.Machine(device, workers, cache, max_memory=max_memory)
-    raise typer.Exit(
-        train_run.run(
-            opened, lambda data: train_run.from_model(model, data), out, resume, machine,
-            lambda: train_run.settings(
-                epochs=epochs, batch=batch, rate=rate, bias_rate=2 * rate, schedule=schedule, tune=tune or "all", flip=flip,
-                mean="spec", precision=precision, best_by=best_by, seed=seed,
-            ),
-            (model, data), new_rates=resume and is_said(ctx, "rate"), described=options_of(ctx.params, {"model": str(model)}),
-        )
+    return personal_run.run(
+        model, rated, options.out, (model, options.data), asked=options.learning.tune == "ratings",
+        given=[f"--{name.replace('_', '-')}" for name in given], max_memory=options.machine.max_memory,
     )  # fmt: skip

@@ -18,92 +18,6 @@ EXIFTOOL = "exiftool"
 _STARS = "Stars, once all photographs are scored"
 _BEST = "The best photographs, once all are scored"
 
-Xmp = Annotated[
-    bool,
-    typer.Option(
-        "--xmp", rich_help_panel=_STARS,
-        help="Write one to five stars (xmp:Rating) into a sidecar beside each photograph, at the end of the run. A rating that "
-        "a person gave stays, and so does everything else that a sidecar has.",
-    ),
-]  # fmt: skip
-XmpNames = Annotated[
-    str | None,
-    typer.Option(
-        metavar="digikam|adobe", rich_help_panel=_STARS,
-        help="Names of new sidecars of --xmp: digikam is photo.jpg.xmp (digiKam, darktable, Immich; the default), adobe is "
-        "photo.xmp. A photograph that has a sidecar by the other name keeps that one.",
-    ),
-]  # fmt: skip
-Embed = Annotated[
-    bool,
-    typer.Option(
-        "--embed", rich_help_panel=_STARS,
-        help="Write the stars into JPEG files themselves, by the program exiftool, which must be installed; pixels stay, and "
-        "the file as it was is kept as photo.jpg_original. Other photographs are left as they are.",
-    ),
-]  # fmt: skip
-Stars = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B,C,D,E", rich_help_panel=_STARS,
-        help="With --xmp or --embed, the percentages of all photographs of the run that get five, four, three, two stars and "
-        f"one; default {SHARES}. Equal scores get equal stars: those of the middle of the places that they take.",
-    ),
-]  # fmt: skip
-StarsAt = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B,C,D", rich_help_panel=_STARS,
-        help="With --xmp or --embed, the least scores (P(high), 0 to 1) of five, four, three and two stars, instead of shares; "
-        "below the last a photograph gets one.",
-    ),
-]  # fmt: skip
-Copy = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR", rich_help_panel=_BEST,
-        help="Copy the photographs that --best or --above names, and their sidecars, into the folder DIR. No file is "
-        "replaced: a second photo.jpg is called photo-2.jpg.",
-    ),
-]  # fmt: skip
-Link = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR", rich_help_panel=_BEST,
-        help="Make symbolic links to the photographs that --best or --above names in the folder DIR, without sidecars.",
-    ),
-]  # fmt: skip
-Move = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR", rich_help_panel=_BEST,
-        help="Move the photographs that --best or --above names, and their sidecars, into the folder DIR, with names as "
-        "--copy gives. To another file system a photograph is copied, read back, and only then removed.",
-    ),
-]  # fmt: skip
-Best = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", min=1, rich_help_panel=_BEST,
-        help="With --copy, --link or --move, take the N best photographs; of equal scores, those first in the order of paths.",
-    ),
-]  # fmt: skip
-Above = Annotated[
-    float | None,
-    typer.Option(
-        metavar="P", min=0, max=1, rich_help_panel=_BEST,
-        help="With --copy, --link or --move, take the photographs whose score, P(high), is greater than P.",
-    ),
-]  # fmt: skip
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Say what --xmp, --embed, --copy, --link and --move would do, a line each, and do none of it; photographs are "
-        "scored, and --csv, --jsonl and --html are written.",
-    ),
-]  # fmt: skip
-
 
 class AfterError(ValueError):
     """Options that do not go together, or cannot be followed; the message says which and why."""
@@ -113,17 +27,92 @@ class AfterError(ValueError):
 class After:
     """What is to be done once all photographs are scored, as on the command line."""
 
-    xmp: bool = False
-    xmp_names: str | None = None
-    embed: bool = False
-    stars: str | None = None
-    stars_at: str | None = None
-    copy: str | None = None
-    link: str | None = None
-    move: str | None = None
-    best: int | None = None
-    above: float | None = None
-    dry_run: bool = False
+    xmp: Annotated[
+        bool,
+        typer.Option(
+            "--xmp", rich_help_panel=_STARS,
+            help="Write one to five stars (xmp:Rating) into a sidecar beside each photograph, at the end of the run. A rating "
+            "that a person gave stays, and so does everything else that a sidecar has.",
+        ),
+    ] = False  # fmt: skip
+    xmp_names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="digikam|adobe", rich_help_panel=_STARS,
+            help="Names of new sidecars of --xmp: digikam is photo.jpg.xmp (digiKam, darktable, Immich; the default), adobe is "
+            "photo.xmp. A photograph that has a sidecar by the other name keeps that one.",
+        ),
+    ] = None  # fmt: skip
+    embed: Annotated[
+        bool,
+        typer.Option(
+            "--embed", rich_help_panel=_STARS,
+            help="Write the stars into JPEG files themselves, by the program exiftool, which must be installed; pixels stay, "
+            "and the file as it was is kept as photo.jpg_original. Other photographs are left as they are.",
+        ),
+    ] = False  # fmt: skip
+    stars: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C,D,E", rich_help_panel=_STARS,
+            help="With --xmp or --embed, the percentages of all photographs of the run that get five, four, three, two stars "
+            f"and one; default {SHARES}. Equal scores get equal stars: those of the middle of the places that they take.",
+        ),
+    ] = None  # fmt: skip
+    stars_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C,D", rich_help_panel=_STARS,
+            help="With --xmp or --embed, the least scores (P(high), 0 to 1) of five, four, three and two stars, instead of "
+            "shares; below the last a photograph gets one.",
+        ),
+    ] = None  # fmt: skip
+    copy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", rich_help_panel=_BEST,
+            help="Copy the photographs that --best or --above names, and their sidecars, into the folder DIR. No file is "
+            "replaced: a second photo.jpg is called photo-2.jpg.",
+        ),
+    ] = None  # fmt: skip
+    link: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", rich_help_panel=_BEST,
+            help="Make symbolic links to the photographs that --best or --above names in the folder DIR, without sidecars.",
+        ),
+    ] = None  # fmt: skip
+    move: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", rich_help_panel=_BEST,
+            help="Move the photographs that --best or --above names, and their sidecars, into the folder DIR, with names as "
+            "--copy gives. To another file system a photograph is copied, read back, and only then removed.",
+        ),
+    ] = None  # fmt: skip
+    best: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, rich_help_panel=_BEST,
+            help="With --copy, --link or --move, take the N best photographs; of equal scores, those first in the order of "
+            "paths.",
+        ),
+    ] = None  # fmt: skip
+    above: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", min=0, max=1, rich_help_panel=_BEST,
+            help="With --copy, --link or --move, take the photographs whose score, P(high), is greater than P.",
+        ),
+    ] = None  # fmt: skip
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what --xmp, --embed, --copy, --link and --move would do, a line each, and do none of it; photographs are "
+            "scored, and --csv, --jsonl and --html are written.",
+        ),
+    ] = False  # fmt: skip
 
     @property
     def gives_stars(self) -> bool:

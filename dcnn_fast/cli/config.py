@@ -73,7 +73,7 @@ def options_of(given: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str
     given: the options as the command has them. decided: what options that were left open have become. Files are named by their
     whole paths, from wherever they are read.
     """
-    found = {name: value for name, value in {**given, **decided}.items() if name not in PLACE and value is not None}
+    found = {name: value for name, value in {**given, **decided}.items() if name not in PLACE and value not in (None, ())}
     for name in _FILES:
         if name in found:
             found[name] = os.path.abspath(found[name])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.cli.console import fail, note, stderr, stdout
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.targets import MODEL, Kind, Wanted, check
 from dcnn_fast.printable import printable
 
@@ -99,7 +99,7 @@ def convert(
             if layer_params is None:
                 model = nets.import_convnet(source, views=views, plane=plane, window=window, mean=taken, labels=kept).model
             else:
-                model = _of_layer_files(source, layer_params, spec.preprocessing(views, plane, window, taken), kept)
+                model = _of_layer_files(source, layer_params, networks.preprocessing(views, plane, window, taken), kept)
             model = _extended(model, more, names) if more else model
         failed = model_failed(target, model)
     except (ValueError, OSError) as error:
@@ -137,10 +137,10 @@ def _of_imagenet(
     return nets.Model(made.net, {"imported from": "ImageNet weights; the last layers are fresh"})
 
 
-def _of_layer_files(source: Path, layer_params: str, data: spec.Preprocessing, labels: tuple[str, ...] | None) -> Model:
+def _of_layer_files(source: Path, layer_params: str, data: networks.Preprocessing, labels: tuple[str, ...] | None) -> Model:
     from dcnn_fast import nets  # noqa: PLC0415
 
-    read = spec.read_convnet_cfg(source, layer_params, data, labels=labels)
+    read = networks.read_convnet_cfg(source, layer_params, data, labels=labels)
     for text in read.notes:
         note(text)
     net = nets.initialise(nets.build(read.network), read.rules)
@@ -155,7 +155,7 @@ def _write_layer_files(source: Path, out: str, layer_params: str | None, dialect
         if layer_params is None:
             raise ValueError(f"layer-params must name the file of the parameters to be written beside {out}")
         require_file(source)
-        texts = spec.write_convnet_cfg(nets.load_model(source).spec, dialect=dialect)  # type: ignore[arg-type]
+        texts = networks.write_convnet_cfg(nets.load_model(source).spec, dialect=dialect)  # type: ignore[arg-type]
         wanted = [Wanted("OUT", out, _LAYERS), Wanted("--layer-params", layer_params, _PARAMS)]
         targets = check(wanted, inputs=[source], overwrite=overwrite)
     except (ValueError, OSError) as error:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dcnn_fast.cli.train import train
-
-_ALREADY = ("fold", "resume")  # every fold is trained, and the same command goes on
-Out = Annotated[
-    Path, typer.Option(file_okay=False, help="The folder of the runs; the same command goes on where it was interrupted.")
-]
-Samples = Annotated[int, typer.Option(min=1, help="Random windows averaged for each held-out image.")]
-Draws = Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")]
+from dcnn_fast.cli.options import takes
+from dcnn_fast.cli.train_options import TrainOptions
 
 
-def crossval(**options: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class CrossvalOptions(TrainOptions):
+    """The command line of `dcnn-fast crossval`."""
+
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="The folder of the runs; the same command goes on where it was interrupted.")
+    ]
+    samples: Annotated[int, typer.Option(min=1, help="Random windows averaged for each held-out image.")] = 50
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000
+
+
+@takes(CrossvalOptions, without=("fold", "resume"))  # every fold is trained, and the same command goes on
+def crossval(ctx: typer.Context, options: CrossvalOptions) -> None:
     """Train a network once for each part of a set, without that part, and measure all held-out predictions together.
 
     The set, which must have no split of its own, is dealt into --folds parts by --split-seed, never through a group. Each
@@ -35,20 +41,4 @@ def crossval(**options: Any) -> None:
     """
     from dcnn_fast.cli.crossval_run import run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    samples, draws = options.pop("samples"), options.pop("draws")
-    raise typer.Exit(run(options, samples, draws))
-
-
-def _signature() -> inspect.Signature:
-    """The options of `train`, whatever they are, without those that have no meaning here, and ours."""
-    theirs = inspect.signature(train, eval_str=True).parameters
-    kept = [each.replace(annotation=Out) if name == "out" else each for name, each in theirs.items() if name not in _ALREADY]
-    ours = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation)
-        for name, annotation, value in (("samples", Samples, 50), ("draws", Draws, 1000))
-    ]
-    return inspect.Signature([each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in kept] + ours)
-
-
-crossval.__signature__ = _signature()  # type: ignore[attr-defined]
-crossval.__annotations__ = {}
+    raise typer.Exit(run(ctx, options))

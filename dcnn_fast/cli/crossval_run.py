@@ -6,18 +6,19 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.progress import Progress
 
-from dcnn_fast.cli import sets
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.crossval import CrossvalOptions
 from dcnn_fast.cli.prediction_rows import prediction_rows
 from dcnn_fast.cli.stopping import Stop
-from dcnn_fast.cli.train import train
+from dcnn_fast.cli.train import trained
+from dcnn_fast.cli.train_options import TrainOptions
 from dcnn_fast.cli.train_run import files_named
 from dcnn_fast.data import DataSet
 from dcnn_fast.data.check import require_learnable
@@ -45,8 +46,13 @@ class _Folds:
     """The sets of all folds, each with its part held out, and the options of their trainings."""
 
     sets: tuple[DataSet, ...]
-    options: dict[str, Any]
-    out: Path
+    options: CrossvalOptions
+    context: typer.Context
+
+    @property
+    def out(self) -> Path:
+        """The folder of the runs."""
+        return self.options.out
 
     def folder(self, number: int) -> Path:
         """That of a fold's run."""
@@ -56,7 +62,7 @@ class _Folds:
         """The model file of a fold that is measured: of the epoch that the split val chose where the run looks at one, else of
         the last; the held-out photographs themselves choose none.
         """
-        return BEST if self.sets[number].val and self.options["evaluate_every"] else LAST
+        return BEST if self.sets[number].val and self.options.looks.evaluate_every else LAST
 
     def named(self, number: int, model: Model) -> DataSet:
         """The set of a fold with the labels that the model has for them."""
@@ -64,21 +70,21 @@ class _Folds:
         return data if are_ratings(model.spec.labels) else with_labels(data, model.spec.labels)
 
 
-def run(options: Mapping[str, Any], samples: int, draws: int) -> int:
-    """The whole command; returns its exit status. options: those of `train`, by the names of its arguments."""
+def run(context: typer.Context, options: CrossvalOptions) -> int:
+    """The whole command; returns its exit status. context: the command's, which knows what the command line says itself."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         fail("crossval must be run by one process, not under torchrun")
     with Stop() as stop:
         try:
-            folds = _opened(dict(options))
+            folds = _opened(context, options)
             folder = Folder(folds.out, note)
             with folder.locked():
                 put(folds.out / ABOUT, lambda partial: _write(partial, _about(folds)))
                 status = 0
                 for number in range(len(folds.sets)):
                     status = max(status, _trained(folds, number))
-                parts = _held_out(folds, samples)
-                return max(status, _measured(folds, folder, parts, draws))
+                parts = _held_out(folds, options.samples)
+                return max(status, _measured(folds, folder, parts, options.draws))
         except typer.Exit:
             raise
         except (CheckpointError, ValueError, OSError) as error:
@@ -89,45 +95,44 @@ def run(options: Mapping[str, Any], samples: int, draws: int) -> int:
             fail("interrupted; the same command goes on", stop.status)
 
 
-def _opened(options: dict[str, Any]) -> _Folds:
+def _opened(context: typer.Context, options: CrossvalOptions) -> _Folds:
     """The set in all its folds. Raises ValueError where one cannot be learnt from, or the folder holds something else."""
-    folds = _FOLDS if options["folds"] is None else options["folds"]
-    columns = sets.named(options["column"]) or None
-    options["folds"] = folds
-    first = _set(options, quiet=False, fold=0)
-    if options["threshold"] is None and is_rated(options["data"], options["kind"], columns, options["by"]):
-        options["threshold"] = _set(options, folds=None, seed=None, val=None, unsplit="test").threshold
-        note(f"a rating above {options['threshold']:g} is high in all folds (the median of the whole set)")
-        first = _set(options, fold=0)
-    every = [first, *(_set(options, fold=number) for number in range(1, folds))]
+    source = options.source
+    folds = _FOLDS if source.folds is None else source.folds
+    source = replace(source, folds=folds)
+    first = replace(source, fold=0).opened(options.data)
+    if source.threshold is None and is_rated(options.data, source.kind, source.columns, source.by):
+        whole = replace(source, folds=None, split_seed=None, val=None).opened(options.data, quiet=True, unsplit="test")
+        source = replace(source, threshold=whole.threshold)
+        note(f"a rating above {source.threshold:g} is high in all folds (the median of the whole set)")
+        first = replace(source, fold=0).opened(options.data, quiet=True)
+    every = [first, *(replace(source, fold=number).opened(options.data, quiet=True) for number in range(1, folds))]
     for data in every:
         require_learnable(data)
-    found = _Folds(tuple(every), options, options["out"])
+    found = _Folds(tuple(every), replace(options, source=source), context)
     _require_ours(found)
     _require_no_leak(found)
-    if "plane_cache" in options and options["plane_cache"] is None and not options["cache"]:
-        options["plane_cache"] = found.out / PLANES
-    return found
-
-
-def _set(options: Mapping[str, Any], *, quiet: bool = True, **changes: Any) -> DataSet:
-    """The set as `train` opens it."""
-    named = {
-        "images": "images", "delta": "delta", "category": "category", "threshold": "threshold", "positive": "positive",
-        "variant": "variant", "exclude_test_overlap": "exclude_overlap", "attributes": "multi_task", "folds": "folds",
-        "seed": "split_seed", "by": "by", "val": "val",
-    }  # fmt: skip
-    given = {name: options.get(theirs) for name, theirs in named.items()}
-    return sets.open_set(options["data"], options["kind"], column=options["column"], quiet=quiet, **{**given, **changes})
+    if options.machine.plane_cache is not None or options.machine.cache:
+        return found
+    machine = replace(options.machine, plane_cache=options.out / PLANES)
+    return replace(found, options=replace(found.options, machine=machine))
 
 
 def _about(folds: _Folds) -> dict[str, Any]:
     """What tells the folds of one set from those of another."""
-    options = folds.options
+    source = folds.options.source
     return {
-        "crossval": os.path.realpath(options["data"]), "folds": options["folds"], "split_seed": options["split_seed"] or 0,
-        "threshold": options["threshold"], "photographs": len(folds.sets[0].examples),
+        "crossval": os.path.realpath(folds.options.data), "folds": source.folds, "split_seed": source.split_seed or 0,
+        "threshold": source.threshold, "photographs": len(folds.sets[0].examples),
     }  # fmt: skip
+
+
+def _of_fold(folds: _Folds, number: int) -> TrainOptions:
+    """The options of one fold's training."""
+    options = folds.options
+    own = {field.name: getattr(options, field.name) for field in fields(TrainOptions)}
+    source = replace(options.source, fold=number)
+    return TrainOptions(**{**own, "out": folds.folder(number), "source": source, "resume": True})
 
 
 def _require_ours(folds: _Folds) -> None:
@@ -157,9 +162,9 @@ def _require_no_leak(folds: _Folds) -> None:
     themselves is asked for later. Raises ValueError.
     """
     options = folds.options
-    if options.get("fresh"):
+    if options.network.fresh:
         return
-    for path in files_named(options["net"], options["layer_params"], options["init"] or (), options["data"]):
+    for path in files_named(options.network, options.data):
         if str(path).endswith(".safetensors") and Path(path).is_file():
             model = load_model(Path(path))
             for number in range(len(folds.sets)):
@@ -188,7 +193,7 @@ def _trained(folds: _Folds, number: int) -> int:
     note(f"fold {number} of {len(folds.sets)}")
     status = 0
     try:
-        train(**{**folds.options, "out": folds.folder(number), "fold": number, "resume": True})
+        status = trained(folds.context, _of_fold(folds, number))
     except typer.Exit as ended:
         status = ended.exit_code
     if status not in (0, _UNWRITTEN) or not (folds.folder(number) / LAST).is_file():
@@ -210,7 +215,7 @@ def _held_out(folds: _Folds, samples: int) -> list[Predictions]:
             model = load_model(folds.folder(number) / folds.chosen(number))
             named = folds.named(number, model)
             predictions = predict(
-                model, named.test, views=samples, seed=folds.options["seed"], device=folds.options["device"],
+                model, named.test, views=samples, seed=folds.options.learning.seed, device=folds.options.machine.device,
                 advance=lambda: bar.advance(task),
             )  # fmt: skip
             found.append(for_labels(predictions, named))

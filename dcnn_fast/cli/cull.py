@@ -13,7 +13,7 @@ from dcnn_fast.cli.after import After
 from dcnn_fast.cli.console import note
 from dcnn_fast.cli.loopback import is_loopback
 from dcnn_fast.cli.outputs import Ranking
-from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.sheet import page_of
 from dcnn_fast.data.folders import Search
 from dcnn_fast.scoring import Score, Scorer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.options import Panel, takes
 from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
@@ -21,22 +23,24 @@ _NAMED = 10  # photographs that an import leaves out
 app = typer.Typer(no_args_is_help=True, help="Check, import, show or make data sets.")
 
 
+_CHECKED = ("delta", "category", "variant", "exclude_overlap", "multi_task", "fold", "folds")  # nothing that `check` asks
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """The command line of `dcnn-fast data check`."""
+
+    path: sets.DataPath
+    decode: Annotated[bool, typer.Option("--decode", help="Read every photograph, and find the same pixels in two parts.")] = (
+        False
+    )
+    partial: Annotated[bool, typer.Option("--partial", help="AVA: do not mind counts other than the official ones.")] = False
+    source: Annotated[sets.SetOptions, Panel("The data set", without=_CHECKED)] = field(default_factory=sets.SetOptions)
+
+
 @app.command()
-def check(
-    path: sets.DataPath,
-    kind: sets.Kind = None,
-    images: sets.Images = None,
-    column: sets.Columns = None,
-    threshold: sets.Threshold = None,
-    positive: sets.Positive = None,
-    by: sets.By = "quality",
-    val: sets.Val = None,
-    split_seed: sets.SplitSeed = None,
-    decode: Annotated[
-        bool, typer.Option("--decode", help="Read every photograph, and find the same pixels in two parts.")
-    ] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="AVA: do not mind counts other than the official ones.")] = False,
-) -> None:
+@takes(CheckOptions)
+def check(options: CheckOptions) -> None:
     """Count what each part of a data set has and name what it lacks.
 
     Exit status: 0 when all is there, 1 when photographs are missing, cannot be read or are in two parts at once, or
@@ -46,15 +50,14 @@ def check(
     from dcnn_fast.data.check import ava_counts, require_learnable  # noqa: PLC0415
     from dcnn_fast.data.sets import kind_of  # noqa: PLC0415
 
-    data = sets.open_set(
-        path, kind, images=images, column=column, threshold=threshold, positive=positive, by=by, quiet=True,
-        val=val, seed=split_seed,
-    )  # fmt: skip
-    is_of_ava = (kind or kind_of(path, sets.named(column))) in ("ava", "ava-style")
+    path, source, partial = options.path, options.source, options.partial
+    data = source.opened(path, quiet=True)
+    kind = source.kind or kind_of(path, source.columns)
+    is_of_ava = kind in ("ava", "ava-style")
     if partial and not is_of_ava:
-        fail(f"--partial must not be given for a set of kind {kind or kind_of(path, sets.named(column))}")
+        fail(f"--partial must not be given for a set of kind {kind}")
     _print_set(data)
-    bad = len(data.missing) + (_print_decoded(data) if decode else 0)
+    bad = len(data.missing) + (_print_decoded(data) if options.decode else 0)
     if is_of_ava:
         table = plain_table("AVA", "", "official", "here")
         differing = 0
@@ -176,20 +179,24 @@ def _imported() -> Kind:
     return lines_of("an imported CSV file", *map(",".join, HEADS))
 
 
-@app.command()
-def examples(
-    path: sets.DataPath,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The picture to write, .jpg or .png.")],
-    category: Annotated[str, typer.Option(help="Category of the photographs, as stilllife.")],
-    count: Annotated[int, typer.Option(min=1, max=200, help="Photographs to show of each sort.")] = 16,
+@dataclass(frozen=True, kw_only=True)
+class ExamplesOptions:
+    """The command line of `dcnn-fast data examples`."""
+
+    path: sets.DataPath
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The picture to write, .jpg or .png.")]
+    category: Annotated[str, typer.Option(help="Category of the photographs, as stilllife.")]
+    count: Annotated[int, typer.Option(min=1, max=200, help="Photographs to show of each sort.")] = 16
     seed: Annotated[
         int, typer.Option(callback=ranges.SEED, help="Seed of the choice; the same one chooses the same photographs.")
-    ] = 0,
-    kind: sets.Kind = None,
-    images: sets.Images = None,
-    column: sets.Columns = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of this program that is there.")] = False,
-) -> None:
+    ] = 0
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of this program that is there.")] = False
+    source: Annotated[sets.SetOptions, Panel("The data set", without=sets.LABELS)] = field(default_factory=sets.SetOptions)
+
+
+@app.command()
+@takes(ExamplesOptions)
+def examples(options: ExamplesOptions) -> None:
     """Show photographs of a category, and those of them that have an artistic style: the paper's Fig. 10.
 
     The styles are those of AVA's style lists (of their training part, where each photograph has one), or a CSV file's column
@@ -198,16 +205,17 @@ def examples(
     from dcnn_fast.cli.targets import Wanted, reserve  # noqa: PLC0415
     from dcnn_fast.cli.writing import PICTURE, picture_failed  # noqa: PLC0415
     from dcnn_fast.viz.category_examples import category_examples  # noqa: PLC0415
-    from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
     from dcnn_fast.viz.grid import grid  # noqa: PLC0415
+    from dcnn_fast.viz.picture_files import save_picture  # noqa: PLC0415
 
+    path, out = options.path, options.out
     if out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         fail(f"OUT must be a picture, .jpg or .png, got {out}")
-    data = sets.open_set(path, kind, images=images, column=column, attributes=True)
+    data = replace(options.source, multi_task=True).opened(path)
     try:
-        rows = category_examples(data, category, count, seed)
+        rows = category_examples(data, options.category, options.count, options.seed)
         photographs = [example.source for example in data.examples]
-        with reserve([Wanted("OUT", out, PICTURE)], inputs=[path, *photographs], overwrite=overwrite) as (target,):
+        with reserve([Wanted("OUT", out, PICTURE)], inputs=[path, *photographs], overwrite=options.overwrite) as (target,):
             failed = picture_failed(target, lambda partial: save_picture(grid(rows), partial))
     except (ValueError, OSError) as error:
         fail(str(error))

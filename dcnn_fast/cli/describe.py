@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.cli.console import fail, note, plain_table, stdout
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.targets import TargetError, Wanted, check, json_with, reason
 from dcnn_fast.printable import printable
 
@@ -76,10 +76,10 @@ def describe(
     Exit status: 0, 2 for a wrong call, 3 when a picture or the JSON could not be written.
     """
     if name is None and json_path is not None:
-        raise typer.Exit(3 * _json_failed(json_path, {"dcnn_fast_presets": 1, "presets": spec.preset_names()}))
+        raise typer.Exit(3 * _json_failed(json_path, {"dcnn_fast_presets": 1, "presets": networks.preset_names()}))
     if name is None:
         table = plain_table("preset", "what it is")
-        for preset, about in spec.preset_names().items():
+        for preset, about in networks.preset_names().items():
             table.add_row(preset, about)
         stdout().print(table)
         return
@@ -99,7 +99,7 @@ def describe(
         raise typer.Exit(3)
 
 
-def _print(network: spec.Network) -> None:
+def _print(network: networks.Network) -> None:
     for key, column in zip(network.column_keys(), network.columns, strict=True):
         _print_column(key, column)
     joined = _joined(network)
@@ -113,7 +113,7 @@ def _print(network: spec.Network) -> None:
     out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)")
 
 
-def network_named(name: str, geometry: str, files: LayerFiles = _NOTHING) -> spec.Network:
+def network_named(name: str, geometry: str, files: LayerFiles = _NOTHING) -> networks.Network:
     """The preset of that name, or the network of the model file or the layer-definition file at that path.
 
     files: what else is said of a layer-definition file; without its parameters norms have no scale, which a note says.
@@ -126,11 +126,11 @@ def network_named(name: str, geometry: str, files: LayerFiles = _NOTHING) -> spe
         from dcnn_fast.nets import load_model  # noqa: PLC0415 - imports torch, which the presets don't need
 
         return load_model(name).spec
-    return spec.preset(name, geometry)  # type: ignore[arg-type]
+    return networks.preset(name, geometry)  # type: ignore[arg-type]
 
 
 def _is_model(name: str) -> bool:
-    return name.endswith(".safetensors") or (name not in spec.preset_names() and os.path.lexists(name))
+    return name.endswith(".safetensors") or (name not in networks.preset_names() and os.path.lexists(name))
 
 
 def _provenance_of(name: str) -> list[str]:
@@ -143,11 +143,11 @@ def _provenance_of(name: str) -> list[str]:
     return lines_of(load_model(name).provenance)
 
 
-def _of_layer_files(name: str, files: LayerFiles) -> spec.Network:
+def _of_layer_files(name: str, files: LayerFiles) -> networks.Network:
     for path in (name, *([] if files.params is None else [files.params])):
         require_file(path)
-    data = spec.preprocessing(plane=files.plane, window=files.window)
-    read = spec.read_convnet_cfg(name, files.params, data, sizes_only=True)
+    data = networks.preprocessing(plane=files.plane, window=files.window)
+    read = networks.read_convnet_cfg(name, files.params, data, sizes_only=True)
     for text in read.notes:
         note(text)
     return read.network
@@ -157,8 +157,9 @@ def _draw_filters(name: str, folder: Path) -> bool:
     """Draw them; whether one could not be written."""
     from dcnn_fast.cli.writing import picture_failed, picture_targets  # noqa: PLC0415 - imports torch
     from dcnn_fast.nets import load_model  # noqa: PLC0415
-    from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
-    from dcnn_fast.viz.filters import filter_files, filters, first_filters  # noqa: PLC0415
+    from dcnn_fast.viz.filters import filters  # noqa: PLC0415
+    from dcnn_fast.viz.first_filters import filter_files, first_filters  # noqa: PLC0415
+    from dcnn_fast.viz.picture_files import save_picture  # noqa: PLC0415
 
     if not name.endswith(".safetensors"):
         raise ValueError(f"filters are those of a model file, got the preset {name}")
@@ -170,20 +171,20 @@ def _draw_filters(name: str, folder: Path) -> bool:
     return any(failures)
 
 
-def _joined(network: spec.Network) -> int:
+def _joined(network: networks.Network) -> int:
     """What the label layer sees."""
     return sum(column.outputs for column in network.columns)
 
 
-def _totals(network: spec.Network) -> tuple[int, int]:
+def _totals(network: networks.Network) -> tuple[int, int]:
     """Parameters, and multiplications per view, the label layer's among them."""
-    costs = [layer for column in network.columns for layer in spec.column_costs(column)]
+    costs = [layer for column in network.columns for layer in networks.column_costs(column)]
     outputs, joined = len(network.labels) + len(network.attributes), _joined(network)
     parameters = sum(layer.parameters for layer in costs) + outputs * (joined + 1)
     return parameters, sum(layer.macs for layer in costs) + outputs * joined
 
 
-def _as_dict(network: spec.Network) -> dict[str, Any]:
+def _as_dict(network: networks.Network) -> dict[str, Any]:
     """The network as JSON; schema "network.v1.json"."""
     parameters, macs = _totals(network)
     columns = zip(network.column_keys(), network.columns, strict=True)
@@ -194,13 +195,13 @@ def _as_dict(network: spec.Network) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _column_as_dict(key: str, column: spec.AnyColumn) -> dict[str, Any]:
+def _column_as_dict(key: str, column: networks.AnyColumn) -> dict[str, Any]:
     layers = [
         {
             "name": layer.name, "what": layer.what, "output": list(layer.shape), "parameters": layer.parameters,
             "multiplications": layer.macs,
         }
-        for layer in spec.column_costs(column)
+        for layer in networks.column_costs(column)
     ]  # fmt: skip
     return {
         "key": key, "view": column.view, "plane": column.plane, "window": column.window, "kind": _kind(column),
@@ -226,15 +227,17 @@ def _json_failed(path: str, value: dict[str, Any], inputs: Sequence[str] = ()) -
     return False
 
 
-def _kind(column: spec.AnyColumn) -> str:
-    if isinstance(column, spec.GraphColumn):
+def _kind(column: networks.AnyColumn) -> str:
+    if isinstance(column, networks.GraphColumn):
         return "single layers"
-    return f"rounding {column.rounding}" if isinstance(column, spec.Column) else f"{column.lite}, whose layers are not trained"
+    if isinstance(column, networks.Column):
+        return f"rounding {column.rounding}"
+    return f"{column.lite}, whose layers are not trained"
 
 
-def _print_column(key: str, column: spec.AnyColumn) -> None:
+def _print_column(key: str, column: networks.AnyColumn) -> None:
     table = plain_table("layer", "what", "output", "parameters", "multiplications")
-    for layer in spec.column_costs(column):
+    for layer in networks.column_costs(column):
         shape = "x".join(map(str, layer.shape))
         table.add_row(layer.name, layer.what, shape, f"{layer.parameters:,}", f"{layer.macs:,}")
     frozen = ", frozen" if column.frozen else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -10,70 +11,103 @@ import typer
 from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.formulas import ForSpreadsheets
 from dcnn_fast.cli.max_memory import MaxMemory
+from dcnn_fast.cli.options import Panel, takes
 
 
-def evaluate(
-    paths: Annotated[
-        list[str], typer.Argument(metavar="[[NAME=]MODEL...] DATA", help="Model files, or shipped, then the data set.")
-    ],
-    kind: sets.Kind = None,
-    images: sets.Images = None,
-    column: sets.Columns = None,
-    delta: sets.Delta = 0.0,
-    category: sets.Category = None,
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSet(sets.SetOptions):
+    """The data set, and the part of it that is measured."""
+
     threshold: Annotated[
         float | None,
         typer.Option(
             help="CSV of ratings: those above it are high; default: the model's own threshold, else the set's median."
         ),
-    ] = None,
-    positive: sets.Positive = None,
-    variant: sets.Variant = "threshold",
-    exclude_test_overlap: sets.ExcludeOverlap = False,
-    by: sets.By = "quality",
+    ] = None
     fold: Annotated[
         int | None,
         typer.Option(help="Measure this part of a set without a split of its own, counted from 0; default: the whole set."),
-    ] = None,
-    folds: sets.Folds = None,
-    split_seed: sets.SplitSeed = None,
-    val: sets.Val = None,
-    part: Annotated[
-        str, typer.Option("--split", help="The part of the set that is measured: test, val, train or all.")
-    ] = "test",
+    ] = None
+    part: Annotated[str, typer.Option("--split", help="The part of the set that is measured: test, val, train or all.")] = (
+        "test"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """Whose predictions are measured, and how."""
+
     predictions: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         typer.Option(
             metavar="[NAME=]FILE",
             help="Measure predictions from a CSV file too, of any program: photographs' paths, and p_LABEL of each label, "
             "P(high) from 0 to 1, or ratings.",
         ),
-    ] = None,
+    ] = ()
     average: Annotated[
         bool, typer.Option("--average", help="Measure the mean of the models' probabilities too (AVG_SCNN).")
-    ] = False,
+    ] = False
     route: Annotated[
         Path | None, typer.Option(dir_okay=False, help="A classifier of categories: the model named as its answer scores.")
-    ] = None,
-    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
-    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0,
-    device: Annotated[
-        str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
-    ] = "auto",
-    ap: Annotated[str, typer.Option(help="How average precision is taken: plain, interpolated or voc07.")] = "plain",
-    draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000,
+    ] = None
+    ap: Annotated[str, typer.Option(help="How average precision is taken: plain, interpolated or voc07.")] = "plain"
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Files that are written."""
+
     csv: Annotated[
         str | None, typer.Option(metavar="PATH", help="Write a row for each image and model; - is standard output.")
-    ] = None,
-    json: Annotated[str | None, typer.Option(metavar="PATH", help="Write every measure; - is standard output.")] = None,
-    pictures: Annotated[Path | None, typer.Option(file_okay=False, help="Write pictures into this folder.")] = None,
-    csv_for_spreadsheets: ForSpreadsheets = False,
-    max_memory: MaxMemory = None,
+    ] = None
+    json: Annotated[str | None, typer.Option(metavar="PATH", help="Write every measure; - is standard output.")] = None
+    pictures: Annotated[Path | None, typer.Option(file_okay=False, help="Write pictures into this folder.")] = None
+    csv_for_spreadsheets: ForSpreadsheets = False
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier evaluation wrote to --csv, --json and --pictures.")
-    ] = False,
-) -> None:
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How models score the photographs."""
+
+    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50
+    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0
+    device: Annotated[
+        str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
+    ] = "auto"
+    max_memory: MaxMemory = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """The command line of `dcnn-fast evaluate`."""
+
+    paths: Annotated[
+        tuple[str, ...], typer.Argument(metavar="[[NAME=]MODEL...] DATA", help="Model files, or shipped, then the data set.")
+    ]
+    source: Annotated[MeasuredSet, Panel("The data set", without=("multi_task",))] = field(default_factory=MeasuredSet)
+    measuring: Annotated[Measuring, Panel("Measures")] = field(default_factory=Measuring)
+    scoring: Annotated[Scoring, Panel("Scoring")] = field(default_factory=Scoring)
+    written: Annotated[Written, Panel("Files that are written")] = field(default_factory=Written)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Model files, each with or without a name of its own."""
+        return self.paths[:-1]
+
+    @property
+    def data(self) -> Path:
+        """Where the data set lies."""
+        return Path(self.paths[-1])
+
+
+@takes(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> None:
     """Measure models on a data set: accuracy beside the majority's, AUC, correlations, average precisions, confusions.
 
     With --route a row is added in which each photograph is scored by the model whose name the classifier, trained with `train
@@ -84,21 +118,6 @@ def evaluate(
     Exit status: 0, 1 when photographs could not be read (each is named), 2 for a wrong call, 3 when a file could not be written
     (the others are), 128 and the number of the signal that ended it (130 for Ctrl-C).
     """
-    from dcnn_fast.cli.evaluate_run import EvaluateOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
-    from dcnn_fast.cli.evaluate_set import Wanted  # noqa: PLC0415
+    from dcnn_fast.cli.evaluate_run import run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    wanted = Wanted(
-        Path(paths[-1]), kind,
-        {
-            "columns": sets.named(column) or None, "images": images, "delta": delta, "category": category,
-            "threshold": threshold, "positive": positive, "variant": variant, "exclude_test_overlap": exclude_test_overlap,
-            "fold": fold, "folds": folds, "seed": split_seed, "val": val, "by": by,
-        },
-        part,
-    )  # fmt: skip
-    options = EvaluateOptions(
-        models=tuple(paths[:-1]), data=wanted, predictions=tuple(predictions or ()), average=average, views=views, grid=grid,
-        seed=seed, device=device, ap=ap, draws=draws, route=route, csv=csv, json=json, pictures=pictures, overwrite=overwrite,
-        max_memory=max_memory, csv_for_spreadsheets=csv_for_spreadsheets,
-    )  # fmt: skip
     raise typer.Exit(run(options))

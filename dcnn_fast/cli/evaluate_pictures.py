@@ -9,11 +9,13 @@ from pathlib import Path
 
 from dcnn_fast.evaluation import Predictions
 from dcnn_fast.nets import Model
-from dcnn_fast.spec import Network
-from dcnn_fast.viz.files import safe, save_picture
-from dcnn_fast.viz.filters import filter_files, filters, first_filters
+from dcnn_fast.networks import Network
+from dcnn_fast.viz.distributions import save_distributions
+from dcnn_fast.viz.filters import filters
+from dcnn_fast.viz.first_filters import filter_files, first_filters
 from dcnn_fast.viz.grid import Row, grid
-from dcnn_fast.viz.rankings import best_and_worst, best_by_category, right_where_wrong, save_distributions
+from dcnn_fast.viz.picture_files import safe, save_picture
+from dcnn_fast.viz.rankings import best_and_worst, best_by_category, distributions, right_where_wrong
 
 
 def picture_files(models: Mapping[str, Network], rows: Sequence[str]) -> list[str]:
@@ -34,7 +36,7 @@ def drawings(models: Mapping[str, Model], found: Mapping[str, Predictions]) -> d
     for name, each in found.items():
         _add(drawn, _ranked(name), best_and_worst(each))
         _add(drawn, _categories(name), best_by_category(each))
-        drawn[_distribution(name)] = partial(save_distributions, each)
+        drawn[_distribution(name)] = partial(save_distributions, distributions(each))
     for one, other in permutations(found, 2):
         _add(drawn, _beats(one, other), right_where_wrong(found[one], found[other], (one, other)))
     return drawn

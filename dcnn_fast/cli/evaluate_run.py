@@ -6,9 +6,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,11 +14,11 @@ from rich.progress import Progress
 
 from dcnn_fast.cli import sets
 from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.evaluate import EvaluateOptions
 from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
-from dcnn_fast.cli.evaluate_set import Wanted as WantedSet
 from dcnn_fast.cli.evaluate_set import measured_on
-from dcnn_fast.cli.files import model_named, require_file
 from dcnn_fast.cli.formulas import as_text
+from dcnn_fast.cli.input_files import model_named, require_file
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.prediction_rows import PREDICTIONS, prediction_rows
 from dcnn_fast.cli.stopping import Stop
@@ -33,9 +31,9 @@ from dcnn_fast.evaluation.from_file import read_predictions
 from dcnn_fast.evaluation.histograms import for_labels, why_no_emd
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model
+from dcnn_fast.networks import Network
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
-from dcnn_fast.spec import Network
 
 _WIDEST = 8  # labels whose confusions are printed; --json has them all
 AVERAGE, ROUTED = "average", "routed"
@@ -44,29 +42,6 @@ _SHOWN = (
     ("accuracy", "accuracy"), ("majority", "majority"), ("balanced_accuracy", "balanced"), ("auc", "AUC"), ("srcc", "SRCC"),
     ("plcc", "PLCC"), ("krcc", "KRCC"), ("emd", "EMD"), ("macro_map", "mAP"), ("micro_map", "micro AP"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """The options of the command."""
-
-    models: tuple[str, ...]
-    data: WantedSet
-    predictions: tuple[str, ...] = ()
-    average: bool = False
-    views: int = 50
-    grid: int = 1
-    seed: int = 0
-    device: str = "auto"
-    ap: str = "plain"
-    draws: int = 1000
-    route: Path | None = None
-    csv: str | None = None
-    json: str | None = None
-    pictures: Path | None = None
-    overwrite: bool = False
-    max_memory: str | None = None
-    csv_for_spreadsheets: bool = False
 
 
 def run(options: EvaluateOptions) -> int:
@@ -86,38 +61,35 @@ def run(options: EvaluateOptions) -> int:
 
 
 def _run(options: EvaluateOptions) -> int:
-    if not options.models and not options.predictions:
+    measuring = options.measuring
+    route = [] if measuring.route is None else [measuring.route]
+    if not options.models and not measuring.predictions:
         raise ValueError("there must be at least one model file before the data set, or --predictions")
-    if options.route is not None and not options.models:
+    if measuring.route is not None and not options.models:
         raise ValueError("--route must have models to choose from, got none")
-    if options.ap not in AVERAGE_PRECISIONS:
-        raise ValueError(f"--ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {options.ap!r}")
-    files, stated = _names(options), _stated(options.predictions)
-    for path in (*files.values(), *(path for _, path in stated), *([] if options.route is None else [options.route])):
+    if measuring.ap not in AVERAGE_PRECISIONS:
+        raise ValueError(f"--ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {measuring.ap!r}")
+    files, stated = _names(options), _stated(measuring.predictions)
+    for path in (*files.values(), *(path for _, path in stated), *route):
         require_file(path)
-    chosen = measured_on(options.data, {name: load_model(path) for name, path in files.items()}, _opened)
+    chosen = measured_on(options.data, options.source, {name: load_model(path) for name, path in files.items()})
     sets.tell(chosen.data)
     for each in chosen.notes:
         note(f"note: {each}")
     data, models, examples = chosen.data, chosen.models, chosen.examples
-    classifier = None if options.route is None else load_model(options.route)
+    classifier = None if measuring.route is None else load_model(measuring.route)
     read_ones = _read(stated, data, examples, models)
-    inputs = [
-        *files.values(),
-        *(path for _, path in stated),
-        options.data.path,
-        *([] if options.route is None else [options.route]),
-    ]
-    with reserve(_tables(options), inputs=inputs, overwrite=options.overwrite) as tables:
-        rows = [*models, *read_ones, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
+    inputs = [*files.values(), *(path for _, path in stated), options.data, *route]
+    with reserve(_tables(options), inputs=inputs, overwrite=options.written.overwrite) as tables:
+        rows = [*models, *read_ones, *([AVERAGE] if measuring.average else []), *(ROUTED for _ in route)]
         pictures = _picture_targets(options, data, {name: model.spec for name, model in models.items()}, rows)
-        limit_memory(options.max_memory, None)
+        limit_memory(options.scoring.max_memory, None)
         found = _predictions(options, models, read_ones, classifier, data, examples)
-        measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
+        measures = {name: measure(each, ap=measuring.ap, draws=measuring.draws) for name, each in found.items()}
         failed = [
             write_failed(
                 table,
-                prediction_rows(found, as_text if options.csv_for_spreadsheets else str)
+                prediction_rows(found, as_text if options.written.csv_for_spreadsheets else str)
                 if table.option == "--csv"
                 else _json(options, found, measures),
             )
@@ -132,7 +104,7 @@ def _run(options: EvaluateOptions) -> int:
 
 
 def _tables(options: EvaluateOptions) -> list[Wanted]:
-    named = (("--csv", options.csv, PREDICTIONS), ("--json", options.json, _MEASURES))
+    named = (("--csv", options.written.csv, PREDICTIONS), ("--json", options.written.json, _MEASURES))
     return [Wanted(option, path, kind) for option, path, kind in named if path is not None]
 
 
@@ -140,17 +112,17 @@ def _picture_targets(
     options: EvaluateOptions, data: DataSet, models: Mapping[str, Network], rows: Sequence[str]
 ) -> dict[str, Target]:
     """Where the pictures go, by their names. Raises ValueError for a folder of the set's photographs."""
-    folder = options.pictures
+    folder = options.written.pictures
     if folder is None:
         return {}
     here = os.path.realpath(folder)
     photographs = {os.path.dirname(e.source) for e in data.examples if isinstance(e.source, str)}
     if here in map(os.path.realpath, photographs):
         raise TargetError(f"--pictures: {folder} holds photographs of the set, which pictures would be taken for")
-    labels = os.path.realpath(options.data.path)
+    labels = os.path.realpath(options.data)
     if os.path.isdir(labels) and not os.path.isfile(os.path.join(labels, "AVA.txt")) and Path(here).is_relative_to(labels):
-        raise TargetError(f"--pictures: {folder} is in the set, {options.data.path}, whose folders are labels")
-    return picture_targets("--pictures", folder, picture_files(models, rows), overwrite=options.overwrite)
+        raise TargetError(f"--pictures: {folder} is in the set, {options.data}, whose folders are labels")
+    return picture_targets("--pictures", folder, picture_files(models, rows), overwrite=options.written.overwrite)
 
 
 def _names(options: EvaluateOptions) -> dict[str, Path]:
@@ -161,7 +133,7 @@ def _names(options: EvaluateOptions) -> dict[str, Path]:
     paths = [model_named(Path(path)) for _, path in pairs]
     for short in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
         names = [given or str(short(path)) for (given, _), path in zip(pairs, paths, strict=True)]
-        for name, wanted in ((AVERAGE, options.average), (ROUTED, options.route)):
+        for name, wanted in ((AVERAGE, options.measuring.average), (ROUTED, options.measuring.route)):
             if wanted and name in names:
                 raise ValueError(f"no model may be called {name} beside the row of that name")
         if len(set(names)) == len(paths) and not {"best", "last"} & set(names):
@@ -169,26 +141,23 @@ def _names(options: EvaluateOptions) -> dict[str, Path]:
     raise ValueError(f"models must differ in their names, got {', '.join(texts)}")
 
 
-def _opened(path: Path, kind: str | None, **options: Any) -> DataSet:
-    return sets.open_set(path, kind, quiet=True, **options)
-
-
 def _predictions(
     options: EvaluateOptions, models: Mapping[str, Model], read_ones: Mapping[str, Predictions], classifier: Model | None,
     data: DataSet, examples: Sequence[Example],
 ) -> dict[str, Predictions]:  # fmt: skip
+    scoring = options.scoring
     with Progress(console=stderr(), transient=True) as bar:
 
         def predicted(name: str, model: Model) -> Predictions:
             task = bar.add_task(escape(printable(name)), total=len(examples))
             found = predict(
-                model, examples, views=options.views, grid=options.grid, seed=options.seed, device=options.device,
+                model, examples, views=scoring.views, grid=scoring.grid, seed=scoring.seed, device=scoring.device,
                 advance=lambda: bar.advance(task),
             )  # fmt: skip
             return for_labels(found, data) if name != _CATEGORIES else found
 
         found = {name: predicted(name, model) for name, model in models.items()}
-        more = {AVERAGE: average([*found.values(), *read_ones.values()])} if options.average else {}
+        more = {AVERAGE: average([*found.values(), *read_ones.values()])} if options.measuring.average else {}
         if classifier is not None:
             more[ROUTED] = _routed(predicted(_CATEGORIES, classifier), found)
     return {**found, **read_ones, **more}
@@ -285,8 +254,8 @@ def _print_categories(out: Console, found: Mapping[str, Predictions]) -> None:
 def _json(options: EvaluateOptions, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> bytes:
     """The measures as JSON; schema "measures.v1.json"."""
     summary = {
-        "dcnn_fast_measures": 1, "views": options.views, "grid": options.grid, "seed": options.seed,
-        "split": options.data.part, "ap": options.ap, "labels": list(next(iter(found.values())).labels),
+        "dcnn_fast_measures": 1, "views": options.scoring.views, "grid": options.scoring.grid, "seed": options.scoring.seed,
+        "split": options.source.part, "ap": options.measuring.ap, "labels": list(next(iter(found.values())).labels),
         "models": {name: {**each.to_dict(), "unreadable": len(found[name].errors)} for name, each in measures.items()},
     }  # fmt: skip
     return (json.dumps(summary, indent=1) + "\n").encode()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from dcnn_fast.cli.evaluate import MeasuredSet
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.data.label_names import with_labels
 from dcnn_fast.data.sets import is_rated
@@ -19,16 +19,6 @@ PARTS = ("test", "val", "train", "all")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The data set as the command's options say it. options: those of `load_set`. part: one of `PARTS`."""
-
-    path: Path
-    kind: str | None
-    options: Mapping[str, Any]
-    part: str = "test"
-
-
-@dataclass(frozen=True)
 class Measured:
     """The set, the models for its labels, the examples that are measured, and what a user should know of the choice."""
 
@@ -38,29 +28,27 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def measured_on(wanted: Wanted, models: Mapping[str, Model], opened: Callable[..., DataSet]) -> Measured:
+def measured_on(path: Path, wanted: MeasuredSet, models: Mapping[str, Model]) -> Measured:
     """The examples that the models are measured on.
 
-    opened: `load_set` of the path and the kind, with the options that it is given. A set without a split of its own is taken
-    whole, unless a part is asked for; ratings are high above the models' threshold, unless one is asked for; what a model
-    learnt from is left out of a set without a training part. Raises ValueError where the models disagree with each other or the
-    set.
+    A set without a split of its own is taken whole, unless a part is asked for; ratings are high above the models' threshold,
+    unless one is asked for; what a model learnt from is left out of a set without a training part. Raises ValueError where the
+    models disagree with each other or the set.
     """
     if wanted.part not in PARTS:
         raise ValueError(f"--split must be one of {', '.join(PARTS)}; got {wanted.part!r}")
-    options, notes = dict(wanted.options), list[str]()
+    notes = list[str]()
     learnt = {name: learnt_by(model.provenance) for name, model in models.items()}
-    if all(options.get(name) is None for name in ("fold", "folds", "seed", "val")):
-        options["unsplit"] = "test"
-    if options.get("threshold") is None and is_rated(wanted.path, wanted.kind, options.get("columns"), options["by"]):
-        options["threshold"] = _threshold(learnt)
-        if options["threshold"] is not None:
-            notes.append(f"{options['threshold']:g} is the threshold that the model learnt with")
-    data = opened(wanted.path, wanted.kind, **options)
+    whole = all(part is None for part in (wanted.fold, wanted.folds, wanted.split_seed, wanted.val))
+    if wanted.threshold is None and is_rated(path, wanted.kind, wanted.columns, wanted.by):
+        wanted = replace(wanted, threshold=_threshold(learnt))
+        if wanted.threshold is not None:
+            notes.append(f"{wanted.threshold:g} is the threshold that the model learnt with")
+    data = wanted.opened(path, quiet=True, unsplit="test" if whole else "fold")
     data, suited = _suited(data, models)
     examples = {**dict.fromkeys(PARTS, ()), **data.parts, "all": data.examples}[wanted.part]
     if not examples:
-        hint = "; --fold N deals it into parts" if wanted.part == "train" and options.get("unsplit") == "test" else ""
+        hint = "; --fold N deals it into parts" if wanted.part == "train" and whole else ""
         hint = "; --val SHARE draws some" if wanted.part == "val" else hint
         raise ValueError(f"the {wanted.part} part of the set has no photographs{hint}")
     left, told = _unseen(wanted.part, data, examples, learnt)

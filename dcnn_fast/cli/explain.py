@@ -35,7 +35,7 @@ def explain(
     """
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    from dcnn_fast import engine, spec  # noqa: PLC0415
+    from dcnn_fast import engine, networks  # noqa: PLC0415
     from dcnn_fast import plan as plans  # noqa: PLC0415
     from dcnn_fast.ops import backend as choice  # noqa: PLC0415
     from dcnn_fast.ops.block.triton import conv_gradient  # noqa: PLC0415
@@ -60,7 +60,7 @@ def explain(
         out.print(f"column {key}")
         for problem, backends in _problems(column, getattr(torch, dtype)):
             _print_choice(str(problem), choice.explain(backends, problem, where), forced)
-        if isinstance(column, spec.GraphColumn):
+        if isinstance(column, networks.GraphColumn):
             _print_single_layers(column)
     out.print("all columns together")
     for what, problem, backends in _of_network(network, where, getattr(torch, dtype)):
@@ -73,7 +73,7 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[A
     """
     import torch  # noqa: PLC0415
 
-    from dcnn_fast import spec  # noqa: PLC0415
+    from dcnn_fast import networks  # noqa: PLC0415
     from dcnn_fast.nets.backbone import params_of  # noqa: PLC0415
     from dcnn_fast.ops.backbone import BACKENDS as backbone_backends  # noqa: N811, PLC0415
     from dcnn_fast.ops.block import BACKENDS as block_backends  # noqa: N811, PLC0415
@@ -86,10 +86,10 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[A
 
     view = ViewParams(*_PHOTOGRAPH, column.view, column.plane)
     found: list[tuple[Any, Mapping[str, Backend[Any]]]] = [(CutList((Cut(0, view, 0, 0, *view.shape),)), view_backends)]
-    if isinstance(column, spec.GraphColumn):
+    if isinstance(column, networks.GraphColumn):
         return found + [(problem, block_backends) for problem in _fused_problems(column, dtype)]
     layers = [(replace(problem, dtype=dtype), linear_backends) for problem in linear_problems(column)[:-1]]
-    if isinstance(column, spec.BackboneColumn):
+    if isinstance(column, networks.BackboneColumn):
         precision: Precision = "ieee" if dtype == torch.float32 else "bf16"
         return [*found, (params_of(column.lite, column.stages, precision, column.window), backbone_backends), *layers]
     trained = [replace(each, dtype=dtype, weight_dtype=dtype, out_dtype=dtype) for each in block_problems(column)]
@@ -119,12 +119,12 @@ def _fused_problems(column: Any, dtype: Any) -> list[Any]:
 
 def _print_single_layers(column: Any) -> None:
     """The layers that no block computes, and who does."""
-    from dcnn_fast import spec  # noqa: PLC0415
+    from dcnn_fast import networks  # noqa: PLC0415
     from dcnn_fast.nets.graph import fused_layers  # noqa: PLC0415
 
     inside = {number for each in fused_layers(column) for number in range(each.conv + 1, each.last + 1)}
     out = stdout()
-    for number, layer in enumerate(spec.column_costs(column), 1):
+    for number, layer in enumerate(networks.column_costs(column), 1):
         if number not in inside:
             out.print(f"  {layer.name}, {layer.what}: reference")
             out.print(f"    not cuda, triton, cpu: {_WHY_NO_BLOCK}")
@@ -137,7 +137,7 @@ def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Ma
     """
     import torch  # noqa: PLC0415
 
-    from dcnn_fast import spec  # noqa: PLC0415
+    from dcnn_fast import networks  # noqa: PLC0415
     from dcnn_fast.nets import MultiColumn  # noqa: PLC0415
     from dcnn_fast.ops.head import BACKENDS as head_backends  # noqa: N811, PLC0415
     from dcnn_fast.ops.update import BACKENDS as update_backends  # noqa: N811, PLC0415
@@ -148,7 +148,7 @@ def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Ma
         net = MultiColumn(network)
     update = UpdateParams(tuple(parameter.numel() for parameter in net.parameters() if parameter.requires_grad))
     found: list[tuple[str, Any, Mapping[str, Backend[Any]]]] = [("update", update, update_backends)]
-    if any(isinstance(column, spec.GraphColumn) for column in network.columns):
+    if any(isinstance(column, networks.GraphColumn) for column in network.columns):
         return found  # their head is the label layer alone
     return [("head", head_problem(network, where, dtype), head_backends), *found]
 
@@ -159,7 +159,8 @@ def _print_choice(problem: str, answers: list[Answer], forced: str | None) -> No
     forced = None if lacking else forced
     reasons = {answer.backend: answer.refusal or (None if forced else answer.outpaced) for answer in answers}
     willing = [backend for backend, reason in reasons.items() if reason is None and forced in (None, backend)]
-    out.print(f"  {problem}: {willing[0] if willing else 'none'}")
+    kernel = next((f", {answer.kernel}" for answer in answers if answer.kernel and answer.backend in willing[:1]), "")
+    out.print(f"  {problem}: {willing[0] if willing else 'none'}{kernel}")
     for answer in answers:
         if answer.remark is not None and answer.backend in willing[:1]:
             out.print(f"    {answer.remark}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stdout
-from dcnn_fast.cli.files import model_named, require_file
+from dcnn_fast.cli.input_files import model_named, require_file
 from dcnn_fast.cli.targets import Kind, Target, Wanted, json_with
 from dcnn_fast.cli.targets import check as checked_targets
 from dcnn_fast.cli.writing import PICTURE, write_failed

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from dcnn_fast.cli import descriptors
-from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.resume import Held
 from dcnn_fast.data.folders import Found
 from dcnn_fast.data.stores import Stored, StoreError, Stores, is_address

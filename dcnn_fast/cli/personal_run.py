@@ -12,7 +12,7 @@ import torch
 from rich.progress import Progress
 
 from dcnn_fast.cli.console import fail, note, stderr, stdout
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.max_memory import OPTION, is_short_of_memory, limit_memory
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet, Example

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.options import Panel, takes, values_of
 from dcnn_fast.cli.stopping import Stop
 
 if TYPE_CHECKING:
@@ -24,43 +26,87 @@ if TYPE_CHECKING:
 SEMANTIC = "AlexNet's or SqueezeNet's weights as torchvision has them, or a model file."
 
 
-def reproduce(
-    table: Annotated[str, typer.Argument(help="The table to reproduce: table1 to table5, categories or iad.")],
-    data: Annotated[Path, typer.Argument(help="AVA's folder; for iad its CSV file; other sets where the table allows it.")],
-    out: Annotated[
-        Path, typer.Option(file_okay=False, help="The folder of the runs; the same command goes on where it was interrupted.")
-    ],
-    kind: sets.Kind = None,
-    images: sets.Images = None,
-    column: sets.Columns = None,
-    scale: Annotated[float, typer.Option(help="Use this share of the photographs, chosen by --seed.")] = 1.0,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 50,
-    adapt_epochs: Annotated[int, typer.Option(min=1, help="Epochs of each adaptation.")] = 10,
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """What is trained, and how."""
+
+    scale: Annotated[float, typer.Option(help="Use this share of the photographs, chosen by --seed.")] = 1.0
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 50
+    adapt_epochs: Annotated[int, typer.Option(min=1, help="Epochs of each adaptation.")] = 10
     adapt_local_epochs: Annotated[
         int, typer.Option(min=1, help="Epochs of each adaptation of an SCNN that sees local windows.")
-    ] = 50,
-    batch: Annotated[int, typer.Option(min=1, help="Images in a mini-batch.")] = 128,
-    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001,
+    ] = 50
+    batch: Annotated[int, typer.Option(min=1, help="Images in a mini-batch.")] = 128
+    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001
     schedule: Annotated[
         str, typer.Option(help="How the rates change: const, linear, exp or dexp, e.g. dexp[tgtFactor=100;numSteps=3].")
-    ] = "const",
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the training images.")] = False,
-    plane: Annotated[int | None, typer.Option(help="Side of the planes, for compact columns.")] = None,
-    window: Annotated[int | None, typer.Option(help="Side of the windows.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Stride of the first convolution.")] = None,
-    filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0,
-    fc: Annotated[str, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = "",
-    views: Annotated[int, typer.Option(min=1, help="Random views averaged for each test image.")] = 50,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of weights, order, windows, dropout and choices.")] = 0,
-    semantic: Annotated[Path | None, typer.Option(dir_okay=False, help=SEMANTIC)] = None,
-    test: Annotated[Path | None, typer.Option(help="For iad: AVA's folder, whose test set the paper measures on.")] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most.")] = 0,
-    cache: Annotated[int, typer.Option(min=0, help="Megabytes of photographs kept in memory.")] = 0,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Tell how long the run would take, and do nothing else.")
-    ] = False,
-) -> None:
+    ] = "const"
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the training images.")] = False
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of weights, order, windows, dropout and choices.")] = 0
+    semantic: Annotated[Path | None, typer.Option(dir_okay=False, help=SEMANTIC)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Smaller columns."""
+
+    plane: Annotated[int | None, typer.Option(help="Side of the planes, for compact columns.")] = None
+    window: Annotated[int | None, typer.Option(help="Side of the windows.")] = None
+    stride: Annotated[int | None, typer.Option(help="Stride of the first convolution.")] = None
+    filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0
+    fc: Annotated[str, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Testing:
+    """How networks are measured, and on which photographs."""
+
+    views: Annotated[int, typer.Option(min=1, help="Random views averaged for each test image.")] = 50
+    test: Annotated[Path | None, typer.Option(help="For iad: AVA's folder, whose test set the paper measures on.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where the runs go on and what they may use."""
+
+    device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu"
+    workers: Annotated[int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most.")] = 0
+    cache: Annotated[int, typer.Option(min=0, help="Megabytes of photographs kept in memory.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """The command line of `dcnn-fast reproduce`."""
+
+    table: Annotated[str, typer.Argument(help="The table to reproduce: table1 to table5, categories or iad.")]
+    data: Annotated[Path, typer.Argument(help="AVA's folder; for iad its CSV file; other sets where the table allows it.")]
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="The folder of the runs; the same command goes on where it was interrupted.")
+    ]
+    estimate: Annotated[bool, typer.Option("--estimate", help="Tell how long the run would take, and do nothing else.")] = False
+    source: Annotated[sets.SetOptions, Panel("The data set", without=sets.LABELS)] = field(default_factory=sets.SetOptions)
+    learning: Annotated[Learning, Panel("Learning")] = field(default_factory=Learning)
+    sizes: Annotated[Sizes, Panel("Sizes")] = field(default_factory=Sizes)
+    testing: Annotated[Testing, Panel("Testing")] = field(default_factory=Testing)
+    machine: Annotated[Machine, Panel("The machine")] = field(default_factory=Machine)
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the experiments are run. Raises ValueError."""
+        from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+        from dcnn_fast.evaluation.reproduce import Protocol  # noqa: PLC0415
+
+        same = values_of(self, without=("table", "data", "out", "estimate", "column"))
+        return Protocol(**{**same, "fc": integers("fc", self.sizes.fc), "columns": tuple((self.source.columns or {}).items())})
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Files and folders that are read."""
+        return [path for path in (self.data, self.learning.semantic, self.testing.test) if path is not None]
+
+
+@takes(ReproduceOptions)
+def reproduce(options: ReproduceOptions) -> None:
     """Run the protocol of one of the paper's tables and print its figures beside the paper's.
 
     How long it will take is told before anything is trained, and at the end how long each network took, beside the paper's
@@ -69,13 +115,13 @@ def reproduce(
     1 when a process that decodes died, 2 for a wrong call, 3 when a file could not be written (the others are), 128 and the
     number of the signal that ended it (130 for Ctrl-C); the same command then goes on.
     """
-    from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
-    from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415
+    from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.evaluation.timing import together  # noqa: PLC0415
     from dcnn_fast.training import CheckpointError, DivergedError, WorkerError  # noqa: PLC0415
     from dcnn_fast.training.folder import Folder, require_outputs  # noqa: PLC0415
     from dcnn_fast.viz.category_chart import save_category_chart  # noqa: PLC0415
 
+    table, data, out = options.table, options.data, options.out
     rows: list[Row] = []
     timings: list[Timing] = []
     warned: list[str] = []
@@ -87,16 +133,11 @@ def reproduce(
     files = Folder(out, warn)
     with Stop() as stop:
         try:
-            protocol = experiments.Protocol(
-                scale=scale, epochs=epochs, adapt_epochs=adapt_epochs, adapt_local_epochs=adapt_local_epochs, batch=batch,
-                rate=rate, schedule=schedule, flip=flip, plane=plane, window=window, stride=stride, filters=filters,
-                fc=integers("fc", fc), views=views, seed=seed, semantic=semantic, test=test, kind=kind, images=images,
-                columns=tuple(sets.named(column).items()), device=device, workers=workers, cache=cache,
-            )  # fmt: skip
+            protocol = options.protocol
             outputs = [*(table + suffix for suffix in (".json", ".md", ".csv", ".png")), experiments.PROTOCOL]
-            require_outputs(out, outputs, [path for path in (data, semantic, test) if path is not None])
-            _tell_time(table, data, out, protocol, stdout() if estimate else stderr())
-            if estimate:
+            require_outputs(out, outputs, options.inputs)
+            _tell_time(table, data, out, protocol, stdout() if options.estimate else stderr())
+            if options.estimate:
                 raise typer.Exit
             found = experiments.reproduce(
                 table, data, out, protocol, report=_announce, warn=warn, progress=stderr(), timed=timings.append

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from dcnn_fast.cli.outputs import RowFile
-from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.record import Record, RecordError, read_record, record_path
 from dcnn_fast.cli.row_index import FIRST, SECOND, RowIndex
 from dcnn_fast.cli.rows import RowsError

@@ -42,22 +42,22 @@ def reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[ScoreF
     wanted: list[Wanted] = []
     formats: list[Format] = []
     otherwise = "--overwrite replaces it, --resume goes on with it"
-    for option, path, format in (("--csv", options.csv, options.csv_format), ("--jsonl", options.jsonl, JSONL)):
+    for option, path, format in (("--csv", options.written.csv, options.csv_format), ("--jsonl", options.written.jsonl, JSONL)):
         if path is not None:
-            wanted.append(Wanted(option, path, format.kind, options.resume, otherwise))
+            wanted.append(Wanted(option, path, format.kind, options.written.resume, otherwise))
             formats.append(format)
-    at_end = (("--html", options.html, SHEET), ("--parquet", options.parquet, TABLE))
-    sheets = [Wanted(option, path, kind, options.resume) for option, path, kind in at_end if path is not None]
-    inputs: list[str | Path] = [*(found.path for found in listing), *([options.model] if options.model else [])]
-    rows = check(wanted, inputs=inputs, overwrite=options.overwrite)
+    at_end = (("--html", options.written.html, SHEET), ("--parquet", options.written.parquet, TABLE))
+    sheets = [Wanted(option, path, kind, options.written.resume) for option, path, kind in at_end if path is not None]
+    inputs: list[str | Path] = [*(found.path for found in listing), *([options.scoring.model] if options.scoring.model else [])]
+    rows = check(wanted, inputs=inputs, overwrite=options.written.overwrite)
     for target in rows:
-        if options.resume and target.file is None:
+        if options.written.resume and target.file is None:
             raise TargetError(f"--resume: {target} is no file that can be gone on with")
-    for row, target in product(rows, [*rows, *check(sheets, inputs=inputs, overwrite=options.overwrite)]):
+    for row, target in product(rows, [*rows, *check(sheets, inputs=inputs, overwrite=options.written.overwrite)]):
         if row.file is not None and target.file == record_path(row.file):
             raise TargetError(f"{target.option}: {target.name} is the record that {row.option} has beside it")
     beside = [Wanted(row.option, record_path(row.file), RECORD, kept=True) for row in rows if row.file is not None]
-    with reserve([*wanted, *sheets, *beside], inputs=inputs, overwrite=options.overwrite) as targets:
+    with reserve([*wanted, *sheets, *beside], inputs=inputs, overwrite=options.written.overwrite) as targets:
         held = iter(targets)
         taken = [next(held) for _ in wanted]
         sheet, table = (next(held) if path is not None else None for _, path, _ in at_end)
@@ -68,10 +68,11 @@ def reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[ScoreF
 
 def record_of(options: ScoreOptions, scorer: Scorer) -> Record:
     """What decides the scores of the run."""
-    settings = settings_of(scorer) | {"--long-side": MODELS_OWN if options.long_side is None else str(options.long_side)}
-    named = (options.csv_for_spreadsheets, options.faults, options.per_sample, options.groups)
+    long_side = options.scoring.long_side
+    settings = settings_of(scorer) | {"--long-side": MODELS_OWN if long_side is None else str(long_side)}
+    named = (options.written.csv_for_spreadsheets, options.scoring.faults, options.written.per_sample, options.scoring.groups)
     settings |= {option: "on" for option, on in zip(OFF_UNLESS_NAMED, named, strict=True) if on}
     forced = os.environ.get("DCNN_FAST_BACKEND")
     device = f"{scorer.device}, backend {forced}" if forced else f"{scorer.device}, {engine.isa() or 'no engine'}"
-    model = printable(os.fspath(options.model)) if options.model else "the shipped model"
+    model = printable(os.fspath(options.scoring.model)) if options.scoring.model else "the shipped model"
     return Record(settings, model, os.getcwd(), version(), device)

@@ -3,86 +3,222 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from dcnn_fast.batch.columns import require_pyarrow
-from dcnn_fast.cli import formulas
+import typer
+
+from dcnn_fast.cli import formulas, ranges
 from dcnn_fast.cli.after import After
 from dcnn_fast.cli.console import fail
-from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS, Format
-from dcnn_fast.data.reading import MAX_PIXELS
-from dcnn_fast.data.stores import address_of, is_address
+from dcnn_fast.cli.formulas import ForSpreadsheets
+from dcnn_fast.cli.max_memory import MaxMemory
+from dcnn_fast.cli.options import Panel
+
+if TYPE_CHECKING:
+    from dcnn_fast.cli.rows import Format
 
 _TABLE_ROWS = 20
 _SHEET_PHOTOS = 2000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """Where photographs are looked for."""
+
+    paths: Annotated[
+        tuple[str, ...],
+        typer.Argument(
+            metavar="PATH...",
+            help="Files, folders, zip files, and addresses of fsspec (s3://bucket/photos; the extra stores); - or nothing: one "
+            "a line from standard input.",
+        ),
+    ] = ()
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search subfolders too.")] = False
+    hidden: Annotated[
+        bool,
+        typer.Option("--hidden", help="In folders, take hidden files and folders too, and the system's (trash, thumbnails)."),
+    ] = False
+    follow: Annotated[bool, typer.Option("--follow", help="With -r, search linked folders too, each folder once.")] = False
+    exclude: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="GLOB",
+            help="Pass over files and folders found in folders: '*_small.jpg' and 'raw' match names, 'old/*.jpg' the end of a "
+            "path, '/old' a path from the folder named, 'old/' folders alone. May be given several times.",
+        ),
+    ] = ()
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="After the last photograph go on, and score others as they come into the folders named (with -r their "
+            "subfolders), once a file has not changed for two seconds. Ctrl-C or SIGTERM ends that; then come the table, the "
+            "page, the stars.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Files that are written, and what they show."""
+
+    csv: Annotated[str | None, typer.Option(metavar="PATH", help="Write a CSV row for each image; - is standard output.")] = (
+        None
+    )
+    jsonl: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write a JSON line for each image; - is standard output.")
+    ] = None
+    parquet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write a Parquet file with a row for each image, whole at the end of the run; - is standard output. Needs the "
+            "extra batch.",
+        ),
+    ] = None
+    html: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write a page to choose from, best first; - is standard output.")
+    ] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace files of --csv, --jsonl, --parquet and --html that an earlier run wrote."),
+    ] = False
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the files of --csv and --jsonl: skip the images that they hold, try again those that failed.",
+        ),
+    ] = False
+    keep_failures: Annotated[
+        bool, typer.Option("--keep-failures", help="With --resume, do not try again the images that failed.")
+    ] = False
+    csv_for_spreadsheets: ForSpreadsheets = False
+    per_sample: Annotated[
+        bool, typer.Option("--per-sample", help="Write the probabilities of every view with its windows into --jsonl.")
+    ] = False
+    heat_maps: Annotated[
+        int | None,
+        typer.Option(
+            "--heat-maps",
+            min=1,
+            metavar="N",
+            help="Show on the page of --html, by the key h, which parts of each of the N best photographs raise its score and "
+            "which lower it, as dcnn-fast why does. Made at the end: some fifty scores for each with the shipped model.",
+        ),
+    ] = None
+    top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 2000 on the page of --html.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """What decides the scores, and what is found beside them."""
+
+    model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None
+    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50
+    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
+    seed: Annotated[
+        int, typer.Option(callback=ranges.SEED, help="Seed of the windows; the same one gives the same scores.")
+    ] = 0
+    long_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="Reduce larger photographs to this long side; default: the one that the model learnt from.",
+        ),
+    ] = None
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="How to decode: exact, or scaled: JPEG files are decoded at 1/2, 1/4 or 1/8 of their size where --long-side, "
+            "or the model's, needs no more. Much faster for large photographs; scores differ a little."
+        ),
+    ] = "exact"
+    dtype: Annotated[str, typer.Option(help="Format of the products' operands: float32 or bfloat16 (faster).")] = "float32"
+    background: Annotated[str, typer.Option(help="Colour under transparent pixels, RRGGBB.")] = "ffffff"
+    faults: Annotated[
+        bool,
+        typer.Option(
+            "--faults",
+            help="Look for technical faults and name them in the field faults of --csv and --jsonl and on the page of --html, "
+            "beside the score and never in it: blurred, overexposed, underexposed, flat, noisy, tiny, empty.",
+        ),
+    ] = False
+    groups: Annotated[
+        bool,
+        typer.Option(
+            "--groups",
+            help="Find photographs that show the same (copies, edited copies, bursts) and the one of each group to keep, for "
+            "the fields group and best_of_group of --csv, --jsonl and --parquet and the page of --html. Scores that differ by "
+            "less than their own spread say nothing: the sharpest is kept then.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where is computed, and what may be used for it."""
+
+    device: Annotated[
+        str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
+    ] = "auto"
+    batch: Annotated[int | None, typer.Option(help="Images computed together; changes no score. Default: 4, on a GPU 8.")] = (
+        None
+    )
+    workers: Annotated[
+        int | None,
+        typer.Option(callback=ranges.THREADS, help="Images in work at a time, a thread each, 256 at most; changes no score."),
+    ] = None
+    max_megapixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse images of more megapixels, such as decompression bombs; default 178.")
+    ] = None
+    max_memory: MaxMemory = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreOptions:
     """The command line of `dcnn-fast score`."""
 
-    paths: tuple[str, ...]
-    recursive: bool
-    hidden: bool
-    follow: bool
-    exclude: tuple[str, ...]
-    watch: bool
-    csv: str | None  # as typed: a slash at the end means a folder
-    jsonl: str | None
-    parquet: str | None
-    html: str | None
-    overwrite: bool
-    model: Path | None
-    views: int
-    grid: int
-    seed: int
-    device: str
-    dtype: str
-    top: int | None
-    batch: int | None
-    workers: int | None
-    resume: bool
-    keep_failures: bool
-    max_megapixels: int | None
-    max_memory: str | None
-    csv_for_spreadsheets: bool
-    background: str
-    long_side: int | None
-    decode: str
-    faults: bool
-    per_sample: bool
-    groups: bool
-    heat_maps: int | None
-    after: After
+    photographs: Annotated[Photographs, Panel("Photographs")] = field(default_factory=Photographs)
+    written: Annotated[Written, Panel("Files that are written")] = field(default_factory=Written)
+    scoring: Annotated[Scoring, Panel("Scoring")] = field(default_factory=Scoring)
+    machine: Annotated[Machine, Panel("The machine")] = field(default_factory=Machine)
+    after: Annotated[After, Panel("Once all photographs are scored")] = field(default_factory=After)
 
     @property
     def max_pixels(self) -> int:
         """Of a picture that is read."""
-        return MAX_PIXELS if self.max_megapixels is None else self.max_megapixels * 1_000_000
+        from dcnn_fast.data.reading import MAX_PIXELS  # noqa: PLC0415 - imports torch
+
+        return MAX_PIXELS if self.machine.max_megapixels is None else self.machine.max_megapixels * 1_000_000
 
     @property
     def csv_format(self) -> Format:
         """Of the rows of --csv."""
-        return CSV_FOR_SPREADSHEETS if self.csv_for_spreadsheets else CSV
+        from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS  # noqa: PLC0415 - imports torch
+
+        return CSV_FOR_SPREADSHEETS if self.written.csv_for_spreadsheets else CSV
 
     @property
     def table_rows(self) -> int:
         """Of the ranking that is shown."""
-        return self.top or _TABLE_ROWS
+        return self.written.top or _TABLE_ROWS
 
     @property
     def sheet_photos(self) -> int:
         """On the page."""
-        return self.top or _SHEET_PHOTOS
+        return self.written.top or _SHEET_PHOTOS
 
     @property
     def colour(self) -> tuple[int, int, int]:
         """Under transparent pixels, RGB. Raises ValueError."""
         try:
-            red, green, blue = bytes.fromhex(self.background.removeprefix("#"))
+            red, green, blue = bytes.fromhex(self.scoring.background.removeprefix("#"))
         except ValueError:
-            raise ValueError(f"--background must be six hexadecimal digits RRGGBB, got {self.background!r}") from None
+            raise ValueError(f"--background must be six hexadecimal digits RRGGBB, got {self.scoring.background!r}") from None
         return red, green, blue
 
     @property
@@ -90,40 +226,45 @@ class ScoreOptions:
         """The option that is given of those that need photographs in files of this machine; None where none is."""
         placing = self.after.placing
         wanted = {
-            "--html": self.html is not None, "--watch": self.watch, "--xmp": self.after.xmp, "--embed": self.after.embed,
+            "--html": self.written.html is not None, "--watch": self.photographs.watch,
+            "--xmp": self.after.xmp, "--embed": self.after.embed,
             "" if placing is None else placing[0]: placing is not None,
         }  # fmt: skip
         return next((option for option, given in wanted.items() if given), None)
 
     def require_sense(self) -> None:
         """That the options go together; otherwise the program ends, saying which do not. Raises AfterError, StarsError."""
-        if self.of_this_machine and any(map(is_address, map(address_of, self.paths))):
+        from dcnn_fast.batch.columns import require_pyarrow  # noqa: PLC0415 - imports torch
+        from dcnn_fast.data.stores import address_of, is_address  # noqa: PLC0415 - imports torch
+
+        written, scoring = self.written, self.scoring
+        if self.of_this_machine and any(map(is_address, map(address_of, self.photographs.paths))):
             fail(
                 f"{self.of_this_machine} needs files of this machine: it cannot be given with addresses in stores or a zip file"
             )
-        if self.parquet is not None:
+        if written.parquet is not None:
             require_pyarrow("--parquet")
-        if self.watch and not any(map(os.path.isdir, self.paths)):
+        if self.photographs.watch and not any(map(os.path.isdir, self.photographs.paths)):
             fail("--watch needs a folder: it is of files that come into those that are named")
-        self.after.require_sense(sheet=self.html is not None)
-        if self.csv_for_spreadsheets and self.csv is None:
+        self.after.require_sense(sheet=written.html is not None)
+        if written.csv_for_spreadsheets and written.csv is None:
             fail(f"{formulas.OPTION} needs --csv: it is of the names in that file")
-        if self.resume and self.csv is None and self.jsonl is None:
+        if written.resume and written.csv is None and written.jsonl is None:
             fail("--resume needs --csv or --jsonl: it goes on with what those files hold")
-        if self.resume and self.overwrite:
+        if written.resume and written.overwrite:
             fail("--resume goes on with files and --overwrite starts them anew: only one of them can be meant")
-        if self.per_sample and self.jsonl is None:
+        if written.per_sample and written.jsonl is None:
             fail("--per-sample needs --jsonl: a CSV has no room for the samples")
-        shown = any(path is not None for path in (self.csv, self.jsonl, self.parquet, self.html))
-        if (self.faults or self.groups) and not shown:
-            option = "--faults" if self.faults else "--groups"
+        shown = any(path is not None for path in (written.csv, written.jsonl, written.parquet, written.html))
+        if (scoring.faults or scoring.groups) and not shown:
+            option = "--faults" if scoring.faults else "--groups"
             fail(f"{option} needs --csv, --jsonl, --parquet or --html, which show what it finds")
-        at_end = self.html is not None or self.parquet is not None
-        if self.groups and not at_end and all(path in (None, "-") for path in (self.csv, self.jsonl)):
+        at_end = written.html is not None or written.parquet is not None
+        if scoring.groups and not at_end and all(path in (None, "-") for path in (written.csv, written.jsonl)):
             fail("--groups needs a file: groups are known at the end, when - has been written")
-        if self.groups and self.resume and self.jsonl is None:
+        if scoring.groups and written.resume and written.jsonl is None:
             fail("--groups with --resume needs --jsonl: a CSV does not hold what groups are made of")
-        if self.heat_maps is not None and self.html is None:
+        if written.heat_maps is not None and written.html is None:
             fail("--heat-maps needs --html: they are shown on that page")
-        if self.keep_failures and not self.resume:
+        if written.keep_failures and not written.resume:
             fail("--keep-failures needs --resume: it says that failures are not tried again then")

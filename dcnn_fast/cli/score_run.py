@@ -19,14 +19,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from dcnn_fast.cli.after import AfterError
 from dcnn_fast.cli.after_run import AfterRun
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
-from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.finishing import write_places
 from dcnn_fast.cli.heat_maps import heat_maps
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.outputs import Ranking, RowOutput
 from dcnn_fast.cli.passed import passed_over
-from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.record import Record
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
 from dcnn_fast.cli.score_files import ScoreFiles, record_of, reserved
@@ -91,35 +91,37 @@ def run(options: ScoreOptions) -> int:
 
 
 def _run(options: ScoreOptions, stop: Stop) -> int:
+    chosen, machine = options.scoring, options.machine
     options.require_sense()
-    if options.model is not None:
-        require_file(options.model)
+    if chosen.model is not None:
+        require_file(chosen.model)
     try:
         search = Search(
-            recursive=options.recursive, hidden=options.hidden, follow=options.follow, exclude=options.exclude, stores=True,
+            recursive=options.photographs.recursive, hidden=options.photographs.hidden, follow=options.photographs.follow,
+            exclude=options.photographs.exclude, stores=True,
         )  # fmt: skip
     except PatternError as error:
         fail(f"--exclude: {error}")
-    if "-" in options.paths and len(options.paths) > 1:
+    if "-" in options.photographs.paths and len(options.photographs.paths) > 1:
         fail("- is standard input, beside which no other path may be named; a file of that name is ./-")
-    from_standard_input = options.paths in ((), ("-",))
-    listing = None if from_standard_input or options.watch else list(search.files(options.paths))
+    from_standard_input = options.photographs.paths in ((), ("-",))
+    listing = None if from_standard_input or options.photographs.watch else list(search.files(options.photographs.paths))
     if from_standard_input and sys.stdin is None:
         fail("standard input is closed: name files or folders")
     with reserved(options, listing or ()) as files:
         scorer = Scorer(
-            options.model, options.device, options.views, options.grid, options.seed, options.dtype,
-            max_pixels=options.max_pixels, background=options.colour, decode=options.decode,
-            long_side=options.long_side, faults=options.faults, samples=options.per_sample, groups=options.groups,
+            chosen.model, machine.device, chosen.views, chosen.grid, chosen.seed, chosen.dtype,
+            max_pixels=options.max_pixels, background=options.colour, decode=chosen.decode,
+            long_side=chosen.long_side, faults=chosen.faults, samples=options.written.per_sample, groups=chosen.groups,
         )  # fmt: skip
-        scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
-        limit_memory(options.max_memory, options.workers)
+        scorer.score_many((), batch=machine.batch, workers=machine.workers)  # a wrong option must not cost an old file
+        limit_memory(machine.max_memory, machine.workers)
         if options.after.wanted and len(scorer.model.spec.labels) != 2:
             raise AfterError("stars and the best photographs need a model of two labels, whose scores are P(high)")
-        if options.heat_maps is not None and len(scorer.model.spec.labels) != 2:
+        if options.written.heat_maps is not None and len(scorer.model.spec.labels) != 2:
             raise ValueError("--heat-maps needs a model of two labels, whose scores are P(high)")
         record = record_of(options, scorer)
-        held = take_up(files.rows, record, keep_failures=options.keep_failures) if options.resume else Held()
+        held = take_up(files.rows, record, keep_failures=options.written.keep_failures) if options.written.resume else Held()
         return _Run(options, scorer, search, files, record, held, stop).run(listing)
 
 
@@ -134,7 +136,7 @@ class _Run:
         self._ranking = Ranking(max(options.table_rows, options.sheet_photos if files.sheet else 0))
         self._collection = Collection()
         self._outputs = _Outputs()
-        self._rows = [RowOutput(file, record, append=options.resume) for file in files.rows]
+        self._rows = [RowOutput(file, record, append=options.written.resume) for file in files.rows]
         self._table = None if files.table is None else ScoreTable(files.table, record)
         self._intake = Intake(held, self._refused)
         self._input_failed = False
@@ -196,7 +198,7 @@ class _Run:
         """Score every image into the ranking and the outputs; True when a signal ended it early."""
         images: list[str | Stored | Waiting] | Iterator[str | Stored | Waiting]
         if listing is None:
-            come = self._watched() if self._options.watch else self._from_standard_input()
+            come = self._watched() if self._options.photographs.watch else self._from_standard_input()
             images, total = self._intake.paths(come), None
         else:
             images = list(self._intake.paths(listing))
@@ -212,28 +214,29 @@ class _Run:
                     if output.target.file is None:  # before any work: opening a pipe waits for its reader
                         with self._outputs.trying(str(output.target)):
                             output.begin()
-                results = self._scorer.score_many(images, batch=self._options.batch, workers=self._options.workers)
+                machine = self._options.machine
+                results = self._scorer.score_many(images, batch=machine.batch, workers=machine.workers)
                 if isinstance(results, Generator):
                     stack.enter_context(closing(results))  # its threads end before the files are closed
                 for result in results:
                     self._take_failures(done)
                     self._take(result)
                     done += 1
-                    advance("" if self._options.watch else f"{done / (time.monotonic() - start):.2f} images/s")
+                    advance("" if self._options.photographs.watch else f"{done / (time.monotonic() - start):.2f} images/s")
                 self._take_failures(done)
                 self._begin()
             except KeyboardInterrupt:
                 interrupted = True
             except _NobodyReadsError:
                 self._is_complete = False
-        if done and not interrupted and not self._options.watch:
+        if done and not interrupted and not self._options.photographs.watch:
             seconds = time.monotonic() - start
             note(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {self._scorer.views} views each")
         return interrupted
 
     def _watched(self) -> Iterator[Found | Waiting]:
         """The files that come, until a signal: it ends the run where none of them waits, and interrupts it otherwise."""
-        watch = Watch(self._search, self._options.paths)
+        watch = Watch(self._search, self._options.photographs.paths)
         note("watching for new photographs; Ctrl-C ends that, and the run")
         with self._stop.kept():
             for found in watch.files():
@@ -369,7 +372,7 @@ class _Run:
 
     def _heat_maps(self, interrupted: bool) -> dict[str, Heat]:
         """Of the best photographs of the page, by their paths."""
-        wanted = self._options.heat_maps
+        wanted = self._options.written.heat_maps
         if wanted is None:
             return {}
         if interrupted:

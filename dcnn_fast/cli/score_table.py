@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from dcnn_fast.batch.columns import NAMES, arrays, schema
-from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.record import Record
 from dcnn_fast.cli.rows import JSONL, rows_of
 from dcnn_fast.cli.targets import Kind, Target

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcnn_fast.cli.console import fail, note
 from dcnn_fast.cli.cull import culling_of, require_cull
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.loopback import is_loopback
 from dcnn_fast.cli.max_memory import limit_memory
+from dcnn_fast.cli.serve import Listening, Scoring, ServeOptions
 from dcnn_fast.cli.targets import reason
 from dcnn_fast.data.reading import MAX_PIXELS
 from dcnn_fast.printable import printable
@@ -32,70 +32,26 @@ _HEAD = 20.0  # seconds that a request's head may take
 _KEEP_ALIVE = 75  # seconds that a connection without a request stays
 
 
-@dataclass(frozen=True)
-class Listening:
-    """The address that is listened on. names: further names that clients may call this machine by (`Settings.hosts`)."""
-
-    host: str
-    port: int
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Options of `Scorer`."""
-
-    views: int
-    grid: int
-    seed: int
-    dtype: str
-    decode: str
-    long_side: int | None
-    max_megapixels: int | None
-    faults: bool
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """Limits of `serve.Settings`, in megabytes. memory: of the process, as --max-memory has it."""
-
-    workers: int | None
-    images: int
-    megabytes: int
-    body_megabytes: int
-    deadline: float
-    memory: str | None
-
-
-@dataclass(frozen=True)
-class Cull:
-    """The folder of a culling page, and the naming of its sidecars."""
-
-    folder: Path
-    names: str
-
-
-def run(
-    listening: Listening, model: Path | None, token_file: Path | None, root: Path | None, scoring: Scoring, allowed: Allowed,
-    cull: Cull | None,
-) -> None:  # fmt: skip
+def run(options: ServeOptions) -> None:
     """Serve until a signal ends it."""
     lacking = [name for name in _NEEDED if find_spec(name) is None]
     if lacking:
         fail(f"serve needs {', '.join(lacking)}: pip install 'dcnn-fast[serve]'")
     from dcnn_fast.serve import Settings, create_app  # noqa: PLC0415 - the extra
 
+    listening, allowed, cull, names = options.listening, options.allowed, options.culling.cull, options.culling.xmp_names
     try:
         if cull is not None:
-            require_cull(cull.folder, listening.host, cull.names)
+            require_cull(cull, listening.host, names)
         settings = Settings(
-            allowed.images, allowed.megabytes * _MEGABYTE, allowed.body_megabytes * _MEGABYTE, allowed.deadline,
-            allowed.workers, None if token_file is None else _token(token_file), root, _hosts(listening),
+            allowed.queue_images, allowed.queue_megabytes * _MEGABYTE, allowed.body_megabytes * _MEGABYTE, allowed.deadline,
+            allowed.workers, None if listening.token_file is None else _token(listening.token_file), listening.root,
+            _hosts(listening),
         )  # fmt: skip
-        scorer = _scorer(model, scoring)
-        limit_memory(allowed.memory, allowed.workers, what="this model, its workers and the queue", beside=settings.bytes)
+        scorer = _scorer(options.scoring)
+        limit_memory(allowed.max_memory, allowed.workers, what="this model, its workers and the queue", beside=settings.bytes)
         listener = _listener(listening)
-        culling = None if cull is None else culling_of(cull.folder, scorer, cull.names, settings.workers)
+        culling = None if cull is None else culling_of(cull, scorer, names, settings.workers)
     except (ValueError, OSError) as error:
         fail(str(error))
     with listener:
@@ -103,11 +59,11 @@ def run(
         _serve(create_app(scorer, settings, culling), listener, settings.deadline)
 
 
-def _scorer(model: Path | None, scoring: Scoring) -> Scorer:
-    if model is not None:
-        require_file(model)
+def _scorer(scoring: Scoring) -> Scorer:
+    if scoring.model is not None:
+        require_file(scoring.model)
     return Scorer(
-        model, views=scoring.views, grid=scoring.grid, seed=scoring.seed, dtype=scoring.dtype, decode=scoring.decode,
+        scoring.model, views=scoring.views, grid=scoring.grid, seed=scoring.seed, dtype=scoring.dtype, decode=scoring.decode,
         long_side=scoring.long_side, faults=scoring.faults,
         max_pixels=MAX_PIXELS if scoring.max_megapixels is None else scoring.max_megapixels * _MEGABYTE,
     )  # fmt: skip
@@ -143,9 +99,9 @@ def _hosts(listening: Listening) -> tuple[str, ...] | None:
     """The names that requests may have in their Host; None where any will do, as this machine is open to others."""
     from dcnn_fast.serve.hosts import require_bare  # noqa: PLC0415 - the extra
 
-    require_bare(listening.names)
-    if is_loopback(listening.host) or listening.names:
-        return ("localhost", listening.host, *listening.names)
+    require_bare(listening.allow_host)
+    if is_loopback(listening.host) or listening.allow_host:
+        return ("localhost", listening.host, *listening.allow_host)
     return None
 
 

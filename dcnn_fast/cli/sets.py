@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,12 @@ import typer
 
 from dcnn_fast.cli import ranges
 from dcnn_fast.cli.console import fail, stderr
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
+    from dcnn_fast.data.splits import Unsplit
 
 DataPath = Annotated[
     Path, typer.Argument(metavar="DATA", help="A folder with AVA.txt, a folder for each label, or a CSV file.")
@@ -35,9 +37,10 @@ Positive = Annotated[
     ),
 ]
 Columns = Annotated[
-    list[str] | None,
+    tuple[str, ...],
     typer.Option("--column", metavar="MEANING=NAME", help="The name that a CSV file has for a field, e.g. rating=beauty_mean."),
 ]
+MultiTask = Annotated[bool, typer.Option(help="AVA: learn the styles too, where both are known (paper eq. 3).")]
 Variant = Annotated[str, typer.Option(help="How IAD is split: threshold, or extremes, the best and worst fifth.")]
 ExcludeOverlap = Annotated[
     bool,
@@ -73,19 +76,55 @@ PlaneCacheFolder = Annotated[
 PlaneCacheSize = Annotated[int, typer.Option(min=1, help="Megabytes that the folder --plane-cache may hold.")]
 
 
-def open_set(
-    path: Path, kind: str | None, *, column: Sequence[str] | None = None, quiet: bool = False, **options: Any
-) -> DataSet:
-    """The data set, with its notes and how many photographs are missing on stderr; leaves with status 2 where it is wrong.
+LABELS = (  # all options but those of the files
+    "delta", "category", "threshold", "positive", "variant", "exclude_overlap", "by", "multi_task", "fold", "folds",
+    "split_seed", "val",
+)  # fmt: skip
 
-    column: "MEANING=NAME" of each, where `options` have no columns.
-    """
-    from dcnn_fast.data import load_set  # noqa: PLC0415 - keeps `--help` fast
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions:
+    """The data set at a path as the command line says it; a command may have fewer of these options (`Panel.without`)."""
+
+    kind: Kind = None
+    images: Images = None
+    column: Columns = ()
+    delta: Delta = 0.0
+    category: Category = None
+    threshold: Threshold = None
+    positive: Positive = None
+    variant: Variant = "threshold"
+    exclude_overlap: ExcludeOverlap = False
+    by: By = "quality"
+    multi_task: MultiTask = False
+    fold: Fold = None
+    folds: Folds = None
+    split_seed: SplitSeed = None
+    val: Val = None
+
+    @property
+    def columns(self) -> dict[str, str] | None:
+        """The columns' names by their meaning, None where none is said; leaves with status 2 where one is not said so."""
+        return named(self.column) or None
+
+    def opened(self, path: Path, *, quiet: bool = False, unsplit: Unsplit = "fold") -> DataSet:
+        """The data set at `path`, as of `open_set`; unsplit: as of `Parts`."""
+        return open_set(
+            path, self.kind, columns=self.columns, quiet=quiet, images=self.images, delta=self.delta, category=self.category,
+            threshold=self.threshold, positive=self.positive, variant=self.variant, exclude_test_overlap=self.exclude_overlap,
+            attributes=self.multi_task, fold=self.fold, folds=self.folds, seed=self.split_seed, val=self.val, by=self.by,
+            unsplit=unsplit,
+        )  # fmt: skip
+
+
+def open_set(path: Path, kind: str | None, *, quiet: bool = False, **options: Any) -> DataSet:
+    """The data set, with its notes and how many photographs are missing on stderr; leaves with status 2 where it is wrong."""
+    from dcnn_fast.data import open_dataset, source_at  # noqa: PLC0415 - keeps `--help` fast
 
     try:
         if not path.is_dir() and os.path.lexists(path):
             require_file(path)
-        data = load_set(path, kind, **{"columns": named(column) or None, **options})
+        data = open_dataset(source_at(path, kind, **options))
     except (ValueError, OSError) as error:
         fail(str(error))
     if not quiet:

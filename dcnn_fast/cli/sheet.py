@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dcnn_fast.cli.after import After
 from dcnn_fast.cli.outputs import Ranking
-from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.stars import counted
 from dcnn_fast.scoring import Score
 from dcnn_fast.scoring.collection import Collection

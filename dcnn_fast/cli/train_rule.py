@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-from dcnn_fast.cli.train_run import numbers
-from dcnn_fast.training.settings import USUAL
+import typer
+
+SCHEDULE = (
+    "How the rates change: const, linear, exp, dexp, e.g. dexp[tgtFactor=100;numSteps=3], or cosine, half a wave down to 0; "
+    "default: const."
+)
 
 
 @dataclass(frozen=True)
@@ -17,12 +21,20 @@ class Rule:
     said: whether the command line says rate and bias rate itself, not a file.
     """
 
-    optimiser: str
-    rate: float | None = None
-    bias_rate: float | None = None
-    momentum: float | None = None
-    decay: float | None = None
-    schedule: str | None = None
+    optimiser: Annotated[
+        str, typer.Option(help="The update rule: convnet, cuda-convnet's with momentum, or adamw, Adam with decoupled decay.")
+    ] = "convnet"
+    rate: Annotated[float | None, typer.Option(help="Learning rate of the weights; default: 0.001.")] = None
+    bias_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of the biases; default: 0.002, with adamw that of the weights.")
+    ] = None
+    momentum: Annotated[
+        float | None, typer.Option(help="Momentum of weights and biases, with convnet alone; default: 0.9.")
+    ] = None
+    decay: Annotated[
+        float | None, typer.Option(help="Decay of the weights, not of biases; default: 0.0005, with adamw 0.01.")
+    ] = None
+    schedule: Annotated[str | None, typer.Option(help=SCHEDULE)] = None
     said: tuple[bool, bool] = (False, False)
 
     def decided(self, *, layer_files: bool) -> dict[str, Any]:
@@ -31,6 +43,8 @@ class Rule:
         layer_files: whether cuda-convnet's files say how each layer learns; then none is left. Raises ValueError naming an
         option that would do nothing.
         """
+        from dcnn_fast.training.settings import USUAL  # noqa: PLC0415 - imports torch
+
         open_ = ("rate", "bias_rate", "momentum", "decay", "schedule")
         given = {name: getattr(self, name) for name in open_ if getattr(self, name) is not None}
         if layer_files:
@@ -54,11 +68,11 @@ class Rule:
         rate, said = self.rate, self.said
         if not said[0] or said[1] or not before.get("rate") or "bias_rate" not in before or rate is None:
             return self
-        return Rule(
-            self.optimiser, rate, before["bias_rate"] * rate / before["rate"], self.momentum, self.decay, self.schedule, said
-        )
+        return replace(self, bias_rate=before["bias_rate"] * rate / before["rate"])
 
 
 def class_weights(text: str) -> tuple[float, ...] | str:
     """Weights of the labels, of "balanced" or "1,2.5". Raises ValueError naming the option."""
+    from dcnn_fast.cli.train_run import numbers  # noqa: PLC0415 - imports torch
+
     return text if text == "balanced" else numbers("class-weights", text)

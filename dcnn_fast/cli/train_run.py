@@ -11,15 +11,15 @@ from typing import Any
 
 import typer
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
-from dcnn_fast.cli.files import model_named, require_file
+from dcnn_fast.cli.input_files import model_named, require_file
 from dcnn_fast.cli.max_memory import OPTION, is_short_of_memory, limit_memory
 from dcnn_fast.cli.stopping import Stop
+from dcnn_fast.cli.train_options import Machine, NetworkOptions
 from dcnn_fast.data import DataSet
 from dcnn_fast.data.check import require_learnable
 from dcnn_fast.data.label_names import with_labels
-from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
 from dcnn_fast.printable import printable, quoted
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
@@ -35,102 +35,65 @@ _MEASURES = ("loss", "accuracy", "balanced_accuracy", "majority", "auc")
 
 @dataclass(frozen=True)
 class Shape:
-    """Which network, and in what sizes."""
+    """Which network, and in what sizes. layers: those of the layer files that the options' net is one of. freeze: layers of a
+    model file that are taken even where it is drawn anew."""
 
-    net: str
-    views: str | None
-    geometry: str
-    plane: int | None
-    window: int | None
-    stride: int | None
-    filters: float
-    fc: str | None
-    dropout: float | None
-    init: tuple[str, ...]
-    seed: int
-    layers: spec.Reading | None = None  # of the layer files that `net` is one of
-    long_side: int | None = None
-    fresh: bool = False  # whether what learns of a model file is drawn anew
+    options: NetworkOptions
+    seed: int = 0
+    layers: networks.Reading | None = None
     freeze: tuple[str, ...] = ()
 
     def network(self, data: DataSet) -> MultiColumn:
         """The network for the data's labels and attributes: a model file's or that of layer files as it is, or a preset's in
         other views and sizes, freshly drawn but for the columns that `init` names."""
+        given = self.options
         if self.layers is not None:
-            if self.fresh:
+            if given.fresh:
                 raise ValueError("fresh must not be given for layer files, whose weights are drawn as they say")
             self._require_no_sizes(but=("views", "plane", "window", "long_side"))
-            return load_columns(from_layers(self.layers, data, self.seed, self.long_side), sources(self.init))
-        if is_model(self.net):
+            return load_columns(from_layers(self.layers, data, self.seed, given.long_side), sources(given.init))
+        if is_model(given.net):
             self._require_no_sizes()
-            path = model_named(Path(self.net))
-            net = drawn_anew(load_model(path).net, data, self.freeze, self.seed) if self.fresh else from_model(path, data)
-            return load_columns(net, sources(self.init))
-        if self.fresh:
-            raise ValueError(f"fresh must not be given but for a model file, of which layers are taken, got {self.net}")
-        network = spec.preset(self.net, self.geometry)  # type: ignore[arg-type]
-        if self.views is not None:
-            network = _seen_through(network, tuple(view.strip() for view in self.views.split(",")))
-        fc = integers("fc", self.fc or "")
-        if not any(isinstance(column, spec.Column) and not column.frozen for column in network.columns):
+            path = model_named(Path(given.net))
+            net = drawn_anew(load_model(path).net, data, self.freeze, self.seed) if given.fresh else from_model(path, data)
+            return load_columns(net, sources(given.init))
+        if given.fresh:
+            raise ValueError(f"fresh must not be given but for a model file, of which layers are taken, got {given.net}")
+        network = networks.preset(given.net, given.geometry)  # type: ignore[arg-type]
+        if given.views is not None:
+            network = _seen_through(network, tuple(view.strip() for view in given.views.split(",")))
+        fc = integers("fc", given.fc or "")
+        if not any(isinstance(column, networks.Column) and not column.frozen for column in network.columns):
             self._require_no_sizes(but=("views", "dropout", "long_side"))
-        network = spec.compact(
-            network, plane=self.plane, window=self.window, stride=self.stride, filters=self.filters, fc=fc
+        network = networks.compact(
+            network, plane=given.plane, window=given.window, stride=given.stride, filters=given.filters, fc=fc
         )  # fmt: skip
         columns = network.columns
-        if self.dropout is not None:
-            columns = tuple(_dropping(column, self.dropout) for column in columns)
+        if given.dropout is not None:
+            columns = tuple(_dropping(column, given.dropout) for column in columns)
         network = replace(
-            network, columns=columns, labels=data.labels, attributes=data.attributes, long_side=self.long_side
+            network, columns=columns, labels=data.labels, attributes=data.attributes, long_side=given.long_side
         )  # fmt: skip
-        taken = sources(self.init)
+        taken = sources(given.init)
         network = shaped_as(network, taken)
         for number, column in enumerate(columns):
-            if number not in taken and (column.frozen or isinstance(column, spec.BackboneColumn)):
+            if number not in taken and (column.frozen or isinstance(column, networks.BackboneColumn)):
                 how = "which is frozen" if column.frozen else "whose layers are never trained"
                 raise ValueError(f"init must name a model file for column {number}, {how}, got none")
         return load_columns(build(network, seed=self.seed), taken)
 
     def _require_no_sizes(self, but: Collection[str] = ()) -> None:
-        given: dict[str, object] = {
-            "views": self.views,
-            "plane": self.plane,
-            "window": self.window,
-            "stride": self.stride,
-            "fc": self.fc,
-        }
-        given |= {"dropout": self.dropout, "long_side": self.long_side}
-        changed = [name for name, value in given.items() if value is not None and name not in but]
-        changed += ["filters"] * (self.filters != 1)
+        sizes = ("views", "plane", "window", "stride", "fc", "dropout", "long_side")
+        changed = [name for name in sizes if getattr(self.options, name) is not None and name not in but]
+        changed += ["filters"] * (self.options.filters != 1)
         if changed:
-            raise ValueError(f"net must be a preset of columns of blocks for its {changed[0]} to be chosen, got {self.net}")
+            wanted = f"net must be a preset of columns of blocks for its {changed[0]} to be chosen"
+            raise ValueError(f"{wanted}, got {self.options.net}")
 
 
-def _dropping(column: spec.AnyColumn, share: float) -> spec.AnyColumn:
+def _dropping(column: networks.AnyColumn, share: float) -> networks.AnyColumn:
     """The column, with that dropout where it learns and is not of single layers, which have their own."""
-    return column if column.frozen or isinstance(column, spec.GraphColumn) else replace(column, dropout=share)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where the run goes on and what it may use; nothing of this changes its result, but for the device's rounding."""
-
-    device: str
-    workers: int = 0
-    cache: int = 0
-    tensorboard: bool = False
-    max_memory: str | None = None
-    planes: Path | None = None
-    planes_megabytes: int = 4096
-    features: Path | None = None
-
-    def kept(self) -> int | PlaneCache:
-        """Where photographs are kept: in so many megabytes of memory, or in a cache on disk. Raises ValueError for both."""
-        if self.planes is None:
-            return self.cache
-        if self.cache:
-            raise ValueError(f"--cache must not be given beside --plane-cache, got {self.cache}")
-        return PlaneCache(self.planes, self.planes_megabytes, note)
+    return column if column.frozen or isinstance(column, networks.GraphColumn) else replace(column, dropout=share)
 
 
 def is_model(net: str) -> bool:
@@ -166,11 +129,12 @@ def from_model(path: Path, data: DataSet) -> MultiColumn:
     return net
 
 
-def layer_files(net: str, params: Path | None, views: str | None, plane: int | None, window: int | None) -> spec.Reading | None:
+def layer_files(network: NetworkOptions) -> networks.Reading | None:
     """What cuda-convnet's layer files say, where `net` is a layer-definition file; None for another network.
 
     Raises ValueError where one of the two files comes without the other or they cannot be read.
     """
+    net, params = network.net, network.layer_params
     if net.endswith(".cfg") != (params is not None):
         raise ValueError(f"net must be a layer-definition file, .cfg, and layer-params its parameters, got {net} and {params}")
     if params is None:
@@ -178,11 +142,11 @@ def layer_files(net: str, params: Path | None, views: str | None, plane: int | N
     for path in (net, params):
         if os.path.lexists(path):
             require_file(path)
-    seen: tuple[Any, ...] = tuple(view.strip() for view in (views or "warp").split(","))
-    return spec.read_convnet_cfg(net, params, spec.preprocessing(seen, plane, window))
+    seen: tuple[Any, ...] = tuple(view.strip() for view in (network.views or "warp").split(","))
+    return networks.read_convnet_cfg(net, params, networks.preprocessing(seen, network.plane, network.window))
 
 
-def from_layers(read: spec.Reading, data: DataSet, seed: int, long_side: int | None = None) -> MultiColumn:
+def from_layers(read: networks.Reading, data: DataSet, seed: int, long_side: int | None = None) -> MultiColumn:
     """The network of layer files, started as they say. Raises ValueError when it has not as many outputs as the data labels."""
     if len(read.network.labels) != len(data.labels):
         raise ValueError(f"net must have {len(data.labels)} outputs for the data's labels, got {len(read.network.labels)}")
@@ -190,10 +154,11 @@ def from_layers(read: spec.Reading, data: DataSet, seed: int, long_side: int | N
     return initialise(MultiColumn(network), read.rules, seed)
 
 
-def files_named(net: str, layer_params: Path | None, init: Sequence[str], data: Path) -> list[str | Path]:
-    """The files that these options of a training name; a preset's name is none that is there."""
-    net = str(model_named(Path(net))) if is_model(net) else net
-    return [net, *([] if layer_params is None else [layer_params]), *(path for _, path, _ in map(_source, init)), data]
+def files_named(network: NetworkOptions, data: Path) -> list[str | Path]:
+    """The files that a training's options name, and its data; a preset's name is none that is there."""
+    net = str(model_named(Path(network.net))) if is_model(network.net) else network.net
+    params = [] if network.layer_params is None else [network.layer_params]
+    return [net, *params, *(path for _, path, _ in map(_source, network.init)), data]
 
 
 def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
@@ -331,7 +296,7 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
         raise ValueError(f"{name} must be numbers with commas between them, got {quoted(text)}") from None
 
 
-def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network:
+def _seen_through(network: networks.Network, views: tuple[str, ...]) -> networks.Network:
     learning = [column for column in network.columns if not column.frozen]
     if len(views) != len(learning):
         raise ValueError(f"views must be one for each of {len(learning)} columns that learn, got {len(views)}")

@@ -45,8 +45,8 @@ def why(
     from dcnn_fast.data.reading import ReadError  # noqa: PLC0415
     from dcnn_fast.scoring import Scorer  # noqa: PLC0415
     from dcnn_fast.scoring.why import ABOUT, heat_map  # noqa: PLC0415
-    from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
     from dcnn_fast.viz.heat_map import heat_picture  # noqa: PLC0415
+    from dcnn_fast.viz.picture_files import save_picture  # noqa: PLC0415
 
     if Path(out).suffix not in (".png", ".jpg"):
         fail(f"--out must end in .png or .jpg, got {out}")

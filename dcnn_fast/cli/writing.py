@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from dcnn_fast.cli.console import note
 from dcnn_fast.cli.targets import Kind, Target, Wanted, check, reason
 from dcnn_fast.nets import Model, save_model
-from dcnn_fast.viz.files import is_ours
+from dcnn_fast.viz.picture_files import is_ours
 
 PICTURE = Kind("a picture of this program", is_ours)
 

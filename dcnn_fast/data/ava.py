@@ -17,7 +17,7 @@ from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.folders import named_photographs
 from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
 from dcnn_fast.data.splits import DEALT, PARTS, Parts, drawn_notes
-from dcnn_fast.spec import STYLES
+from dcnn_fast.networks import STYLES
 
 THRESHOLD = 5.0  # a mean above it is high, at most it low
 LABELS = ("low", "high")

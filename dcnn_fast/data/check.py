@@ -14,7 +14,7 @@ from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.leaks import Twins, twins_by_digest
 from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
 from dcnn_fast.data.reading import ReadError, read
-from dcnn_fast.spec import STYLES
+from dcnn_fast.networks import STYLES
 
 _STYLE_FILES = ("train.jpgl", "train.lab", "test.jpgl", "test.multilab")
 

@@ -175,6 +175,11 @@ def limit() -> int:
     return _pictures.limit
 
 
+def is_limited() -> bool:
+    """Whether a limit was set by name."""
+    return _pictures.limit_name is not None
+
+
 @contextmanager
 def picture(
     given_up: Callable[[], bool] = lambda: False, before_wait: Callable[[], object] = lambda: None

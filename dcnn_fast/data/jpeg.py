@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from dcnn_fast.data import jpeg_scans
+from dcnn_fast.data import decoded_memory, jpeg_scans
 
 try:
     import simplejpeg
@@ -44,7 +44,7 @@ def decoded(data: bytes, image: Image.Image, divisor: int = 1) -> np.ndarray | N
     try:
         if simplejpeg.decode_jpeg_header(data, **least)[:2] != (height, width):
             return None
-        pixels = np.empty((height, width, 3), np.uint8)
+        pixels = decoded_memory.array((height, width, 3))
         simplejpeg.decode_jpeg(data, "RGB", buffer=pixels, **least)
     except (ValueError, RuntimeError):  # also what it only warns of
         return None

@@ -4,38 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from dcnn_fast.data.ava import load_ava, load_ava_style
-from dcnn_fast.data.class_folders import load_folders
 from dcnn_fast.data.columns import NAMES, Table
 from dcnn_fast.data.examples import DataSet, by_category
 from dcnn_fast.data.leaks import require_apart
-from dcnn_fast.data.splits import Parts, Unsplit
+from dcnn_fast.data.sources import SOURCES, Csv, Source
+from dcnn_fast.data.splits import Parts
 from dcnn_fast.data.spreadsheets import read_sheet
-from dcnn_fast.data.tables import IAD_THRESHOLDS, load_iad, load_table, written_elsewhere
+from dcnn_fast.data.tables import IAD_THRESHOLDS, written_elsewhere
 from dcnn_fast.printable import quoted
 
-KINDS = ("ava", "ava-style", "iad", "folders", "csv")
+KINDS = tuple(SOURCES)
 _LABELS = ("quality", "category")
 _MOST_SEED = 2**32 - 1  # scikit-learn's
-_SPLIT = {"fold": None, "folds": None, "seed": None, "val": None}
-_LISTED = ("csv", "iad", "folders")  # kinds whose photographs anybody may have listed under two names
-# What each kind takes beside the path, with what it is unless it is given.
-_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "ava": {"images": None, "delta": 0.0, "category": None, "attributes": False, "val": None},
-    "ava-style": {"images": None, "exclude_test_overlap": False, "drop_unlabelled": False, "val": None},
-    "iad": {"images": None, "columns": None, "variant": "threshold", **_SPLIT},
-    "folders": {"positive": None, **_SPLIT},
-    "csv": {
-        "images": None, "columns": None, "threshold": None, "positive": None, "category": None, "attributes": False, **_SPLIT,
-    },
-}  # fmt: skip
-_LOADERS: Mapping[str, Any] = {
-    "ava": load_ava, "ava-style": load_ava_style, "iad": load_iad, "folders": load_folders, "csv": load_table,
-}  # fmt: skip
+_SPLIT = ("fold", "folds", "seed", "val", "unsplit")
 
 
 def kind_of(path: Path, columns: Mapping[str, str] | None = None) -> str:
@@ -62,86 +47,82 @@ def is_rated(path: Path, kind: str | None, columns: Mapping[str, str] | None, by
     return not Table(path, columns).has("label")
 
 
-def load_set(
-    path: str | os.PathLike[str],
-    kind: str | None = None,
-    *,
-    images: str | os.PathLike[str] | None = None,
-    delta: float = 0.0,
-    category: str | None = None,
-    attributes: bool = False,
-    exclude_test_overlap: bool = False,
-    drop_unlabelled: bool = False,
-    threshold: float | None = None,
-    positive: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    variant: str = "threshold",
-    fold: int | None = None,
-    folds: int | None = None,
-    seed: int | None = None,
-    val: float | None = None,
-    unsplit: Unsplit = "fold",
-    by: str = "quality",
-) -> DataSet:
-    """The set at `path`: AVA or its styles (`load_ava`, `load_ava_style`), IAD (`load_iad`), a folder for each label
-    (`load_folders`) or a CSV file (`load_table`), which say what the options mean.
+def open_dataset(source: Source) -> DataSet:
+    """The data set of a source: `Ava`, `AvaStyle`, `Iad`, `Folders` or `Csv`.
 
-    by: "quality", or "category" for a set whose labels are what photographs show (`by_category`). kind: one of `KINDS`; None is
-    what lies there. fold, folds, seed: of a set without a split of its own, part 0 of 5 by the seed 0 unless they say
-    otherwise; the seed is one from 0 to 2**32 - 1. val: the share of the training part that is drawn, by the seed and never
-    through a group, as a part for validation, of a set that has none of its own. unsplit: "fold" deals a set without a split
-    so, "train" and "test" take all of it as that. Photographs that are listed and not there are counted in `missing`. Raises
-    ValueError naming the argument or the file: an option that the kind does not have or that would change nothing, a photograph
-    that is in two parts, ratings that have no threshold, and a set without any photograph, too.
+    Photographs that are listed and not there are counted in `missing`. Raises ValueError naming the field of the source or the
+    file: a path that is none of its kind, a field that would change nothing, a photograph that is in two parts, ratings that
+    have no threshold, and a set without any photograph, too.
     """
-    if by not in _LABELS:
-        raise ValueError(f"by must be one of {', '.join(_LABELS)}; got {by!r}")
+    _require_sense(source)
+    try:
+        found = source.load()
+    except FileNotFoundError as error:
+        raise ValueError(f"{error.filename}: a set of kind {source.kind} must have this file") from None
+    _require_photographs(source.path, found)
+    require_apart(found, files=source.is_listed)
+    if source.by == "category":
+        return by_category(found)
+    if isinstance(source, Csv) and all(example.label < 0 for example in found.examples):
+        raise ValueError(
+            f"{source.path}: threshold must say which ratings are high, as no row to train on has a median; got none"
+        )
+    return replace(found, notes=(*found.notes, *_of_labels(source.kind, found)))
+
+
+def source_at(path: str | os.PathLike[str], kind: str | None = None, **options: Any) -> Source:
+    """The source at `path`, of one of `KINDS`, or None for what lies there.
+
+    options: fields of the kind's source and of its `Parts`. Raises ValueError for an option that only other kinds have, unless
+    it says what is so without it, and TypeError for one that no kind has.
+    """
     where = Path(path)
     if not where.exists():
         raise ValueError(f"path must exist, got {where}")
-    kind = kind_of(where, columns) if kind is None else kind
-    if kind not in KINDS:
+    kind = kind_of(where, options.get("columns")) if kind is None else kind
+    if kind not in SOURCES:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
-    given = {
-        "images": None if images is None else Path(images), "delta": delta, "category": category, "attributes": attributes,
-        "exclude_test_overlap": exclude_test_overlap, "drop_unlabelled": drop_unlabelled, "threshold": threshold,
-        "positive": positive, "columns": columns, "variant": variant, "fold": fold, "folds": folds, "seed": seed, "val": val,
-    }  # fmt: skip
-    wanted = "file" if kind in ("csv", "iad") else "folder"
-    if not (where.is_file() if wanted == "file" else where.is_dir()):
-        raise ValueError(f"path must be a {wanted} for a set of kind {kind}, got {where}")
-    if seed is not None and not 0 <= seed <= _MOST_SEED:
-        raise ValueError(f"seed must be an integer from 0 to {_MOST_SEED}, got {seed}")
-    _require_of_use(kind, by, given)
-    try:
-        found = _loaded(where, kind, given, unsplit)
-    except FileNotFoundError as error:
-        raise ValueError(f"{error.filename}: a set of kind {kind} must have this file") from None
-    _require_photographs(where, found)
-    require_apart(found, files=kind in _LISTED)
-    if by == "category":
-        return by_category(found)
-    if kind == "csv" and all(example.label < 0 for example in found.examples):
-        raise ValueError(f"{where}: threshold must say which ratings are high, as no row to train on has a median; got none")
-    return replace(found, notes=(*found.notes, *_of_labels(kind, found)))
-
-
-def _require_of_use(kind: str, by: str, given: Mapping[str, Any]) -> None:
-    """That every option says something of this kind of set. Raises ValueError naming the first that does not."""
-    known = {*_OPTIONS[kind], *(["seed"] if given["val"] is not None else [])}
-    neutral = {name: value for options in _OPTIONS.values() for name, value in options.items()}
-    for name, value in given.items():
-        if name not in known and value != neutral[name]:
+    options["images"] = None if options.get("images") is None else Path(options["images"])
+    parts = {name: options.pop(name) for name in _SPLIT if name in options}
+    own = {field.name for field in fields(SOURCES[kind])}
+    neutral = {field.name: field.default for each in SOURCES.values() for field in fields(each)}
+    for name, value in options.items():
+        if name not in neutral:
+            raise TypeError(f"an option of a data set must be one of {', '.join(sorted({*neutral, *_SPLIT}))}; got {name!r}")
+        if name not in own and value != neutral[name]:
             raise ValueError(f"{name} must not be given for a set of kind {kind}, got {quoted(value)}")
-        if by == "category" and name in ("threshold", "positive") and value is not None:
-            raise ValueError(f"{name} must not be given for labels by category, got {quoted(value)}")
+    return SOURCES[kind](where, parts=Parts(**parts), **{name: value for name, value in options.items() if name in own})
 
 
-def _loaded(where: Path, kind: str, given: Mapping[str, Any], unsplit: Unsplit) -> DataSet:
-    options = {name: given[name] for name in _OPTIONS[kind] if name not in _SPLIT}
-    options["parts"] = Parts(**{name: given[name] for name in _SPLIT}, unsplit=unsplit)
-    found: DataSet = _LOADERS[kind](where, **options)
-    return found
+def load_set(path: str | os.PathLike[str], kind: str | None = None, **options: Any) -> DataSet:
+    """The set at `path`: AVA or its styles, IAD, a folder for each label or a CSV file.
+
+    The same as `open_dataset` of `source_at`. by: "quality", or "category" for a set whose labels are what photographs show
+    (`by_category`). kind: one of `KINDS`; None is what lies there. fold, folds, seed: of a set without a split of its own,
+    part 0 of 5 by the seed 0 unless they say otherwise; the seed is one from 0 to 2**32 - 1. val: the share of the training
+    part that is drawn, by the seed and never through a group, as a part for validation, of a set that has none of its own.
+    unsplit: "fold" deals a set without a split so, "train" and "test" take all of it as that. Other options are the fields of
+    `Ava`, `AvaStyle`, `Iad`, `Folders` and `Csv`. Raises ValueError as those two do.
+    """
+    return open_dataset(source_at(path, kind, **options))
+
+
+def _require_sense(source: Source) -> None:
+    """That the path is of the kind, and every field says something of it. Raises ValueError naming the first that does not."""
+    kind, parts, where = source.kind, source.parts, source.path
+    if source.by not in _LABELS:
+        raise ValueError(f"by must be one of {', '.join(_LABELS)}; got {source.by!r}")
+    if not (where.is_file() if source.is_file else where.is_dir()):
+        wanted = "file" if source.is_file else "folder"
+        raise ValueError(f"path must be a {wanted} for a set of kind {kind}, got {where}")
+    if parts.seed is not None and not 0 <= parts.seed <= _MOST_SEED:
+        raise ValueError(f"seed must be an integer from 0 to {_MOST_SEED}, got {parts.seed}")
+    for name in parts.given if not source.is_dealt else ():
+        if name != "seed" or parts.val is None:
+            raise ValueError(f"{name} must not be given for a set of kind {kind}, got {quoted(getattr(parts, name))}")
+    for name in ("threshold", "positive") if source.by == "category" else ():
+        if getattr(source, name, None) is not None:
+            raise ValueError(f"{name} must not be given for labels by category, got {quoted(getattr(source, name))}")
 
 
 def _require_photographs(where: Path, found: DataSet) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from dcnn_fast.data import para
 from dcnn_fast.data.drawing import picture
 from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
-from dcnn_fast.spec import STYLES
+from dcnn_fast.networks import STYLES
 
 _VOTES = 200
 _FEWEST = 64  # so that every list of a small AVA holds something

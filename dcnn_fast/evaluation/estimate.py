@@ -1,4 +1,4 @@
-"""How long a table of the paper will take on this machine, told before anything is trained."""
+"""Estimates how long a table of the paper will take on this machine, before anything is trained."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.evaluation.predict import Predictions, predict
 from dcnn_fast.evaluation.reproduce import TABLES, Experiments, ImpossibleError, Protocol
+from dcnn_fast.evaluation.table_sets import AESTHETICS, TableSet
 from dcnn_fast.evaluation.timing import duration
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops.plain_torch import default_modes, plain_torch
@@ -24,26 +25,26 @@ from dcnn_fast.training import ConvNetUpdate, groups_of
 from dcnn_fast.training.folder import LAST
 from dcnn_fast.training.pictures import Pictures
 
-_BATCH, _READ, _TESTED = 32, 8, 3  # windows of a step, photographs that are read, and that are tested
-_LOOKED_AT = 64  # photographs among which there must be one that can be read
+_BATCH, _READ, _TESTED = 32, 8, 3  # windows in a step, photographs read, photographs tested
+_LOOKED_AT = 64  # photographs of which at least one must be readable
 
 
 class UntoldError(Exception):
-    """A time that cannot be told; the message says why."""
+    """The time cannot be estimated; the message says why."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one network goes through: so many windows in training and so many photographs in tests."""
+    """One network's work: numbers of windows in training and of photographs in tests."""
 
-    network: spec.Network
+    network: networks.Network
     windows: int = 0
     photographs: int = 0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: in all. trainings: networks that are yet to be trained. windows, photographs: in trainings and in tests."""
+    """seconds: the total. trainings: networks still to be trained. windows, photographs: numbers in training and in tests."""
 
     seconds: float
     trainings: int
@@ -52,16 +53,16 @@ class Estimate:
 
     @property
     def text(self) -> str:
-        """In a line."""
+        """The estimate in one line."""
         what = f"{self.trainings} trainings of {self.windows:,} windows together, tests of {self.photographs:,} photographs"
         return f"this will take about {duration(self.seconds)} on this machine: {what}"
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """Stands for a network that would be trained: as much of it as experiments ask for."""
+    """Stands for a network that would be trained, with the members that the experiments use."""
 
-    spec: spec.Network
+    spec: networks.Network
     provenance: Mapping[str, Any]
 
     @property
@@ -70,22 +71,24 @@ class _Planned:
 
 
 class _Plan(Experiments):
-    """The experiments of a table without the work. jobs: by the name of its run what each network would go through."""
+    """The experiments of a table without the work. jobs: each network's work by the name of its run."""
 
     jobs: dict[str, Job]
 
-    def _trained(self, network: spec.Network, learns: str = "aesthetics", start: Any = None, *, tune: str = "all") -> Any:
+    def _trained(
+        self, network: networks.Network, learns: TableSet = AESTHETICS, start: Any = None, *, tune: str = "all"
+    ) -> Any:
         network = replace(self._compact(network), labels=self._data(learns).labels)
         return self._run(f"{network.name} {'+'.join(c.view for c in network.columns)} {learns}", _Planned(network, {}), learns)
 
-    def _run(self, name: str, net: Any, learns: str, *, epochs: int | None = None, **options: Any) -> Any:
+    def _run(self, name: str, net: Any, learns: TableSet, *, epochs: int | None = None, **options: Any) -> Any:
         if name not in self.jobs:
             done = (self.folder(name) / LAST).is_file()
             count = 0 if done else len(self._data(learns).train) * (epochs or self.protocol.epochs)
             self.jobs[name] = Job(net.spec, count)
         return _Planned(net.spec, {"run": name})
 
-    def _tested(self, model: Any, on: str) -> Predictions:
+    def _tested(self, model: Any, on: TableSet) -> Predictions:
         key = str(model.provenance["run"]), on
         if key not in self._measured:
             self._measured[key] = self._predicted(model, self._data(on).test)
@@ -100,7 +103,7 @@ class _Plan(Experiments):
 
 
 def planned(table: str, path: Path, out: Path, protocol: Protocol) -> tuple[dict[str, Job], Sequence[Example]]:
-    """What a table's networks would go through, by their runs' names, and photographs of the set. Nothing is written.
+    """The work of a table's networks by their runs' names, and photographs of the set. Nothing is written.
 
     Raises ValueError as `reproduce` does.
     """
@@ -118,14 +121,14 @@ def planned(table: str, path: Path, out: Path, protocol: Protocol) -> tuple[dict
 
 
 def estimate(table: str, path: Path, out: Path, protocol: Protocol) -> Estimate:
-    """How long `reproduce` would take: each kind of network is timed here for a moment, on photographs of the set.
+    """How long `reproduce` would take: each kind of network is timed briefly on photographs of the set.
 
-    What is trained already counts nothing; where only a part of a network learns this tells too much. Raises ValueError as
+    Finished trainings count nothing; where only a part of a network learns, the estimate is too high. Raises ValueError as
     `reproduce` does, UntoldError where no photograph can be read.
     """
     jobs, listed = planned(table, path, out, protocol)
     examples = _readable(listed)
-    costs: dict[spec.Network, tuple[float, float]] = {}
+    costs: dict[networks.Network, tuple[float, float]] = {}
     seconds = 0.0
     for job in jobs.values():
         network = replace(job.network, name="", labels=("low", "high"), attributes=())
@@ -153,8 +156,8 @@ def _readable(examples: Sequence[Example]) -> list[Example]:
     return found
 
 
-def _costs(network: spec.Network, examples: Sequence[Example], protocol: Protocol) -> tuple[float, float]:
-    """Seconds of one window in training, its photograph's reading included, and of one photograph in a test."""
+def _costs(network: networks.Network, examples: Sequence[Example], protocol: Protocol) -> tuple[float, float]:
+    """Seconds for one window in training, including reading its photograph, and for one photograph in a test."""
     net = build(network, seed=protocol.seed)
     pictures = Pictures(examples, net.inputs)
     read = _seconds(lambda: sum(1 for _ in pictures.readable(range(len(pictures))))) / max(len(pictures), 1)
@@ -171,7 +174,7 @@ def _costs(network: spec.Network, examples: Sequence[Example], protocol: Protoco
     return window, max(0.0, test(1 + more) - first) / more if more else first
 
 
-def _step(net: torch.nn.Module, network: spec.Network, batch: int, device: torch.device) -> Callable[[], object]:
+def _step(net: torch.nn.Module, network: networks.Network, batch: int, device: torch.device) -> Callable[[], object]:
     """A training step on random windows."""
     rng = torch.Generator().manual_seed(0)
     windows = [

@@ -1,4 +1,4 @@
-"""Predictions that a file holds, of this program or another: probabilities of labels, or one score of each photograph."""
+"""Reads predictions from a file by this or another program: probabilities of labels, or one score for each photograph."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NONE = "the file has no prediction of it"
 
 @dataclass(frozen=True)
 class FromFile:
-    """Predictions by the name of what made them, "" where the file does not say, and what a user should know of the file."""
+    """Predictions by their model's name, "" where the file gives none, and notes about the file for the user."""
 
     predictions: dict[str, Predictions]
     notes: tuple[str, ...]
@@ -35,16 +35,16 @@ def read_predictions(path: Path, data: DataSet, examples: Sequence[Example]) -> 
     """The predictions in a CSV file for some examples of a set.
 
     The file has a column of the photographs' keys or paths (below its own folder, or the current one), and either a column
-    p_LABEL for each of the set's labels, as `evaluate --csv` writes, or one of scores, as `score --csv` does: from 0 to 1 they
-    are the probability of the last of two labels; else they are ratings, and P is one half at the set's threshold and linear.
-    Ten columns of one name and consecutive numbers are the predicted shares of the ratings, which have an EMD; where there is
-    nothing else, their means are the scores. Rows of `evaluate --csv` belong to their model; a row without a prediction whose
-    column `error` says why is passed over. An example without a prediction is in `errors`. Raises ValueError naming what is
-    wrong: columns, numbers, a photograph twice, nothing for any example.
+    p_LABEL for each of the set's labels, as `evaluate --csv` writes, or a column of scores, as `score --csv` writes: scores
+    from 0 to 1 are the probability of the last of two labels; others are ratings, for which P is linear and one half at the
+    set's threshold. Ten columns with one name and consecutive numbers are the predicted shares of the ratings, which have an
+    EMD; without other columns their means are the scores. Rows of `evaluate --csv` belong to their model; a row without a
+    prediction whose column `error` says why is skipped. An example without a prediction is in `errors`. Raises ValueError
+    naming the fault: columns, numbers, a repeated photograph, or no prediction for any example.
     """
     sheet = read_sheet(path, _KEYS)
     key = _one(path, sheet, "photographs", _KEYS)
-    ours = {"model", "key", "true"} <= set(sheet.head)  # elsewhere a model may be a camera's
+    ours = {"model", "key", "true"} <= set(sheet.head)  # in other files `model` may be a camera's
     of_model: dict[str, list[Row]] = {}
     for row in sheet.rows:
         of_model.setdefault((row["model"] or "") if ours else "", []).append(row)
@@ -63,8 +63,8 @@ def read_predictions(path: Path, data: DataSet, examples: Sequence[Example]) -> 
 
 @dataclass(frozen=True)
 class _Said:
-    """What rows say: probabilities [n, labels], what was made of the columns, shares of ratings [n, 10] where there are, and
-    the scale of scores, `Predictions.widest`.
+    """The rows' contents: probabilities [n, labels], how the columns were interpreted, shares of ratings [n, 10] where present,
+    and the scale of scores, `Predictions.widest`.
     """
 
     probs: np.ndarray
@@ -74,7 +74,7 @@ class _Said:
 
 
 def _predicted(sheet: Sheet, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
-    """The rows but for those that say an error in place of a prediction; beside one, an error is another program's number."""
+    """The rows except those with an error instead of a prediction; beside a prediction, `error` is another program's number."""
     columns = [name for name in sheet.head if name in {f"p_{label}" for label in labels} or plain(name) in _SCORES]
     columns += _histogram(sheet.head)
     return [row for row in rows if not (row["error"] or "").strip() or any((row[name] or "").strip() for name in columns)]
@@ -102,7 +102,7 @@ def _of_examples(
 
 
 def _numbers_of(path: Path, names: Sequence[str]) -> Callable[[Example], int | None]:
-    """The row of an example, by its key or by the file that its path leads to. Raises ValueError for a name that is twice."""
+    """The row of an example, found by its key or by the file at its path. Raises ValueError for a repeated name."""
     by_key: dict[str, int] = {}
     for number, name in enumerate(names):
         if by_key.setdefault(os.path.normpath(name), number) != number:
@@ -118,15 +118,15 @@ def _numbers_of(path: Path, names: Sequence[str]) -> Callable[[Example], int | N
 
 
 def _histogram(head: Sequence[str]) -> tuple[str, ...]:
-    """The ten columns that foretell ratings; none where what has such numbers may be anything, as features."""
+    """The ten columns of predicted ratings; none where the numbered columns may be anything, such as features."""
     columns = columns_of_votes(head)
     return columns if columns and plain(columns[0]).rstrip("_0123456789. -") in _SHARES else ()
 
 
 def _said(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> _Said:
-    """What the rows say of a set's labels, and of ratings where there are ten columns of them."""
+    """The rows' predictions for a set's labels, and for ratings where there are ten columns of them."""
     votes = () if are_ratings(data.labels) else _histogram(sheet.head)
-    if not any((row[name] or "").strip() for row in rows for name in votes):  # those of another model of the file
+    if not any((row[name] or "").strip() for row in rows for name in votes):  # they belong to another model of the file
         return _probabilities(path, sheet, rows, data)
     require_once(path, sheet.head, votes)
     histograms = shares(votes_of(path, rows, votes, decimal_comma=sheet.decimal_comma)) if rows else np.zeros((0, len(RATINGS)))
@@ -141,7 +141,7 @@ def _said(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> _Said
 
 
 def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> _Said:
-    """[n, labels], and what was made of the columns."""
+    """[n, labels], and how the columns were interpreted."""
     columns = [f"p_{label}" for label in data.labels]
     if set(columns) <= set(sheet.head):
         require_once(path, sheet.head, columns)

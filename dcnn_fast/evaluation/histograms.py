@@ -1,4 +1,4 @@
-"""Predictions of how many people give each of the ratings 1 to 10, and how far they lie from those that were given (EMD)."""
+"""Predicted shares of the ratings 1 to 10, and their distance from the given ratings (EMD)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBERED = re.compile(r"(.*?)([0-9]+)")
 
 
 def are_ratings(labels: Sequence[str]) -> bool:
-    """Whether labels are the ratings 1 to 10 in order, with one text before each, as r1 to r10."""
+    """Whether labels are the ratings 1 to 10 in order, with the same prefix, such as r1 to r10."""
     found = [_NUMBERED.fullmatch(label) for label in labels]
     if len(found) != len(RATINGS) or None in found:
         return False
@@ -34,11 +34,11 @@ def why_no_emd(predictions: Predictions) -> str | None:
 
 
 def emd(predictions: Predictions, *, power: int = 1) -> float:
-    """The mean earth mover's distance between the predicted and the given shares of the ratings, of examples that have votes.
+    """The mean earth mover's distance between the predicted and the given shares of the ratings, over examples with votes.
 
-    power: 1, as results are reported, or 2, as NIMA learns: of each example the mean over the ten ratings of the difference of
-    the cumulated shares to that power, and the root of it. From 0 to 1; 0 is the best. Raises ValueError where predictions are
-    of no ratings, or no example has votes.
+    power: 1, as results are reported, or 2, as NIMA learns. An example's distance is the mean over the ten ratings of the
+    absolute difference of the cumulative shares to that power, and then the root. From 0 to 1; 0 is best. Raises ValueError
+    where the predictions are not of ratings or no example has votes.
 
     Source: Talebi and Milanfar, NIMA (2018), equation 1; docs/ava.md#nima.
     """
@@ -54,7 +54,7 @@ def has_votes(predictions: Predictions) -> np.ndarray:
 
 
 def distances(predictions: Predictions, power: int = 1) -> np.ndarray:
-    """The distance of each example: [n] float64, NaN where it has no votes. `emd` says what it is and takes their mean."""
+    """The distance of each example: [n] float64, NaN where it has no votes. `emd` defines it and takes the mean."""
     assert predictions.histograms is not None
     given = np.array([example.votes or (np.nan,) * len(RATINGS) for example in predictions.examples], float)
     apart = np.cumsum(shares(given), axis=1) - np.cumsum(shares(predictions.histograms), axis=1)
@@ -69,11 +69,11 @@ def shares(votes: np.ndarray) -> np.ndarray:
 
 
 def of_ratings(scores: np.ndarray, threshold: float, high: int = 1, widest: float | None = None) -> np.ndarray:
-    """[n, 2] probabilities for ratings [n]: one half at the threshold, linear: order and distances are the ratings'.
+    """[n, 2] probabilities for ratings [n]: linear in the rating, one half at the threshold.
 
-    high: the number of the label that ratings above the threshold have. widest: the distance from the threshold that is one
-    half, `width_of` those; None for ratings from 1 to 10, whose width follows from the threshold alone, so that predictions of
-    other photographs or models are on the same scale.
+    high: the index of the label for ratings above the threshold. widest: the distance from the threshold that changes P by one
+    half, from `width_of`; None for ratings from 1 to 10, whose width follows from the threshold alone, so that predictions for
+    other photographs or by other models are on the same scale.
     """
     widest = max(threshold - 1, 10 - threshold) if widest is None else widest
     above = 0.5 + (scores - threshold) / (2 * widest) if widest > 0 else np.full(len(scores), 0.5)
@@ -81,8 +81,8 @@ def of_ratings(scores: np.ndarray, threshold: float, high: int = 1, widest: floa
 
 
 def width_of(scores: np.ndarray, data: DataSet) -> float | None:
-    """The width of scores [n] of a set of ratings, for `of_ratings`: None where all of both are from 1 to 10, else the greatest
-    distance of any of both from the threshold.
+    """The width of scores [n] for `of_ratings`: None where scores and ratings are all from 1 to 10, else the greatest distance
+    of any score or rating from the threshold.
     """
     assert data.threshold is not None
     every = np.concatenate([scores, [example.rating for example in data.examples if np.isfinite(example.rating)]])
@@ -92,9 +92,9 @@ def width_of(scores: np.ndarray, data: DataSet) -> float | None:
 
 
 def for_labels(predictions: Predictions, data: DataSet) -> Predictions:
-    """Predictions of the ratings 1 to 10 as those of a set's two labels, by its threshold; others as they are.
+    """Predictions of the ratings 1 to 10 as those of a set's two labels, by its threshold; others unchanged.
 
-    Raises ValueError where the set's labels are made of no ratings.
+    Raises ValueError where the set's labels do not come from ratings.
     """
     if predictions.labels == data.labels or not are_ratings(predictions.labels):
         return predictions

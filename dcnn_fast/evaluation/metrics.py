@@ -1,4 +1,4 @@
-"""How well predictions agree with labels and ratings; scikit-learn and scipy compute what they can (extra `train`)."""
+"""Measures of agreement between predictions and labels or ratings, by scikit-learn and scipy where possible (extra `train`)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ AVERAGE_PRECISIONS: tuple[AveragePrecision, ...] = ("plain", "interpolated", "vo
 
 @dataclass(frozen=True)
 class Measures:
-    """What `measure` found; None where it does not apply.
+    """The results of `measure`; None where a measure does not apply.
 
-    count: examples with a label, of which accuracy and the others are. unlabelled: examples with none, which count in the
-    average precisions alone. accuracy: the most probable label is right, or one of those that are. majority: the accuracy of
-    always naming the commonest. auc, srcc, plcc, krcc: of the last label's probability, for two labels; the correlations are
-    with the ratings, of the examples that have one. emd, emd_2: `histograms.emd` with the powers 1 and 2, where predictions are
-    of the ratings 1 to 10 and examples have votes.
-    average_precision: of each label. macro_map, micro_map: their mean, and that of all (example, label) pairs together.
-    confusion: [labels, labels] counts, a row for each true label (of several the one that was named, or the first).
-    intervals: of 95 %, by name, where they were asked for.
+    count: examples with a label, over which accuracy and the other measures are taken. unlabelled: examples without, which
+    count only in the average precisions. accuracy: the share of examples whose most probable label is right. majority: the
+    accuracy of always naming the most frequent label. auc, srcc, plcc, krcc: for the last label's probability, with two labels;
+    the correlations are with the ratings, over the examples that have one. emd, emd_2: `histograms.emd` with the powers 1 and
+    2, where predictions are of the ratings 1 to 10 and examples have votes.
+    average_precision: by label. macro_map, micro_map: their mean, and the average precision of all (example, label) pairs
+    together. confusion: [labels, labels] counts, a row for each true label (of several, the named one or else the first).
+    intervals: 95 % intervals by name, where requested.
     """
 
     count: int
@@ -47,18 +47,18 @@ class Measures:
     intervals: dict[str, tuple[float, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """A JSON-ready dict."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-@np.errstate(all="ignore")  # whatever the process has numpy do; what may not be divided is looked at here
+@np.errstate(all="ignore")  # independent of the process's numpy settings; divisions by zero are handled here
 def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: int = 0, seed: int = 0) -> Measures:
     """Every measure of predictions.
 
-    ap: how average precision is taken: "plain", the sum of precisions at each positive (scikit-learn's); "interpolated", with
-    the best precision at or beyond each recall; "voc07", that at eleven recalls (docs/ava.md#average-precision). draws:
-    bootstrap samples for intervals, 0 for none, over groups where the examples have them, over examples else; seed: theirs.
-    Raises ValueError for a name that is not there or where no example has a label.
+    ap: the kind of average precision: "plain", the sum of precisions at each positive (scikit-learn's); "interpolated", with
+    the best precision at or beyond each recall; "voc07", the interpolated one at eleven recalls
+    (docs/ava.md#average-precision). draws: bootstrap samples for intervals, 0 for none; groups are resampled where the examples
+    have them, else examples. seed: for the resampling. Raises ValueError for an unknown name or where no example has a label.
     """
     from sklearn.metrics import confusion_matrix, recall_score  # noqa: PLC0415 - optional dependency
 
@@ -89,7 +89,7 @@ def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: 
 
 
 def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain") -> dict[str, float]:
-    """Of each label that some example has."""
+    """The average precision of each label that some example has."""
     truths = _indicator(predictions)
     return {
         label: _average_precision(truths[:, index], predictions.probs[:, index], ap)
@@ -99,9 +99,9 @@ def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain")
 
 
 def intervals(predictions: Predictions, draws: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of 95 % of accuracy, balanced_accuracy and, where there are such, auc, srcc and emd.
+    """95 % percentile intervals of accuracy, balanced_accuracy and, where defined, auc, srcc and emd.
 
-    draws: samples with replacement of groups, or of examples where they have none; seed: theirs.
+    draws: samples with replacement of groups, or of examples where they have none. seed: for the resampling.
     """
     truth, named, right = _true_labels(predictions), predictions.named, predictions.right
     of: dict[str, Callable[[np.ndarray], float | None]] = {
@@ -133,7 +133,7 @@ def _resampled(predictions: Predictions, draws: int, seed: int) -> list[np.ndarr
 
 
 def _true_labels(predictions: Predictions) -> np.ndarray:
-    """[n]: of several labels that are right the one that was named, or the first."""
+    """[n]: each example's right label; of several, the named one or else the first."""
     pairs = zip(predictions.named.tolist(), predictions.truth, strict=True)
     return np.array([name if name in truth else truth[0] for name, truth in pairs])
 
@@ -160,7 +160,7 @@ def _auc(truth: np.ndarray, probs: np.ndarray) -> float | None:
 
 
 def _rank_correlation(ratings: np.ndarray, probs: np.ndarray) -> float | None:
-    """Spearman's, of two labels and the rows that are rated: Pearson's of the ranks, without the test that scipy's does."""
+    """Spearman's correlation for two labels and the rated rows: Pearson's of the ranks, without scipy's significance test."""
     from scipy.stats import rankdata  # noqa: PLC0415
 
     rated = np.isfinite(ratings)
@@ -190,8 +190,8 @@ def _average_precision(truth: np.ndarray, scores: np.ndarray, ap: AveragePrecisi
     if ap == "plain":
         return float(average_precision_score(truth, scores))
     precision, recall, _ = precision_recall_curve(truth, scores)  # recall falls from 1 to 0
-    best = np.maximum.accumulate(precision[:-1])  # the last point, precision 1 at recall 0, is scikit-learn's and not measured
+    best = np.maximum.accumulate(precision[:-1])  # without the last point, precision 1 at recall 0, which scikit-learn adds
     if ap == "interpolated":
         return float(-(np.diff(recall) * best).sum())
-    levels = np.arange(11) / 10  # the doubles that recalls of exact tenths are; linspace has others
+    levels = np.arange(11) / 10  # the doubles of exact tenths; linspace's differ
     return float(np.mean([best[recall[:-1] >= level].max() for level in levels]))

@@ -1,4 +1,4 @@
-"""What the paper measured, in per cent (Tables I to V and section III; docs/paper.md#tables)."""
+"""The paper's figures, in per cent (Tables I to V and section III; docs/paper.md#tables)."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ _WINDOWS_AT_A_TIME = 64
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of examples, and what is true of them.
+    """A model's predictions for examples, with the truth about them.
 
     labels: the classes. examples: those that could be read, in order. probs: [n, labels] float64, averaged over the views.
-    spread: [n], for two labels the standard deviation over the views of the second's probability, NaN else. errors: why each
-    other example could not be read, by its key. histograms: [n, 10] the predicted shares of the ratings 1 to 10, where that is
-    what is predicted. widest: where scores on a scale of their own were made probabilities, their distance from the threshold
-    that became one half; None for probabilities, and for ratings from 1 to 10, whose scale is the same in all predictions.
+    spread: [n], for two labels the standard deviation over the views of the second's probability, else NaN. errors: why each
+    other example could not be read, by its key. histograms: [n, 10] predicted shares of the ratings 1 to 10, where these are
+    predicted. widest: where scores on an arbitrary scale were converted to probabilities, the distance from the threshold that
+    became one half; None for probabilities, and for ratings from 1 to 10, whose scale is the same in all predictions.
     """
 
     labels: tuple[str, ...]
@@ -46,21 +46,21 @@ class Predictions:
 
     @property
     def truth(self) -> tuple[tuple[int, ...], ...]:
-        """Every label that is right for each example; none where it has none."""
+        """All right labels of each example, empty for an unlabelled one."""
         return tuple(e.truth or ((e.label,) if e.label >= 0 else ()) for e in self.examples)
 
     @property
     def right(self) -> np.ndarray:
-        """Whether the most probable label is among those that are right: [n] bool."""
+        """Whether the most probable label is a right one: [n] bool."""
         return np.array([name in truth for name, truth in zip(self.named.tolist(), self.truth, strict=True)], bool)
 
     @property
     def ratings(self) -> np.ndarray:
-        """[n] float64, NaN where there is none."""
+        """The examples' ratings: [n] float64, NaN where there is none."""
         return np.array([example.rating for example in self.examples], float)
 
     def of(self, rows: Sequence[int] | np.ndarray) -> Predictions:
-        """Those of some rows."""
+        """The predictions for some rows."""
         index = np.asarray(rows, dtype=int)
         return replace(
             self, examples=tuple(self.examples[i] for i in index), probs=self.probs[index], spread=self.spread[index],
@@ -83,10 +83,10 @@ def predict(
 ) -> Predictions:
     """P(label) of each example, the mean over `views` random windows, which are those of `Scorer` (docs/design.md#scores).
 
-    model: a `Model` or `MultiColumn`, which the scorer runs with what windows share computed once, or any module with `inputs`
-    and logits, which sees window by window on the device it is on and stays in evaluation mode; labels then names its classes.
-    views, grid, seed, device, batch, workers: as the scorer's. advance: called after each example. A photograph that cannot be
-    read is named in `errors`.
+    model: a `Model` or `MultiColumn`, which the scorer runs with shared regions computed once, or any module with `inputs` and
+    logits, which runs window by window on its own device and stays in evaluation mode; labels then names its classes. views,
+    grid, seed, device, batch, workers: as in `Scorer`. advance: called after each example. An unreadable photograph is named in
+    `errors`.
     Raises ValueError naming the argument, and where no photograph could be read.
     """
     if isinstance(model, MultiColumn):
@@ -117,9 +117,9 @@ def predict(
 
 
 def average(predictions: Sequence[Predictions]) -> Predictions:
-    """The mean of several models' probabilities, as AVG_SCNN (paper III-B), on the examples that all of them have.
+    """The mean of several models' probabilities, as AVG_SCNN (paper III-B), for the examples common to all.
 
-    The spread is not known: NaN. Raises ValueError when labels or scales differ or no example is common.
+    The spread is unknown: NaN. Raises ValueError when labels or scales differ or no example is common.
     """
     first, *others = predictions
     if any(other.labels != first.labels for other in others):
@@ -138,13 +138,13 @@ def average(predictions: Sequence[Predictions]) -> Predictions:
 
 
 def _of_all(histograms: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
-    """Those of all, None where some have none."""
+    """All histograms, None where some are missing."""
     found = [each for each in histograms if each is not None]
     return found if len(found) == len(histograms) else None
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions of different examples, perhaps by different models, as one.
+    """Predictions for different examples, possibly by different models, joined into one.
 
     Raises ValueError when labels or scales differ.
     """
@@ -161,7 +161,7 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 
 
 def _of_one_scale(parts: Sequence[Predictions]) -> float | None:
-    """The scale of all. Raises ValueError where they have several: an order of such numbers together means nothing."""
+    """The common scale. Raises ValueError where scales differ, as such numbers cannot be ranked together."""
     widest = parts[0].widest
     if any(part.widest != widest for part in parts):
         said = ", ".join("probabilities" if each.widest is None else f"{each.widest:g} from the threshold" for each in parts)
@@ -211,7 +211,7 @@ def _windows(pixels: np.ndarray, digest: str, wanted: Input, views: int, grid: i
 
 
 def _probabilities(net: nn.Module, cut: Sequence[Tensor], device: torch.device) -> np.ndarray:
-    """[views, labels] float64, whatever the process around has set."""
+    """[views, labels] float64, independent of the process's settings."""
     parts = []
     with default_modes(gradients=False), plain_torch(device):
         for start in range(0, len(cut[0]), _WINDOWS_AT_A_TIME):

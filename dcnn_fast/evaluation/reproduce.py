@@ -1,6 +1,6 @@
-"""The paper's experiments, table by table: what is trained on what, and the paper's figure beside the measured one.
+"""The paper's experiments, table by table: networks, their training data, and the paper's figures beside the measured ones.
 
-Where the paper is silent the choice is a field of `Protocol` or said in `CHOICES`; both are printed and kept with the results.
+Where the paper is silent, the choice is a field of `Protocol` or in `CHOICES`; both are printed and stored with the results.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dcnn_fast import spec
-from dcnn_fast.data import DataSet, Example, by_category, load_set
+from dcnn_fast import networks
+from dcnn_fast.data import Ava, AvaStyle, DataSet, Example, by_category, open_dataset, source_at
 from dcnn_fast.data.ava import THRESHOLD
 from dcnn_fast.data.names import STYLE_LISTS
 from dcnn_fast.data.sets import is_rated, kind_of
@@ -29,6 +29,7 @@ from dcnn_fast.evaluation import paper_tables as paper
 from dcnn_fast.evaluation.metrics import Measures, measure
 from dcnn_fast.evaluation.predict import Predictions, average, predict
 from dcnn_fast.evaluation.routing import Predictor, routed
+from dcnn_fast.evaluation.table_sets import AESTHETICS, IAD_TEST, SHOWN, STYLE, STYLE_APART, TableSet
 from dcnn_fast.evaluation.timing import Timing, kind_of_network
 from dcnn_fast.nets import (
     AnyColumn,
@@ -67,23 +68,22 @@ CHOICES = (
     "AP is the average precision of all (photograph, style) pairs together, mAP the mean over styles.",
     "Style: test photographs without any style, never right, are left out of the accuracy and of n, and count in AP and mAP.",
     "Arch 1 to 7 of Tables I and IV, whose tick marks the text lost: 4, 2, 3, 6, 4, 5, 6 convolutions; norms except in Arch 4;",
-    "fc1000 and fc256, in Arch 5 fc1000 alone (a line each in dcnn_fast/spec/presets.py).",
+    "fc1000 and fc256, in Arch 5 fc1000 alone (a line each in dcnn_fast/networks/presets.py).",
 )
 TABLES = ("table1", "table2", "table3", "table4", "table5", "categories", "iad")
 PROTOCOL = "protocol.json"
 _WAYS = ("cats", "generic", "adapt")
-_SEPARATOR = ", "  # of what a row of the table "categories" is called
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How the experiments of a table are run.
 
-    scale: the share of the training and of the test photographs that is used, a seeded choice. epochs, adapt_epochs: of
-    training and of adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as
-    `spec.compact` takes them. views: averaged in the tests. draws: bootstrap samples of the intervals. semantic: a file
-    of torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: of the
-    data set, as `load_set` takes them. The others are `Settings`'.
+    scale: the share of the training and test photographs to use, a seeded choice. epochs, adapt_epochs: for training and for
+    adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as in
+    `networks.compact`. views: the number averaged in tests. draws: bootstrap samples for the intervals. semantic: a file of
+    torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: the data
+    set's, as in `data.source_at`. The other fields are as in `Settings`.
     """
 
     scale: float = 1.0
@@ -116,11 +116,21 @@ class Protocol:
             raise ValueError(f"scale must lie above 0 and be at most 1, got {self.scale}")
 
 
+class OfCategory(NamedTuple):
+    """A row of the table "categories": the photographs' category, the network, and how it was trained for them."""
+
+    category: str
+    method: str
+    way: str
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a table. paper: its figures in per cent by name, None where it has none. measured: ours, likewise, with the
-    majority's accuracy, or none and `skipped` the reason. interval: of 95 %, of the accuracy. count: test photographs that the
-    accuracy is of. unlabelled: those beside them that have no label."""
+    majority's accuracy; empty if the row was skipped, and `skipped` is the reason. interval: the 95 % interval of the accuracy.
+    count: the labelled test photographs. unlabelled: the number of test photographs without a label. of_category: of the table
+    "categories", the row's category, method and way.
+    """
 
     name: str
     paper: Mapping[str, float | None]
@@ -130,10 +140,11 @@ class Row:
     count: int = 0
     skipped: str = ""
     unlabelled: int = 0
+    of_category: OfCategory | None = None
 
 
 class ImpossibleError(Exception):
-    """An experiment that the data set at hand does not allow; the message says why."""
+    """The data set does not allow an experiment; the message says why."""
 
 
 def _warn(text: str) -> None:
@@ -151,24 +162,26 @@ def reproduce(
     progress: Console | bool = True,
     timed: Callable[[Timing], None] = lambda timing: None,
 ) -> Iterator[Row]:
-    """The rows of a table, as they are measured.
+    """Yield the rows of a table as they are measured.
 
-    path: the data set (`data.load_set`). out: a folder for the runs; what is finished there is not trained again, what was
-    interrupted goes on. report: told what is about to be trained. warn: told of a file that cannot be written. progress: as
-    `train` takes it. timed: told how long each network's training and its test took. Raises ValueError for a table that is not
-    there, or where `out` has runs of another protocol or anything else.
+    path: the data set (`data.source_at`). out: a folder for the runs; finished runs there are not trained again, interrupted
+    ones are resumed. report: called with the run about to be trained. warn: called for a file that cannot be written. progress:
+    as in `train`. timed: called with the time of each network's training and test. Raises ValueError for an unknown table, or
+    where `out` has runs of another protocol or anything else.
     """
     if table not in TABLES:
         raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
     experiments = Experiments(path, out, protocol or Protocol(), report, warn, progress)
     experiments.timed = timed
     rows = getattr(experiments, table)
-    for name, figures, run in rows():
+    for row, figures, run in rows():
+        of_category = row if isinstance(row, OfCategory) else None
+        name = row if isinstance(row, str) else ", ".join(row)
         try:
             found = run()
         except (ImpossibleError, DivergedError) as reason:
             experiments.keep_protocol()
-            yield Row(name, figures, skipped=str(reason))
+            yield Row(name, figures, skipped=str(reason), of_category=of_category)
             continue
         measures = measure(found, draws=experiments.protocol.draws)
         values = {"accuracy": measures.accuracy, "mAP": measures.macro_map, "AP": measures.micro_map}
@@ -177,14 +190,17 @@ def reproduce(
             measured |= {"balanced": round(100 * measures.balanced_accuracy, 2), "AUC": round(100 * measures.auc, 2)}
         low, high = (round(100 * bound, 2) for bound in measures.intervals.get("accuracy", (math.nan, math.nan)))
         majority = round(100 * measures.majority, 2)
-        yield Row(name, figures, measured, majority, (low, high), measures.count, unlabelled=measures.unlabelled)
+        yield Row(
+            name, figures, measured, majority, (low, high), measures.count, unlabelled=measures.unlabelled,
+            of_category=of_category,
+        )  # fmt: skip
 
 
-Runs = Iterator[tuple[str, Mapping[str, float | None], Callable[[], Predictions]]]
+Runs = Iterator[tuple[str | OfCategory, Mapping[str, float | None], Callable[[], Predictions]]]
 
 
 class Experiments:
-    """Networks by what they are and what they learn from, each trained once."""
+    """Networks by architecture and training data, each trained once."""
 
     def __init__(
         self, path: Path, out: Path, protocol: Protocol, report: Callable[[str], None], warn: Callable[[str], None],
@@ -197,15 +213,15 @@ class Experiments:
         self._require_own_folder()
         self.kind = self.protocol.kind or kind_of(path)
         self._semantic = _semantic(protocol.semantic, protocol.seed) if protocol.semantic else None
-        self._sets: dict[str, DataSet] = {}
+        self._sets: dict[TableSet, DataSet] = {}
         self._finished: set[Path] = set()
-        self._measured: dict[tuple[str, str], Predictions] = {}
+        self._measured: dict[tuple[str, TableSet], Predictions] = {}
         self._protocol = self._same_protocol()
 
     def table1(self) -> Runs:
         for number, accuracy in paper.TABLE_1.items():
-            network = spec.preset(f"scnn-arch{number}")
-            yield f"Arch {number}", {"accuracy": accuracy}, lambda n=network: self._tested(self._trained(n), "aesthetics")  # type: ignore[misc]
+            network = networks.preset(f"scnn-arch{number}")
+            yield f"Arch {number}", {"accuracy": accuracy}, lambda n=network: self._tested(self._trained(n), AESTHETICS)  # type: ignore[misc]
 
     def table2(self) -> Runs:
         for (delta, view), accuracy in paper.TABLE_2.items():
@@ -218,23 +234,23 @@ class Experiments:
 
     def table4(self) -> Runs:
         for number, (mean, accuracy) in paper.TABLE_4.items():
-            network = spec.preset(f"style-scnn-arch{number}")
+            network = networks.preset(f"style-scnn-arch{number}")
             figures = {"mAP": mean, "accuracy": accuracy}
-            yield f"Arch {number}", figures, lambda n=network: self._tested(self._trained(n, "style"), "style")  # type: ignore[misc]
+            yield f"Arch {number}", figures, lambda n=network: self._tested(self._trained(n, STYLE), STYLE)  # type: ignore[misc]
 
     def table5(self) -> Runs:
         for view, (precision, mean, accuracy) in paper.TABLE_5.items():
-            network = _seen(spec.preset("style-scnn"), (view,))  # type: ignore[arg-type]
+            network = _seen(networks.preset("style-scnn"), (view,))  # type: ignore[arg-type]
             figures = {"AP": precision, "mAP": mean, "accuracy": accuracy}
             name = f"{paper.VIEWS[view]} ({view})"
-            yield name, figures, lambda n=network: self._tested(self._trained(n, "style"), "style")  # type: ignore[misc]
+            yield name, figures, lambda n=network: self._tested(self._trained(n, STYLE), STYLE)  # type: ignore[misc]
 
     def categories(self) -> Runs:
         for category in self._categories():
             for method in _METHODS:
                 for way in _WAYS:
                     run = lambda c=category, m=method, w=way: self._in_category(c, m, w)  # noqa: E731
-                    yield _SEPARATOR.join((category, method, way)), {"accuracy": None}, run
+                    yield OfCategory(category, method, way), {"accuracy": None}, run
         yield "all, DCNN, routed", {"accuracy": None}, self._routed
 
     def iad(self) -> Runs:
@@ -244,85 +260,86 @@ class Experiments:
             yield f"{method}, {variant}", {"accuracy": accuracy}, lambda m=method, v=variant: self._of_iad(m, v)  # type: ignore[misc]
 
     def _scnn(self, view: str, delta: int) -> Predictions:
-        return self._tested(self._trained(_seen(spec.preset("scnn"), (view,)), _aesthetics(delta)), "aesthetics")  # type: ignore[arg-type]
+        return self._tested(self._trained(_seen(networks.preset("scnn"), (view,)), TableSet(delta=delta)), AESTHETICS)  # type: ignore[arg-type]
 
     def _method(self, method: str, delta: int) -> Predictions:
         if method == "SCNN":
             return self._scnn("local", delta)
         if method == "AVG_SCNN":
             return average([self._scnn(view, delta) for view in ("local", "warp")])
-        networks = {
+        by_method = {
             "DCNN": self._dcnn, "DCNN local+center": lambda d: self._dcnn(d, "center"),
             "DCNN local+pad": lambda d: self._dcnn(d, "pad"), "quad-column": self._quad, "RDCNN-style": self._rdcnn_style,
             "RDCNN-semantic": self._rdcnn_semantic,
         }  # fmt: skip
-        return self._tested(networks[method](delta), "aesthetics")
+        return self._tested(by_method[method](delta), AESTHETICS)
 
-    def _dcnn(self, delta: int, view: spec.View = "warp") -> Model:
-        return self._trained(_seen(spec.preset("dcnn"), ("local", view)), _aesthetics(delta))
+    def _dcnn(self, delta: int, view: networks.View = "warp") -> Model:
+        return self._trained(_seen(networks.preset("dcnn"), ("local", view)), TableSet(delta=delta))
 
     def _quad(self, delta: int) -> Model:
-        network = spec.preset("quad")
+        network = networks.preset("quad")
         columns = {
-            number: self._trained(_seen(spec.preset("scnn"), (column.view,)), _aesthetics(delta))
+            number: self._trained(_seen(networks.preset("scnn"), (column.view,)), TableSet(delta=delta))
             for number, column in enumerate(network.columns)
         }
-        return self._trained(network, _aesthetics(delta), columns, tune="label")
+        return self._trained(network, TableSet(delta=delta), columns, tune="label")
 
     def _rdcnn_style(self, delta: int) -> Model:
-        style = self._trained(spec.preset("style-scnn"), "style without the aesthetics test set")
-        return self._trained(spec.preset("rdcnn-style"), _aesthetics(delta), {2: style})
+        style = self._trained(networks.preset("style-scnn"), STYLE_APART)
+        return self._trained(networks.preset("rdcnn-style"), TableSet(delta=delta), {2: style})
 
     def _rdcnn_semantic(self, delta: int) -> Model:
         if self._semantic is None:
             raise ImpossibleError("needs the weights of an ImageNet network (semantic)")
-        learns = _aesthetics(delta)
+        learns = TableSet(delta=delta)
         alone = for_another_task([self._semantic], labels=self._data(learns).labels, seed=self.protocol.seed)
         tuned = self._run(f"semantic {learns}", alone.net, learns, column_rates=(0.1,), mean="spec")
-        return self._trained(spec.preset("rdcnn-semantic"), learns, {2: tuned})
+        return self._trained(networks.preset("rdcnn-semantic"), learns, {2: tuned})
 
     def _in_category(self, category: str, method: str, way: str) -> Predictions:
-        name = f"category {category}"
+        learns = TableSet("category", category=category)
         if way == "adapt":
-            return self._tested(self._adapted(category, method), name)
-        return self._tested(self._trained(_METHODS[method], name if way == "cats" else "aesthetics"), name)
+            return self._tested(self._adapted(category, method), learns)
+        return self._tested(self._trained(_METHODS[method], learns if way == "cats" else AESTHETICS), learns)
 
     def _adapted(self, category: str, method: str) -> Model:
-        generic, name = self._trained(_METHODS[method], "aesthetics"), f"category {category}"
+        generic, learns = self._trained(_METHODS[method]), TableSet("category", category=category)
         epochs = self.protocol.adapt_local_epochs if method == "SCNN local" else self.protocol.adapt_epochs
-        return self._run(f"{method} adapted to {category}", generic.net, name, epochs=epochs, mean="spec")
+        return self._run(f"{method} adapted to {category}", generic.net, learns, epochs=epochs, mean="spec")
 
     def _routed(self) -> Predictions:
-        """Photographs whose category nobody tells: each by the adapted network of the one that it is taken for."""
+        """Predictions for photographs of unknown category, each by the adapted network of its predicted category."""
         if len(self._categories()) < 2:
             raise ImpossibleError("needs photographs of at least two categories")
-        shown = self._tested(self._trained(replace(spec.preset("scnn"), name="category"), "shown"), "shown")
+        shown = self._tested(self._trained(replace(networks.preset("scnn"), name="category"), SHOWN), SHOWN)
 
         def of(category: str) -> Predictor:
             model = self._adapted(category, "DCNN")
             return lambda examples: self._predicted(model, examples)
 
-        return routed(shown, self._data("aesthetics").test, of)
+        return routed(shown, self._data(AESTHETICS).test, of)
 
     def _predicted(self, model: Model, examples: Sequence[Example]) -> Predictions:
         return predict(model, examples, views=self.protocol.views, seed=self.protocol.seed)
 
     def _of_iad(self, method: str, variant: str) -> Predictions:
         of_view = {
-            view: self._trained(replace(_alexnet(view), name=f"alexnet-{view}"), f"iad {variant}")
+            view: self._trained(replace(_alexnet(view), name=f"alexnet-{view}"), TableSet("iad", variant=variant))
             for view in (("local", "warp") if method == "DCNN" else (method.removeprefix("SCNN "),))
         }
         if method != "DCNN":
             (model,) = of_view.values()
-            return self._tested(model, "iad test")
+            return self._tested(model, IAD_TEST)
         start = {0: of_view["local"], 1: of_view["warp"]}
-        return self._tested(self._trained(spec.preset("alexnet-dcnn"), f"iad {variant}", start), "iad test")
+        learns = TableSet("iad", variant=variant)
+        return self._tested(self._trained(networks.preset("alexnet-dcnn"), learns, start), IAD_TEST)
 
     def _trained(
-        self, network: spec.Network, learns: str = "aesthetics", start: Mapping[int, Model] | None = None, *,
+        self, network: networks.Network, learns: TableSet = AESTHETICS, start: Mapping[int, Model] | None = None, *,
         tune: str = "all",
     ) -> Model:  # fmt: skip
-        """The network after its training, from `start`'s columns where there are any."""
+        """The network after its training, from `start`'s columns where given."""
         start = start or {}
         network = replace(shaped_as(self._compact(network), start), labels=self._data(learns).labels)
         net = load_columns(build(network, seed=self.protocol.seed), start)
@@ -330,15 +347,15 @@ class Experiments:
         return self._run(f"{network.name} {views} {learns}", net, learns, tune=tune)
 
     def folder(self, name: str) -> Path:
-        """That of the run that goes by this name."""
+        """The folder of the run with this name."""
         return self.out / "".join(c if c.isalnum() or c in "-+" else "-" for c in name)
 
-    def sets(self) -> Mapping[str, DataSet]:
-        """The sets that have been opened, by what is learnt from them."""
+    def sets(self) -> Mapping[TableSet, DataSet]:
+        """The opened data sets, by the task learnt from them."""
         return self._sets
 
-    def _run(self, name: str, net: MultiColumn, learns: str, *, epochs: int | None = None, **options: Any) -> Model:
-        """Train `net`, or load it where it is trained, or go on where it was interrupted."""
+    def _run(self, name: str, net: MultiColumn, learns: TableSet, *, epochs: int | None = None, **options: Any) -> Model:
+        """Train `net`, resume its interrupted training, or load it where it is trained."""
         folder = self.folder(name)
         if folder not in self._finished:
             data = self._data(learns)
@@ -349,7 +366,7 @@ class Experiments:
                 epochs=epochs or protocol.epochs, batch=protocol.batch, rate=protocol.rate, bias_rate=2 * protocol.rate,
                 schedule=protocol.schedule, flip=protocol.flip, evaluate_every=0, seed=protocol.seed, **options,
             )  # fmt: skip
-            outcome = train(  # what is finished is found finished, and refused where the data are no longer the same
+            outcome = train(  # a finished run is recognised, and refused where the data have changed
                 net, data, settings, folder, resume=True, device=protocol.device, workers=protocol.workers,
                 cache=protocol.cache, progress=self.progress, origin=Model(net).digest[:12], warn=self.warn,
             )  # fmt: skip
@@ -357,14 +374,14 @@ class Experiments:
                 raise ImpossibleError(f"{folder / LAST} could not be written: {outcome.unwritten[LAST]}")
             self._finished.add(folder)
             times = [row["seconds"] for row in outcome.history if "seconds" in row]
-            if len(times) == len(outcome.history):  # a run that goes on may have lost those of its first epochs
+            if len(times) == len(outcome.history):  # a resumed run may have lost the times of its first epochs
                 self.timed(Timing(name, kind_of_network(net.spec, learns), training=sum(times)))
         model = load_model(folder / LAST)
         kind = kind_of_network(net.spec, learns)
         frozen = [number for number, column in enumerate(net.spec.columns) if column.frozen]
         return Model(freeze(model.net, frozen), {**model.provenance, "run": str(folder), "called": name, "kind": kind})
 
-    def _tested(self, model: Model, on: str) -> Predictions:
+    def _tested(self, model: Model, on: TableSet) -> Predictions:
         key = str(model.provenance["run"]), on
         if key not in self._measured:
             started, examples = time.monotonic(), self._data(on).test
@@ -373,55 +390,49 @@ class Experiments:
             self.timed(Timing(str(model.provenance["called"]), str(model.provenance["kind"]), window=each))
         return self._measured[key]
 
-    def _compact(self, network: spec.Network) -> spec.Network:
+    def _compact(self, network: networks.Network) -> networks.Network:
         p = self.protocol
-        fc = p.fc[: len(network.columns[0].fc)]  # Arch 5 has one layer, however many there are to choose from
-        return spec.compact(network, plane=p.plane, window=p.window, stride=p.stride, filters=p.filters, fc=fc)
+        fc = p.fc[: len(network.columns[0].fc)]  # Arch 5 has one layer, whatever the number of sizes given
+        return networks.compact(network, plane=p.plane, window=p.window, stride=p.stride, filters=p.filters, fc=fc)
 
-    def _data(self, name: str) -> DataSet:
-        if name not in self._sets:
-            self._sets[name] = _scaled(self._loaded(name), self.protocol.scale, self.protocol.seed)
-        return self._sets[name]
+    def _data(self, wanted: TableSet) -> DataSet:
+        if wanted not in self._sets:
+            self._sets[wanted] = _scaled(self._loaded(wanted), self.protocol.scale, self.protocol.seed)
+        return self._sets[wanted]
 
-    def _loaded(self, name: str) -> DataSet:
-        kind, _, rest = name.partition(" ")
-        if kind == "style":
+    def _loaded(self, wanted: TableSet) -> DataSet:
+        images = self.protocol.images
+        if wanted.task == "style":
             if self.kind != "ava" or not (self.path / STYLE_LISTS).is_dir():
                 raise ImpossibleError("needs AVA's style lists")
-            return load_set(self.path, "ava-style", exclude_test_overlap=bool(rest), images=self.protocol.images)
-        if kind == "category" and self.kind == "ava":
-            return load_set(self.path, "ava", category=rest, images=self.protocol.images)
-        if kind == "category":
-            return _filtered(self._data("aesthetics"), lambda example: example.category == rest)
-        if kind == "shown":
-            return by_category(self._data("aesthetics"))
-        if name == "iad test" and self.protocol.test is not None:
-            rated = is_rated(self.protocol.test, None, None)  # AVA's threshold, as it is AVA that the paper measures on
-            return load_set(self.protocol.test, unsplit="test", threshold=THRESHOLD if rated else None)
-        options: dict[str, Any] = {}
-        if kind == "iad":
-            options["variant"] = rest if rest != "test" else "threshold"
-        elif rest and self.kind != "ava":
+            return open_dataset(AvaStyle(self.path, exclude_test_overlap=wanted.is_apart, images=images))
+        if wanted.task == "category" and self.kind == "ava":
+            return open_dataset(Ava(self.path, category=wanted.category, images=images))
+        if wanted.task == "category":
+            return _filtered(self._data(AESTHETICS), lambda example: example.category == wanted.category)
+        if wanted.task == "shown":
+            return by_category(self._data(AESTHETICS))
+        if wanted.is_test and self.protocol.test is not None:
+            rated = is_rated(self.protocol.test, None, None)  # AVA's threshold, as the paper tests on AVA
+            return open_dataset(source_at(self.protocol.test, unsplit="test", threshold=THRESHOLD if rated else None))
+        if wanted.delta and self.kind != "ava":
             raise ImpossibleError("needs AVA's ratings, around whose middle delta lies")
-        elif self.kind == "ava":
-            options["delta"] = float(rest or 0)
-        if self.kind != "folders":
-            options["images"] = self.protocol.images
-        if self.kind in ("csv", "iad"):
-            options["columns"] = dict(self.protocol.columns) or None
-        return load_set(self.path, self.kind, **options)
+        columns = dict(self.protocol.columns) or None if self.kind in ("csv", "iad") else None
+        images = None if self.kind == "folders" else images
+        options = {"images": images, "columns": columns, "delta": float(wanted.delta), "variant": wanted.variant}
+        return open_dataset(source_at(self.path, self.kind, **options))
 
     def _categories(self) -> Sequence[str]:
-        return self._data("aesthetics").categories
+        return self._data(AESTHETICS).categories
 
     def _require_inputs(self) -> None:
-        """Said before anything is trained, not days later."""
+        """Check inputs before anything is trained, not days later."""
         for name, path in (("data", self.path), ("test", self.protocol.test), ("images", self.protocol.images)):
             if path is not None and not path.exists():
                 raise ValueError(f"{name} must be there, got {path}")
 
     def _same_protocol(self) -> str:
-        """What is kept with the runs; those of another protocol must not be taken for this one's."""
+        """The protocol as stored with the runs, so that another protocol's runs are not mistaken for this one's."""
         now = {"data": str(self.path), **dataclasses.asdict(self.protocol)}
         for free in ("device", "workers", "cache", "views", "draws"):
             now.pop(free)
@@ -440,7 +451,7 @@ class Experiments:
         return text
 
     def keep_protocol(self) -> None:
-        """Write it into `out`, which is then known as a folder of such runs."""
+        """Write the protocol into `out`, which marks it as a folder of such runs."""
         self.out.mkdir(parents=True, exist_ok=True)
 
         def write(partial: Path) -> None:
@@ -460,38 +471,38 @@ class Experiments:
 
 
 def _same(key: str, before: Any, now: Any) -> bool:
-    """Whether a field of two protocols says the same: a path by what it is, not by how it was typed."""
+    """Whether a field of two protocols is equal; paths are compared resolved, not as typed."""
     if key in ("data", "images", "test", "semantic") and isinstance(before, str) and isinstance(now, str):
         return os.path.realpath(before) == os.path.realpath(now)
     return bool(before == now)
 
 
 def summary(table: str, rows: Sequence[Row], protocol: Protocol, times: Sequence[Timing] = ()) -> dict[str, Any]:
-    """Ready for JSON, schema "table.v1.json": rows, protocol, choices where the paper is silent, seconds."""
+    """A JSON-ready dict, schema "table.v1.json": rows, protocol, choices where the paper is silent, seconds."""
     return {
-        "dcnn_fast_table": 1, "table": table, "rows": [dataclasses.asdict(row) for row in rows],
+        "dcnn_fast_table": 1, "table": table, "rows": [_plain(row) for row in rows],
         "protocol": json.loads(json.dumps(dataclasses.asdict(protocol), default=str)), "choices": list(CHOICES),
         "times": [dataclasses.asdict(timing) for timing in times],
     }  # fmt: skip
 
 
+def _plain(row: Row) -> dict[str, Any]:
+    """The row for JSON; its name says all that `of_category` does."""
+    return {name: value for name, value in dataclasses.asdict(row).items() if name != "of_category"}
+
+
 def category_bars(rows: Sequence[Row]) -> dict[tuple[str, str, str], tuple[float, float]]:
-    """Of the table "categories", by category, method and way, the accuracy and the majority's, in per cent."""
-    bars = {}
-    for row in rows:
-        match row.name.rsplit(_SEPARATOR, 2):
-            case [category, method, way] if row.majority is not None and way in _WAYS:
-                bars[category, method, way] = (row.measured["accuracy"], row.majority)
-    return bars
+    """The accuracy and the majority's in per cent, by category, method and way, from the table "categories"."""
+    return {
+        row.of_category: (row.measured["accuracy"], row.majority)
+        for row in rows
+        if row.of_category is not None and row.majority is not None
+    }
 
 
 def _filtered(data: DataSet, wanted: Callable[[Example], bool]) -> DataSet:
     train, val, test = (tuple(filter(wanted, part)) for part in (data.train, data.val, data.test))
     return replace(data, train=train, val=val, test=test)
-
-
-def _aesthetics(delta: int) -> str:
-    return f"aesthetics {delta}" if delta else "aesthetics"
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -509,7 +520,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def count_text(row: Row) -> str:
-    """How many photographs a row is measured on, and how many there are beside them without a label."""
+    """The numbers of a row's labelled and unlabelled photographs as text."""
     return f"{row.count} (+ {row.unlabelled} unlabelled)" if row.unlabelled else str(row.count)
 
 
@@ -530,12 +541,12 @@ def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _alexnet(view: str) -> spec.Network:
-    return _seen(spec.preset("alexnet"), (view,))  # type: ignore[arg-type]
+def _alexnet(view: str) -> networks.Network:
+    return _seen(networks.preset("alexnet"), (view,))  # type: ignore[arg-type]
 
 
 def _semantic(path: Path, seed: int) -> AnyColumn:
-    """ImageNet weights with a layer of 256 on top, or the first column of a model file as it is."""
+    """ImageNet weights with a layer of 256 on top, or the first column of a model file, unchanged."""
     if is_model_file(path):
         column = load_model(path).net.columns[0]
         assert isinstance(column, AnyColumn)
@@ -543,21 +554,21 @@ def _semantic(path: Path, seed: int) -> AnyColumn:
     return import_column(path, seed=seed)
 
 
-def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:
+def _seen(network: networks.Network, views: tuple[networks.View, ...]) -> networks.Network:
     """The network with other views."""
     columns = tuple(replace(column, view=view) for column, view in zip(network.columns, views, strict=True))
     return replace(network, columns=columns)
 
 
-_METHODS = {  # of Fig. 9
-    "SCNN local": _seen(spec.preset("scnn"), ("local",)),
-    "SCNN warp": _seen(spec.preset("scnn"), ("warp",)),
-    "DCNN": spec.preset("dcnn"),
+_METHODS = {  # the methods of Fig. 9
+    "SCNN local": _seen(networks.preset("scnn"), ("local",)),
+    "SCNN warp": _seen(networks.preset("scnn"), ("warp",)),
+    "DCNN": networks.preset("dcnn"),
 }
 
 
 def _scaled(data: DataSet, scale: float, seed: int) -> DataSet:
-    """A seeded choice of a share of both parts; of each label in each category at least two, where there are as many."""
+    """A seeded choice of a share of both parts, with at least two of each label in each category where there are that many."""
     if scale == 1:
         return data
     rng = np.random.default_rng(seed)

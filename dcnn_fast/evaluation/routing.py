@@ -1,4 +1,4 @@
-"""Photographs of which nobody says what they show: a classifier does, and the model for that scores them (paper III-C)."""
+"""Photographs of unknown category: a classifier predicts it, and that category's model scores them (paper III-C)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ Predictor = Callable[[Sequence[Example]], Predictions]
 
 
 def routed(categories: Predictions, examples: Sequence[Example], predictor: Callable[[str], Predictor | None]) -> Predictions:
-    """The predictions of `examples`, each by the predictor of the category that `categories` has as its most probable.
+    """The predictions of `examples`, each by the predictor of its most probable category in `categories`.
 
-    categories: of a classifier, whose labels are categories, for photographs of the same keys. predictor: of a category, or
-    None for one that is left out, as photographs without a category are. Raises ValueError where nothing is left.
+    categories: a classifier's predictions, whose labels are categories, for photographs with the same keys. predictor: gives a
+    category's predictor, or None to omit the category; photographs without a category are omitted, too. Raises ValueError where
+    nothing is left.
     """
     named = {e.key: categories.labels[i] for e, i in zip(categories.examples, categories.named, strict=True)}
     parts = []

@@ -1,14 +1,15 @@
-"""How long the paper's networks took to train and to test (III-G), and ours beside them."""
+"""Times that the paper's networks took to train and to test (III-G), and ours beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from dcnn_fast import spec
+from dcnn_fast import networks
+from dcnn_fast.evaluation.table_sets import TableSet
 
 PHOTOGRAPHS, WINDOWS = 2048, 50
-"""What the paper's times of tests are of: photographs, and windows of each."""
+"""The size of the paper's timed tests: photographs, and windows of each."""
 
 # Training, and the test of 2,048 photographs by 50 windows: Tesla M2070 or M2090 for AVA, K40 for IAD.
 PAPER: Mapping[str, tuple[str, str]] = {
@@ -19,10 +20,10 @@ PAPER: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds that a network took here.
+    """The times of one network here, in seconds.
 
-    run: what was trained, in words. kind: a name of `PAPER`, or "" where the paper says nothing of such a network. training: of
-    all its epochs; window: of each window in a test; None where it was not trained or not tested.
+    run: the run's name in words. kind: a name of `PAPER`, or "" where the paper has no such network. training: for all epochs;
+    window: for each window in a test; None where it was not trained or not tested.
     """
 
     run: str
@@ -32,16 +33,16 @@ class Timing:
 
     @property
     def test(self) -> float | None:
-        """Seconds that 2,048 photographs by 50 windows would take at that speed."""
+        """Seconds for 2,048 photographs by 50 windows at that speed."""
         return None if self.window is None else self.window * PHOTOGRAPHS * WINDOWS
 
 
-def kind_of_network(network: spec.Network, learns: str) -> str:
-    """The name that `PAPER` has for a network that learns a part of a set, "" where it has none."""
-    of_iad = ", IAD" if learns.startswith("iad") else ""
-    if learns.startswith("style"):
+def kind_of_network(network: networks.Network, learns: TableSet) -> str:
+    """The name in `PAPER` of a network that learns a part of a set, "" where it has none."""
+    of_iad = ", IAD" if learns.task == "iad" else ""
+    if learns.task == "style":
         return "Style-SCNN" if len(network.columns) == 1 else ""
-    if learns.partition(" ")[0] in ("category", "shown"):  # adapted or smaller sets
+    if learns.task in ("category", "shown"):  # adapted or smaller sets
         return ""
     if any(column.frozen for column in network.columns):
         return "RDCNN"
@@ -49,7 +50,7 @@ def kind_of_network(network: spec.Network, learns: str) -> str:
 
 
 def together(timings: Iterable[Timing]) -> list[Timing]:
-    """One for each run, with what is known of its training and of its first test, in the order in which they came."""
+    """One timing for each run, with the times of its training and first test where known, in order of first appearance."""
     found: dict[str, Timing] = {}
     for each in timings:
         before = found.get(each.run, Timing(each.run, each.kind))

@@ -1,4 +1,4 @@
-"""A model as files that other programs run: plain ONNX, torch's aten, a package for darktable (docs/onnx.md).
+"""Exports a model as files for other programs: plain ONNX, torch's aten, a package for darktable (docs/onnx.md).
 
 Needs the extra `export`.
 """

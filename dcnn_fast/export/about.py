@@ -10,9 +10,9 @@ from typing import Any
 from dcnn_fast.export.inputs import ColumnInputs, high_of, inputs_of
 from dcnn_fast.nets import Model
 
-PROPERTY = "dcnn_fast"  # of an ONNX file's metadata, which is JSON of this schema
+PROPERTY = "dcnn_fast"  # the name of an ONNX file's metadata property, which is JSON of this schema
 SCHEMA = 1
-SAMPLES, SEED, GRID = 50, 0, 1  # of a score, unless it is asked for otherwise
+SAMPLES, SEED, GRID = 50, 0, 1  # a score's defaults
 
 READING = (
     "Decode the file; apply its EXIF orientation; convert an embedded ICC profile to sRGB; lay transparent pixels over white; "
@@ -53,10 +53,10 @@ GENERATOR = (
 
 @dataclass(frozen=True)
 class Difference:
-    """The distance of one pass from the mean of `samples` samples, in the probability that a score is.
+    """The difference between one pass's score and the mean of `samples` samples.
 
-    photographs: how many it was measured on; mean and largest: of the absolute differences. why: in words, where nothing had
-    to be measured.
+    photographs: the number measured; mean and largest: of the absolute differences. why: the reason where no measurement was
+    needed.
     """
 
     photographs: int
@@ -67,14 +67,14 @@ class Difference:
 
 
 def known_difference(model: Model) -> Difference | None:
-    """The difference where it follows from the network; None where it must be measured."""
+    """The difference if it follows from the network; None if it must be measured."""
     if model.spec.windows_differ:
         return None
     return Difference(0, 0.0, 0.0, why="every sample of a photograph is of the same pixels, so that one pass is their mean")
 
 
 def described(model: Model, kind: str, difference: Difference | None) -> dict[str, Any]:
-    """The metadata of a file of that kind, ready for JSON; schema "export-metadata.v1.json"."""
+    """The JSON-ready metadata of a file of that kind; schema "export-metadata.v1.json"."""
     network = model.spec
     high = high_of(network.labels)
     said: dict[str, Any] = {

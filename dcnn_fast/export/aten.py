@@ -1,4 +1,4 @@
-"""A network as a program of torch's: exported, lowered to aten, for any number of windows."""
+"""A network as a torch program: exported, lowered to aten, for any number of windows."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dcnn_fast.export.plain import PlainNetwork
 from dcnn_fast.nets import MultiColumn
 from dcnn_fast.ops.plain_torch import default_modes
 
-_METADATA = "dcnn_fast.json"  # of the files inside
+_METADATA = "dcnn_fast.json"  # a file inside
 
 
 def pt2_file(net: MultiColumn, metadata: str) -> bytes:
     """The network as `windows.pt2`, which `torch.export.load` reads without this package.
 
-    Takes uint8 [samples, window, window, 3] for each column and gives the probabilities [samples, labels], float32. metadata:
-    text that is kept inside as `dcnn_fast.json`. Raises ValueError for a network that cannot be exported.
+    It takes uint8 [samples, window, window, 3] for each column and returns the probabilities [samples, labels], float32.
+    metadata: text to store inside as `dcnn_fast.json`. Raises ValueError for a network that cannot be exported.
     """
     require_exportable(net.spec)
     with default_modes(gradients=False):
@@ -30,7 +30,7 @@ def pt2_file(net: MultiColumn, metadata: str) -> bytes:
         shapes = {"windows": tuple({0: samples} for _ in given)}
         file = io.BytesIO()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch's, of its own copies
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, about its internal copies
             program = export(plain, given, dynamic_shapes=shapes, strict=False).run_decompositions()
             save(program, file, extra_files={_METADATA: metadata})
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Running exported files with other programs' runtimes, against the expected answers."""
+"""Checks exported files in other programs' runtimes against the expected answers."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class CheckError(ValueError):
-    """Files that are not those of one export of this model; the message names the one and says why."""
+    """The files are not those of one export of this model; the message names the file and the reason."""
 
 
 class Runtime(Protocol):
-    """Runs a file's content on arrays by name, and gives arrays by name."""
+    """Runs a file's content on named arrays and returns named arrays."""
 
     def __call__(self, content: bytes, inputs: Arrays) -> dict[str, np.ndarray]: ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One file in one runtime. difference: the largest of all numbers that are expected. allowed: the most that it may be."""
+    """One file in one runtime. difference: the largest over all expected values. allowed: its limit."""
 
     runtime: str
     file: str
@@ -46,12 +46,12 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is a number, and small enough."""
+        """Whether the difference is within the limit; NaN is not."""
         return self.difference <= self.allowed
 
 
 def runtimes() -> dict[str, Runtime]:
-    """Those that are installed, by name; ONNX Runtime always. Raises CheckError where that is not installed."""
+    """The installed runtimes by name. Raises CheckError where ONNX Runtime is not installed."""
     if find_spec("onnxruntime") is None:
         raise CheckError("check needs ONNX Runtime: pip install 'dcnn-fast[export]'")
     found: dict[str, Runtime] = {"ONNX Runtime": _onnx_runtime}
@@ -61,10 +61,10 @@ def runtimes() -> dict[str, Runtime]:
 
 
 def check(model: Model, folder: Path) -> Iterator[Outcome]:
-    """Run every file of an export of `model`, in every runtime that is installed.
+    """Run every file of an export of `model` in every installed runtime.
 
-    Raises CheckError where a file is missing, is not the one that was exported or is of another model, and where the picture's
-    planes or windows are not those that were exported; OSError.
+    Raises CheckError where a file is missing, changed since the export or of another model, and where the picture's planes or
+    windows differ from the exported ones; OSError.
     """
     said = _said(model, folder)
     given = _given(model, said, folder)
@@ -138,7 +138,7 @@ def _inputs(kind: str, given: tuple[Given, ...]) -> dict[str, np.ndarray]:
 
 
 def _wanted(model: Model, kind: str, said: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """All that a file of that kind gives which has an expected value; none may be missing."""
+    """The expected values of a file of that kind; none may be missing."""
     more = {"windows": (), "planes": ("mean", "std"), "single": ("mean",)}[kind]
     numbers = ("probabilities", *(more if high_of(model.spec.labels) is not None else ()))
     try:
@@ -148,7 +148,7 @@ def _wanted(model: Model, kind: str, said: Mapping[str, Any]) -> dict[str, np.nd
 
 
 def _difference(found: Arrays, wanted: Arrays) -> float:
-    """NaN where a number is none; infinity where it is missing or has another shape."""
+    """The largest difference: NaN where a value is NaN; infinity where an array is missing or has another shape."""
     largest = 0.0
     for name, numbers in wanted.items():
         if name not in found or found[name].shape != numbers.shape:

@@ -1,8 +1,8 @@
 """A package for darktable's inference subsystem: a zip of one folder, with `config.json` and the network as `model.onnx`.
 
-Source: darktable's dev-doc/AI.md and src/ai/backend_common.c, 2026. A package is installed in its preferences and listed there.
-darktable knows no task of rating pictures, so that no module of its own asks for it, and it makes no views: whoever calls it by
-`dt_ai_load_model` does, as the file's metadata says.
+Source: darktable's dev-doc/AI.md and src/ai/backend_common.c, 2026. Packages are installed and listed in its preferences.
+darktable has no task for rating pictures, so none of its modules uses the package, and it makes no views: the caller of
+`dt_ai_load_model` makes them as the file's metadata states.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from dcnn_fast.export.programs import onnx_file
 from dcnn_fast.nets import Model
 
 SUFFIX = ".dtmodel"
-_TASK = "general"  # darktable's, where a package names none
-_DATE = (1980, 1, 1, 0, 0, 0)  # of the files inside, so that equal packages are equal bytes
+_TASK = "general"  # darktable's default task
+_DATE = (1980, 1, 1, 0, 0, 0)  # the date of the files inside, so that equal packages are equal bytes
 
 
 def package_id(model: Model) -> str:
-    """Its name for darktable, which is its folder's: lowercase, task first."""
+    """The package's name for darktable, also its folder's: lowercase, task first."""
     name = re.sub(r"[^a-z0-9]+", "-", model.spec.name.lower()).strip("-")[:60].strip("-")
     return f"{_TASK}-dcnn-fast-{name or 'network'}"
 
 
 def package(model: Model, difference: Difference | None) -> bytes:
-    """The package's content: the one-pass network, whose inputs are bytes, which darktable's tensors can be."""
+    """The package's content: the one-pass network with uint8 inputs, which darktable's tensors support."""
     name = package_id(model)
     config = {
         "id": name, "name": f"dcnn_fast {model.spec.name}",

@@ -1,4 +1,4 @@
-"""Measuring the distance of one pass from fifty, on photographs."""
+"""Measures the difference between one pass and fifty samples on photographs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from dcnn_fast.scoring import Scorer
 
 
 def measured_difference(model: Model, photographs: Iterable[Path]) -> Difference:
-    """Compare the window in the middle with fifty samples, over the photographs that can be read.
+    """Compare the centre window with fifty samples, over the readable photographs.
 
-    Of a model without two labels, the largest difference of a label's probability counts. Raises ValueError where none can be
-    read.
+    For a model without two labels, the largest difference over the labels counts. Raises ValueError where none can be read.
     """
     scorer, distances = Scorer(model, views=SAMPLES, seed=SEED, grid=GRID), []
     for path in photographs:

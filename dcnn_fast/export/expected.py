@@ -22,8 +22,8 @@ from dcnn_fast.scoring import Scorer
 from dcnn_fast.scoring.prepare import prepare
 
 SCHEMA = 1
-TOLERANCE = 1e-5  # of a probability
-_WINDOWS = 4  # samples that windows are given of
+TOLERANCE = 1e-5  # for a probability
+_WINDOWS = 4  # samples with windows in the file
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Given:
 
     @property
     def centre(self) -> np.ndarray:
-        """The window in the middle: [1, window, window, 3] uint8."""
+        """The centre window: [1, window, window, 3] uint8."""
         limits = np.array(self.plane.shape[:2]) - self.inputs.window
         return cut(self.plane, limits[None] // 2, self.inputs.window)
 
@@ -56,7 +56,7 @@ def given_of(model: Model, pixels: np.ndarray, samples: int = SAMPLES) -> tuple[
 
 
 def probabilities(model: Model, windows: tuple[np.ndarray, ...]) -> np.ndarray:
-    """By this package: windows of each column [N, window, window, 3] -> [N, labels] float64."""
+    """This package's probabilities: windows of each column [N, window, window, 3] -> [N, labels] float64."""
     with default_modes(gradients=False):
         batches = [torch.from_numpy(each).permute(0, 3, 1, 2) for each in windows]
         logits = _evaluated(model.net, batches)
@@ -66,7 +66,7 @@ def probabilities(model: Model, windows: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 def _evaluated(net: MultiColumn, batches: Sequence[torch.Tensor]) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """Without dropout, whatever mode the network is in."""
+    """The network's result without dropout, whatever its mode."""
     training = net.training
     try:
         found: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = net.eval()(*batches)
@@ -76,7 +76,7 @@ def _evaluated(net: MultiColumn, batches: Sequence[torch.Tensor]) -> torch.Tenso
 
 
 def expected(model: Model, pixels: np.ndarray, picture: str) -> dict[str, Any]:
-    """The expected answers, ready for JSON but for the files' digests; schema "export-expected.v1.json".
+    """The expected answers, JSON-ready except for the files' digests; schema "export-expected.v1.json".
 
     pixels: the picture [H, W, 3] uint8; picture: its file's name. Raises ValueError for a model whose numbers are not finite.
     """
@@ -100,7 +100,7 @@ def expected(model: Model, pixels: np.ndarray, picture: str) -> dict[str, Any]:
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:
-    """The line that is written to a file."""
+    """The line written to a file."""
     return (json.dumps(value, allow_nan=False) + "\n").encode()
 
 

@@ -1,14 +1,14 @@
-"""Paddings with which libraries' windows are those of the spec."""
+"""Paddings that give libraries' convolutions and pools the spec's windows."""
 
 from __future__ import annotations
 
-from dcnn_fast.spec import Block, Pool, Rounding, window_count
+from dcnn_fast.networks import Block, Pool, Rounding, window_count
 
 
 def conv_padding(block: Block, extent: int, rounding: Rounding) -> tuple[int, int]:
-    """Zeros before and after an axis of `extent` with which a convolution that rounds down has the spec's windows.
+    """Zeros before and after an axis of `extent` that give a convolution which rounds down the spec's windows.
 
-    With "up" the last window may hang over the far edge, where it reads zeros.
+    With "up" the last filter window may hang over the far edge, where it reads zeros.
     """
     if rounding == "down":
         return block.padding, block.padding
@@ -17,7 +17,7 @@ def conv_padding(block: Block, extent: int, rounding: Rounding) -> tuple[int, in
 
 
 def pool_overhang(pool: Pool, extent: int, rounding: Rounding) -> int:
-    """Places behind an axis of `extent` that the last window of a pool hangs over."""
+    """The overhang of a pool's last window beyond an axis of `extent`."""
     if rounding == "down":
         return 0
     covered = (window_count(extent, pool.size, pool.stride, rounding) - 1) * pool.stride + pool.size
@@ -25,5 +25,5 @@ def pool_overhang(pool: Pool, extent: int, rounding: Rounding) -> int:
 
 
 def norm_reach(size: int) -> tuple[int, int]:
-    """Places before and behind an element that a norm's window covers; it starts size // 2 before it."""
+    """The places before and after an element in a norm's window, which starts size // 2 before the element."""
     return size // 2, size - 1 - size // 2

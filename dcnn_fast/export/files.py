@@ -1,4 +1,4 @@
-"""All files of an export, made one after another."""
+"""Generates the files of an export one by one."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from dcnn_fast.nets import Model
 class Export:
     """A model as files for other programs.
 
-    difference: of one pass from fifty samples, as `measured_difference` found it; None where it was not measured.
-    for_darktable: whether a package for darktable is among the files.
+    difference: between one pass and fifty samples, from `measured_difference`; None where it was not measured. for_darktable:
+    whether a package for darktable is among the files.
 
     Example:
         >>> for name, content in Export(load_model("model.safetensors")).files():
@@ -37,7 +37,7 @@ class Export:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The files' names, in the order in which they are made."""
+        """The files' names, in order of generation."""
         package = (darktable.package_id(self.model) + darktable.SUFFIX,) if self.for_darktable else ()
         return (*map(names.onnx, names.KINDS), names.PT2, *package, names.PICTURE, names.EXPECTED)
 
@@ -47,7 +47,7 @@ class Export:
         Raises ValueError for a model whose numbers are not finite.
         """
         pixels = picture_for(self.model.spec, inputs_of(self.model.spec))
-        wanted = expected(self.model, pixels, names.PICTURE)  # before the first file: where there are no numbers there is none
+        wanted = expected(self.model, pixels, names.PICTURE)  # before the first file, so that a failure leaves no file
         digests: dict[str, str] = {}
         for name in self.names[:-1]:
             content = png(pixels) if name == names.PICTURE else self._content(name)

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making: nodes are added one after another, and a value is known by its name."""
+"""Builds an ONNX graph: nodes are added one by one, and values are identified by name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
-OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022: as old as what is needed allows
+OPSET, IR_VERSION = 17, 8  # ONNX 1.12 of 2022, the oldest with the operators needed
 PRODUCER = "dcnn_fast"
-_SMALL = 16  # values of a constant that is written once
+_SMALL = 16  # constants of at most this many values are written once
 
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output. shape: of each axis its extent, or the name of one that differs from call to call."""
+    """An input or output. shape: the extent of each axis, or a name for a dynamic one."""
 
     name: str
     dtype: str
@@ -31,16 +31,16 @@ class Graph:
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
-        self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}  # names of constants that may come again
+        self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}  # names of reusable constants
 
     def add(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """A node of ONNX's operator `kind`; the name of its first output, its own where none is given."""
+        """Add a node of ONNX's operator `kind`. Returns the name of its first output, generated if not given."""
         result = name or f"{kind.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, list(inputs), [result], name=result, **attributes))
         return result
 
     def constant(self, values: np.ndarray) -> str:
-        """The name of a constant with these values."""
+        """Add a constant with these values. Returns its name."""
         key = values.dtype.str, values.shape, values.tobytes() if values.size <= _SMALL else b""
         if values.size <= _SMALL and key in self._small:
             return self._small[key]
@@ -51,17 +51,17 @@ class Graph:
         return name
 
     def number(self, value: float) -> str:
-        """A constant of float32 without axes."""
+        """A float32 scalar constant."""
         return self.constant(np.array(value, np.float32))
 
     def integers(self, *values: int) -> str:
-        """A constant of int64 of one axis."""
+        """A one-dimensional int64 constant."""
         return self.constant(np.array(values, np.int64))
 
     def file(
         self, name: str, about: str, inputs: Sequence[Value], outputs: Sequence[Value], properties: Mapping[str, str]
     ) -> bytes:
-        """The graph as an ONNX file, which ONNX's checker has passed."""
+        """The graph as an ONNX file, validated by ONNX's checker."""
         graph = helper.make_graph(
             self._nodes, name, [_described(each) for each in inputs], [_described(each) for each in outputs],
             self._constants, doc_string=about,

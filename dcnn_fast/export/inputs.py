@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dcnn_fast.spec import AnyColumn, Network, column_costs
+from dcnn_fast.networks import AnyColumn, Network, column_costs
 
 KINDS = ("windows", "planes", "single")
 _CHANNELS = 3
-_MOST_BYTES = 2_000_000_000  # of weights in an ONNX file, which is one message of protobuf: those hold 2**31 - 1
+_MOST_BYTES = 2_000_000_000  # of weights in an ONNX file, a protobuf message, whose limit is 2**31 - 1
 
 
 @dataclass(frozen=True)
 class ColumnInputs:
     """Names and sizes for one column.
 
-    key: as `spec.Network.column_keys` has it, "local:0". view, plane, window: the column's.
+    key: as in `networks.Network.column_keys`, e.g. "local:0". view, plane, window: the column's.
     """
 
     key: str
@@ -26,22 +26,22 @@ class ColumnInputs:
 
     @property
     def windows_name(self) -> str:
-        """The input that holds its windows: uint8 [samples, window, window, 3]."""
+        """The name of the input with its windows: uint8 [samples, window, window, 3]."""
         return f"windows_{self._name}"
 
     @property
     def plane_name(self) -> str:
-        """The input that holds its plane: uint8 [height, width, 3]."""
+        """The name of the input with its plane: uint8 [height, width, 3]."""
         return f"plane_{self._name}"
 
     @property
     def offsets_name(self) -> str:
-        """The input that holds where its windows lie: int64 [samples, 2], (top, left)."""
+        """The name of the input with its windows' offsets: int64 [samples, 2], (top, left)."""
         return f"offsets_{self._name}"
 
     @property
     def is_free(self) -> bool:
-        """Whether planes are of any size from plane x plane on."""
+        """Whether planes may have any size from plane x plane upwards."""
         return self.view == "local"
 
     @property
@@ -51,7 +51,7 @@ class ColumnInputs:
 
     @property
     def plane_shape(self) -> tuple[int | str, int | str, int]:
-        """The plane's axes; the names are of extents that differ from photograph to photograph."""
+        """The plane's axes; extents that depend on the photograph are names."""
         if self.is_free:
             return f"height_{self._name}", f"width_{self._name}", _CHANNELS
         return self.plane, self.plane, _CHANNELS
@@ -68,14 +68,14 @@ def inputs_of(network: Network) -> tuple[ColumnInputs, ...]:
 
 
 def high_of(labels: Sequence[str]) -> int | None:
-    """The label whose probability a score's `mean` is; None for other than two labels."""
+    """The index of the label whose probability is a score's `mean`; None unless there are two labels."""
     if len(labels) != 2:
         return None
     return labels.index("high") if "high" in labels else 1
 
 
 def require_exportable(network: Network) -> None:
-    """Raise ValueError for a network that scores no photographs, or whose weights are more than a file may hold."""
+    """Raise ValueError for a network that scores no photographs, or whose weights exceed an ONNX file's limit."""
     for key, column in zip(network.column_keys(), network.columns, strict=True):
         if column.channels != _CHANNELS:
             raise ValueError(f"model must have columns of 3 channels to score photographs, {key} has {column.channels}")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.export.extents import conv_padding, pool_overhang
 from dcnn_fast.export.graph import Graph
 from dcnn_fast.export.norm_nodes import norm_nodes
 from dcnn_fast.export.single_layers import single_layers
 from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
+from dcnn_fast.networks import Pool, Rounding
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
-from dcnn_fast.spec import Pool, Rounding
 
-_CEILING = 6.0  # of ReLU6
+_CEILING = 6.0  # ReLU6's upper bound
 
 
 def column_nodes(graph: Graph, column: AnyColumn, windows: str) -> str:
@@ -78,12 +78,12 @@ def _block(graph: Graph, block: Block, x: str, extent: int, rounding: Rounding) 
     return _pool(graph, described.pool, _norm(graph, described, x), conv, rounding)
 
 
-def _norm(graph: Graph, described: spec.Block, x: str) -> str:
+def _norm(graph: Graph, described: networks.Block, x: str) -> str:
     return x if described.norm is None else norm_nodes(graph, described.norm, x, described.filters)
 
 
 def _pool(graph: Graph, pool: Pool | None, x: str, extent: int, rounding: Rounding) -> str:
-    """Padding counts as minus infinity: a window's maximum is that of its places in the image."""
+    """Padding counts as minus infinity, so that a pool window's maximum is that of its places in the image."""
     if pool is None:
         return x
     over = pool_overhang(pool, extent, rounding)

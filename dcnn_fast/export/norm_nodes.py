@@ -6,12 +6,12 @@ import numpy as np
 
 from dcnn_fast.export.extents import norm_reach
 from dcnn_fast.export.graph import Graph
-from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
+from dcnn_fast.networks import CrossMapNorm, Norm, SameMapNorm
 
 
 def norm_nodes(graph: Graph, norm: Norm, x: str, maps: int) -> str:
-    """The norm of so many maps: [N, maps, H, W], as its input."""
-    if isinstance(norm, CrossMapNorm) and norm.size % 2 and norm.scale > 0 and norm.power > 0:  # all that LRN is defined for
+    """The norm of [N, maps, H, W], with the same shape."""
+    if isinstance(norm, CrossMapNorm) and norm.size % 2 and norm.scale > 0 and norm.power > 0:  # LRN's domain
         return graph.add("LRN", x, size=norm.size, alpha=norm.scale, beta=norm.power, bias=norm.k)
     squares = graph.add("Mul", x, x)
     if isinstance(norm, CrossMapNorm):
@@ -31,7 +31,7 @@ def _across_maps(graph: Graph, norm: CrossMapNorm, squares: str, maps: int) -> s
 
 
 def _within_maps(graph: Graph, norm: SameMapNorm, squares: str) -> str:
-    """scale / size**2 times the sum over each window of places; those outside the map are zeros that count."""
+    """scale / size**2 times the sum over each window of places; places outside the map count as zeros."""
     before, after = norm_reach(norm.size)
     means = graph.add(
         "AveragePool", squares, kernel_shape=[norm.size] * 2, strides=[1, 1], pads=[before, before, after, after],

@@ -1,4 +1,4 @@
-"""A small picture that is drawn the same everywhere, in whole numbers, for the check of exported files."""
+"""Draws a small picture for checking exported files, in integer arithmetic, which gives the same pixels everywhere."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from dcnn_fast.export.inputs import ColumnInputs
-from dcnn_fast.spec import Network
-from dcnn_fast.viz.files import MARK
+from dcnn_fast.networks import Network
+from dcnn_fast.viz.picture_files import MARK
 
 
 def picture_for(network: Network, inputs: tuple[ColumnInputs, ...]) -> np.ndarray:
-    """A picture [H, W, 3] uint8 that every step has something to do for: reduced, where the model reduces, and cut."""
+    """A picture [H, W, 3] uint8 that exercises every step: reduction, where the model reduces, and cutting."""
     side = max(each.plane for each in inputs)
     long_side = network.long_side or 0
     width = max(side * 5 // 4 + 3, long_side * 9 // 8 + 1 if long_side <= 4 * side else 0)
@@ -21,7 +21,7 @@ def picture_for(network: Network, inputs: tuple[ColumnInputs, ...]) -> np.ndarra
 
 
 def drawn(height: int, width: int) -> np.ndarray:
-    """Sky above hills with a sun, and a field of tiles that no two neighbours share a colour of."""
+    """Sky above hills with a sun, and a field of squares whose neighbours differ in colour."""
     y, x = np.mgrid[0:height, 0:width].astype(np.int64)
     sky = np.stack([40 + 120 * y // height, 90 + 100 * y // height, 235 - 60 * y // height], axis=2)
     hill = height * 3 // 5 + (x - width // 3) ** 2 * height // (4 * width * width)

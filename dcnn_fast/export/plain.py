@@ -1,4 +1,4 @@
-"""A network in torch's own operators alone, from its module, for `torch.export` to lower to aten."""
+"""Rebuilds a network from torch's own operators, so that `torch.export` can lower it to aten."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dcnn_fast.export.extents import conv_padding, pool_overhang
 from dcnn_fast.export.plain_layers import PlainLayers
 from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn, MultiColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
+from dcnn_fast.networks import Rounding
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
 from dcnn_fast.ops.norm import reference as norms
-from dcnn_fast.spec import Rounding
 
-_CEILING = 6.0  # of ReLU6
+_CEILING = 6.0  # ReLU6's upper bound
 _Layer = tuple[Tensor, Tensor]
 
 
@@ -97,7 +97,7 @@ class _Block(nn.Module):
 
 
 class _Column(nn.Module):
-    """Begins and ends as all columns do. features: [N, C, H, W] pixels -> [N, features]."""
+    """The input and output parts common to all columns. features: [N, C, H, W] pixels -> [N, features]."""
 
     def __init__(self, column: AnyColumn, features: nn.Module) -> None:
         super().__init__()

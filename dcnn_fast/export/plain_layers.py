@@ -1,4 +1,4 @@
-"""Columns of single layers in torch's own operators alone, for `torch.export` to lower to aten."""
+"""Columns of single layers in torch's own operators, so that `torch.export` can lower them to aten."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from dcnn_fast.nets import GraphColumn
 from dcnn_fast.nets import graph_layers as layers
-from dcnn_fast.ops.norm import reference as norms
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks.graph_layers import (
     AnyLayer,
     ConcatLayer,
     ConvLayer,
@@ -24,7 +23,8 @@ from dcnn_fast.spec.graph_layers import (
     PoolLayer,
     SumLayer,
 )
-from dcnn_fast.spec.layers import SameMapNorm
+from dcnn_fast.networks.layers import SameMapNorm
+from dcnn_fast.ops.norm import reference as norms
 
 
 class PlainLayers(nn.Module):

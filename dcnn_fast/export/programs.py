@@ -11,7 +11,7 @@ from dcnn_fast.export.inputs import ColumnInputs, high_of, inputs_of, require_ex
 from dcnn_fast.export.layers import column_nodes, linear
 from dcnn_fast.nets import AnyColumn, MultiColumn
 
-_BOOL, _FLOAT = 9, 1  # ONNX's numbers of types
+_BOOL, _FLOAT = 9, 1  # ONNX's type codes
 _ABOUT = {
     "windows": "From windows of planes to the probabilities of the labels, for each sample.",
     "planes": "From planes and the offsets of their windows to the probabilities that a score is: the means over the samples.",
@@ -20,7 +20,7 @@ _ABOUT = {
 
 
 def onnx_file(net: MultiColumn, kind: str, properties: Mapping[str, str]) -> bytes:
-    """One of the files, with these properties in its metadata.
+    """One of the files, with `properties` as its metadata.
 
     kind: "windows", "planes" or "single". Raises ValueError for a network that cannot be exported.
     """
@@ -68,7 +68,7 @@ def _single(graph: Graph, net: MultiColumn, inputs: Sequence[ColumnInputs]) -> t
     features, valid = [], []
     for column, each in _paired(net, inputs):
         limits = _limits(graph, each)
-        centre = graph.add("Div", limits, graph.integers(2))  # a half pixel more lies to the right and below
+        centre = graph.add("Div", limits, graph.integers(2))  # an odd remainder goes to the right and the bottom
         offsets = graph.add("Unsqueeze", centre, graph.integers(0))
         valid.append(_inside(graph, each, offsets, limits))
         features.append(column_nodes(graph, column, _cut(graph, each, offsets, limits)))
@@ -105,7 +105,7 @@ def _probabilities(graph: Graph, net: MultiColumn, features: Sequence[str], name
 
 
 def _over_samples(graph: Graph, labels: Sequence[str], samples: str) -> list[Value]:
-    """Mean and standard deviation, of the population, of the label that a score's `mean` is of."""
+    """The mean and population standard deviation of the probability in a score's `mean`."""
     results = [
         Value("probabilities", "float", (len(labels),), f"means over the samples, of the labels {', '.join(labels)}"),
         Value("sample_probabilities", "float", ("samples", len(labels)), "of each sample, a probability a label"),
@@ -127,13 +127,13 @@ def _over_samples(graph: Graph, labels: Sequence[str], samples: str) -> list[Val
 
 
 def _limits(graph: Graph, each: ColumnInputs) -> str:
-    """The most that top and left may be: int64 [2]; negative where the plane is smaller than the window."""
+    """The largest top and left: int64 [2]; negative where the plane is smaller than the window."""
     extents = graph.add("Slice", graph.add("Shape", each.plane_name), *map(graph.integers, (0, 2, 0)))
     return graph.add("Sub", extents, graph.integers(each.window))
 
 
 def _inside(graph: Graph, each: ColumnInputs, offsets: str, limits: str) -> str:
-    """Whether all windows lie in the plane, and the plane is as large as the view makes it: bool without axes."""
+    """Whether all windows lie in the plane and the plane is at least as large as the view's: a bool scalar."""
     zero = graph.integers(0)
     within = graph.add("And", graph.add("GreaterOrEqual", offsets, zero), graph.add("LessOrEqual", offsets, limits))
     large = graph.add("GreaterOrEqual", limits, graph.integers(each.plane - each.window))
@@ -143,7 +143,7 @@ def _inside(graph: Graph, each: ColumnInputs, offsets: str, limits: str) -> str:
 
 
 def _refused(graph: Graph, values: str, valid: Sequence[str], name: str | None = None) -> str:
-    """NaN instead of numbers that would be those of other pixels than were meant."""
+    """NaN in place of results from pixels other than requested."""
     together = valid[0]
     for each in valid[1:]:
         together = graph.add("And", together, each)
@@ -151,7 +151,7 @@ def _refused(graph: Graph, values: str, valid: Sequence[str], name: str | None =
 
 
 def _cut(graph: Graph, each: ColumnInputs, offsets: str, limits: str) -> str:
-    """The windows at these offsets: uint8 [samples, window, window, 3]. Offsets outside are moved inside; `_inside` tells."""
+    """The windows at these offsets: uint8 [samples, window, window, 3]. Offsets outside are clamped; `_inside` detects them."""
     zero, along = graph.integers(0), graph.constant(np.arange(each.window, dtype=np.int64)[None])
     kept = graph.add("Min", graph.add("Max", offsets, zero), graph.add("Max", limits, zero))
     tops, lefts = (graph.add("Gather", kept, graph.integers(axis), axis=1) for axis in (0, 1))  # [samples, 1]
@@ -159,7 +159,7 @@ def _cut(graph: Graph, each: ColumnInputs, offsets: str, limits: str) -> str:
         graph.add("Slice", graph.add("Shape", each.plane_name), *map(graph.integers, (axis, axis + 1, 0))) for axis in (0, 1)
     )
     rows, cols = graph.add("Add", tops, along), graph.add("Add", lefts, along)
-    if each.is_free:  # of a plane that is too small; the runtime has others refused by their shape
+    if each.is_free:  # a plane that is too small; the runtime refuses other wrong shapes
         rows = graph.add("Min", rows, graph.add("Sub", height, graph.integers(1)))
         cols = graph.add("Min", cols, graph.add("Sub", width, graph.integers(1)))
     rows = graph.add("Unsqueeze", rows, graph.integers(2))  # [samples, window, 1]

@@ -1,4 +1,4 @@
-"""Columns of single layers, as layer files have them, as ONNX nodes (`spec.graph_layers` says what each layer computes)."""
+"""Columns of single layers as ONNX nodes (`networks.graph_layers` defines the layers)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from dcnn_fast.export.graph import Graph
 from dcnn_fast.export.norm_nodes import norm_nodes
 from dcnn_fast.nets import GraphColumn
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks.graph_layers import (
     AnyLayer,
     ConcatLayer,
     ConvLayer,
@@ -24,13 +24,13 @@ from dcnn_fast.spec.graph_layers import (
     Shape,
     SumLayer,
 )
-from dcnn_fast.spec.layers import SameMapNorm
+from dcnn_fast.networks.layers import SameMapNorm
 
-_ALMOST = 4.0  # from where on cuda-convnet's softrelu is x itself
+_ALMOST = 4.0  # above this, cuda-convnet's softrelu is x itself
 
 
 def single_layers(graph: Graph, column: GraphColumn, pixels: str) -> str:
-    """Nodes of its layers. pixels: [N, C, window, window]; the name of [N, outputs] in (C, H, W) order."""
+    """Add nodes for its layers. pixels: [N, C, window, window]. Returns the name of [N, outputs] in (C, H, W) order."""
     shapes, results = column.spec.shapes(), [pixels]
     for index, layer in enumerate(column.spec.layers):
         given = [results[below] for below in layer.inputs]
@@ -39,7 +39,7 @@ def single_layers(graph: Graph, column: GraphColumn, pixels: str) -> str:
 
 
 def _layer(graph: Graph, layer: AnyLayer, weights: nn.Module, given: Sequence[str], shapes: Sequence[Shape]) -> str:
-    """[N, C, H, W] of its inputs as the same of its result."""
+    """Add a layer's nodes: from the inputs' [N, C, H, W] to its result's."""
     x, shape = given[0], shapes[0]
     match layer:
         case ConvLayer():
@@ -93,13 +93,13 @@ def _conv(graph: Graph, layer: ConvLayer, weights: nn.Module, x: str, shape: Sha
 
 
 def _seen(graph: Graph, x: str, channels: int, size: int, where: dict[str, Any]) -> str:
-    """What each place's filters see, [N, channels * size * size, side, side]: a convolution that takes each value once."""
+    """The input patch of each place, [N, channels * size * size, side, side]: a convolution that takes each value once."""
     takes = np.eye(size * size, dtype=np.float32).reshape(-1, 1, size, size)
     return graph.add("Conv", x, graph.constant(np.tile(takes, (channels, 1, 1, 1))), group=channels, **where)
 
 
 def _of_each_place(graph: Graph, layer: ConvLayer, weights: nn.Module, seen: str, sizes: tuple[int, int]) -> str:
-    """Each place's filters over what they see."""
+    """Apply each place's filters to its patch."""
     (side, channels), groups = sizes, layer.groups
     depth = channels // groups * layer.size**2
     rows = graph.add("Reshape", seen, graph.integers(-1, groups, depth, side * side))
@@ -111,7 +111,7 @@ def _of_each_place(graph: Graph, layer: ConvLayer, weights: nn.Module, seen: str
 
 
 def _pool(graph: Graph, layer: PoolLayer, x: str, extent: int) -> str:
-    """Padding counts as minus infinity or as nothing; what windows leave out at the edges is cut off before."""
+    """Padding counts as minus infinity or not at all; parts at the edges outside all pool windows are cut off before."""
     count = layer.count(extent)
     last = layer.start + (count - 1) * layer.stride + layer.size
     first, end = max(0, layer.start), min(extent, last)
@@ -128,7 +128,7 @@ def _pool(graph: Graph, layer: PoolLayer, x: str, extent: int) -> str:
     if layer.kind == "sum":
         return _times(graph, means, layer.size**2)
     starts = layer.start + layer.stride * np.arange(count)
-    there = np.minimum(extent, starts + layer.size) - np.maximum(0, starts)  # of each window's places, along a side
+    there = np.minimum(extent, starts + layer.size) - np.maximum(0, starts)  # each window's places inside, along a side
     shares = layer.size**2 / (there[:, None] * there[None, :])
     return graph.add("Mul", means, graph.constant(shares.astype(np.float32)[None, None]))
 
@@ -139,7 +139,7 @@ def _norm(graph: Graph, layer: NormLayer, x: str, shape: Shape) -> str:
         x = graph.add("Sub", x, _pool(graph, around, x, shape[1]))
     if layer.as_norm is not None:
         return norm_nodes(graph, layer.as_norm, x, shape[0])
-    # d = k * (1 + scale / k * ...): the same in a norm whose k is 1
+    # d = k * (1 + scale / k * ...): a norm with k = 1 computes the same
     scaled = SameMapNorm(layer.size, layer.scale / layer.k, layer.power)
     return _times(graph, norm_nodes(graph, scaled, x, shape[0]), layer.k**-layer.power)
 

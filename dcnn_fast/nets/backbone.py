@@ -1,4 +1,4 @@
-"""A column of EfficientNet-Lite's layers as a torch module: they are computed by `ops.backbone` and never trained."""
+"""A column of EfficientNet-Lite's layers as a torch module. `ops.backbone` computes the layers; they are never trained."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast import engine, spec
+from dcnn_fast import engine, networks
 from dcnn_fast.nets.column import AnyColumn, draw, fc_layers, require_windows
 from dcnn_fast.nets.errors import WeightsError
 from dcnn_fast.nets.kept import Keeper
 from dcnn_fast.nets.kept_digest import digest_of
 from dcnn_fast.nets.seen import Seen
+from dcnn_fast.networks.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, STEM, Lite, lite_shapes, lite_stages
 from dcnn_fast.ops import backbone
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights, BlockShape, PreparedBackbone, Stem
 from dcnn_fast.ops.mbconv import MbConvWeights
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, STEM, Lite, lite_shapes, lite_stages
 
-BACKBONE = ".backbone"  # how the name of a column's buffer of layers ends, as `weights_of` has it
+BACKBONE = ".backbone"  # suffix of the name of a column's buffer of layers in `weights_of`
 
 
 class BackboneColumn(AnyColumn, Keeper):
     """A column of EfficientNet-Lite's layers, batch norms folded in.
 
-    backbone: all their weights, a buffer of float32, one layer's after another's (`layers_of` names them). They are no
-    parameters: no optimiser sees them, and no gradient reaches them or the pixels.
+    backbone: all their weights, layer by layer in one float32 buffer (`layers_of` names them). They are not parameters: no
+    optimiser sees them, and no gradient reaches them or the pixels.
     """
 
     backbone: Tensor
 
-    def __init__(self, column: spec.BackboneColumn) -> None:
+    def __init__(self, column: networks.BackboneColumn) -> None:
         super().__init__(column)
-        self.spec: spec.BackboneColumn = column
+        self.spec: networks.BackboneColumn = column
         self.register_buffer(
             "backbone", torch.zeros(backbone_size(column.lite), dtype=torch.float32, device=torch.get_default_device())
         )
@@ -48,7 +48,7 @@ class BackboneColumn(AnyColumn, Keeper):
     def forward(self, windows: Tensor) -> Tensor:
         """windows: [N, 3, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
 
-        Raises BackendError on a device that no backend computes these layers on, WeightsError where they have no weights.
+        Raises BackendError on a device without a backend for these layers, WeightsError where they have no weights.
         """
         require_windows(self.spec, windows)
         pixels = windows if windows.dtype == torch.uint8 else windows.float()
@@ -56,9 +56,9 @@ class BackboneColumn(AnyColumn, Keeper):
 
     @torch.no_grad()
     def means(self, windows: Tensor, precision: Precision | None = None) -> Tensor:
-        """What the first fully-connected layer is given: [N, 3, window, window] uint8 or float32 -> [N, features] float32.
+        """The input of the first fully-connected layer: [N, 3, window, window] uint8 or float32 -> [N, features] float32.
 
-        precision: of the layers' products; the column's own unless it is said.
+        precision: of the layers' products; the column's own by default.
         """
         layers = self._ready(self.precision if precision is None else precision, windows.device)
         if self.kept is None or windows.dtype != torch.uint8 or windows.device.type != "cpu":
@@ -71,11 +71,11 @@ class BackboneColumn(AnyColumn, Keeper):
         return self.spec.view != "local" and self.spec.window == self.spec.plane
 
     def features_digest(self) -> str:
-        """Of the layers' weights, which of them give features, and what computes them."""
+        """A digest of the layers' weights, the layers that give features, and the backend that computes them."""
         return digest_of((self.spec.lite, self.spec.stages, self.precision), [self.backbone])
 
     def features_form(self) -> tuple[tuple[int, ...], torch.dtype]:
-        """Means in float32, whatever the weights are of."""
+        """Means in float32, whatever the weights' dtype."""
         return (self.spec.features,), torch.float32
 
     @property
@@ -85,29 +85,29 @@ class BackboneColumn(AnyColumn, Keeper):
 
     @property
     def keeps_mean(self) -> bool:
-        """It was trained with its mean."""
+        """True, as the layers were trained with their mean."""
         return True
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Refuse another mean than the one that the layers were trained with. Raises ValueError."""
+        """Accept only the mean with which the layers were trained. Raises ValueError for another."""
         if tuple(mean) != self.spec.mean:
             raise ValueError(f"mean must be {self.spec.mean}, with which {self.spec.lite} was trained, got {tuple(mean)}")
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the fully-connected layers' weights; the other layers stay."""
+        """Draw the fully-connected layers' weights; the other layers do not change."""
         for layer in self.fc:
             draw(layer, generator)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_prepared": None, "kept": None}  # a copy prepares weights of its own
+        return {**self.__dict__, "_prepared": None, "kept": None}  # a copy prepares its own weights
 
     def require_weights(self) -> None:
         """Raise WeightsError where the layers have no weights yet."""
-        if self.backbone.device.type == "cpu" and not self.backbone.numpy().any():  # torch would use its threads
+        if self.backbone.device.type == "cpu" and not self.backbone.numpy().any():  # not by torch, which would use its threads
             raise WeightsError(f"{self.spec.lite}'s layers have no weights yet: load them, as nets.load_columns does")
 
     def _ready(self, precision: Precision, device: torch.device) -> PreparedBackbone:
-        """The layers as a backend reads them, made again where the weights, or what computes them, are no longer the same."""
+        """The layers in the backend's form, rebuilt after a change of weights or backend."""
         made, settings = self._prepared, (precision, device, "" if engine.reason() else engine.isa())
         if made is None or made.settings != settings or not made.weights.is_still(self.backbone):
             self.require_weights()
@@ -122,7 +122,7 @@ class BackboneColumn(AnyColumn, Keeper):
 
 @dataclass(frozen=True)
 class _Prepared:
-    """layers: made with these settings of weights that were seen then."""
+    """layers: prepared with these settings from the weights as then seen."""
 
     settings: tuple[object, ...]
     weights: Seen
@@ -130,7 +130,9 @@ class _Prepared:
 
 
 def params_of(lite: Lite, stages: Sequence[int] = (), precision: Precision = "ieee", side: int = 1) -> BackboneParams:
-    """The problem of one image of `side` x `side`. stages: numbers, ascending, whose last blocks' means are features too."""
+    """The problem of one image of `side` x `side`. stages: ascending numbers of stages whose last blocks' means are features,
+    too.
+    """
     described = lite_stages(lite)
     last = list(accumulate(map(len, described)))
     blocks = tuple(
@@ -143,7 +145,7 @@ def params_of(lite: Lite, stages: Sequence[int] = (), precision: Precision = "ie
 
 
 def backbone_size(lite: Lite) -> int:
-    """How many values all layers' weights and biases are."""
+    """The number of values in all layers' weights and biases."""
     return sum(map(math.prod, lite_shapes(lite).values()))
 
 
@@ -155,7 +157,7 @@ def layers_of(values: Tensor, lite: Lite) -> dict[str, Tensor]:
 
 
 def flattened(weights: BackboneWeights) -> Tensor:
-    """All layers' weights and biases one after another, [backbone_size(lite)]: the inverse of `layers_of`."""
+    """All layers' weights and biases concatenated, [backbone_size(lite)]: the inverse of `layers_of`."""
     blocks = [layer for block in weights.blocks for layer in (block.expand, block.depthwise, block.project)]
     layers = [layer for layer in (weights.stem, *blocks, weights.head) if layer is not None]
     return torch.cat([part.flatten() for layer in layers for part in layer])

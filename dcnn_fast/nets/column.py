@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcnn_fast import engine, ops, spec
+from dcnn_fast import engine, networks, ops
 from dcnn_fast.nets.kept import Keeper
 from dcnn_fast.nets.kept_digest import digest_of
 from dcnn_fast.nets.seen import Seen
@@ -22,9 +22,9 @@ PIXEL_SPREAD = 64.0  # typical size of a pixel minus its mean, in levels
 
 
 def zero_linear(inputs: int, outputs: int) -> nn.Linear:
-    """A fully-connected layer of zeros: torch's own would draw its weights from the program's generator, to be written over."""
+    """A fully-connected layer of zeros; torch's constructor would draw numbers from the program's generator in vain."""
     layer = nn.Linear(inputs, outputs, device="meta")
-    # Not by `to_empty`, for which torch imports sympy.
+    # Without `to_empty`, for which torch imports sympy.
     layer.weight, layer.bias = nn.Parameter(torch.zeros(outputs, inputs)), nn.Parameter(torch.zeros(outputs))
     return layer
 
@@ -32,13 +32,13 @@ def zero_linear(inputs: int, outputs: int) -> nn.Linear:
 class Block(nn.Module):
     """One fused block with its weight [F, C / groups, S, S] and bias [F].
 
-    precision: of the convolution's products. ties: who gets a pool's gradient (`ops.block`).
+    precision: of the convolution's products. ties: which inputs get a pool's gradient (`ops.block`).
     """
 
     precision: Precision = "ieee"
     ties: Ties = "all"
 
-    def __init__(self, block: spec.Block, channels: int, rounding: spec.Rounding) -> None:
+    def __init__(self, block: networks.Block, channels: int, rounding: networks.Rounding) -> None:
         super().__init__()
         self.spec = block
         self.rounding = rounding
@@ -59,16 +59,16 @@ class Block(nn.Module):
 class AnyColumn(nn.Module):
     """One column, whatever its layers: windows of pixels in, the last fc layer's activations out.
 
-    precision: of the products, in all layers; the parameters stay as they are. In "bf16" and "fp16" the fc layers' operands and
-    results are rounded to that format; in "tf32" they are as torch's own settings say.
-    ties: who gets the gradients of max-pools (`ops.block`).
+    precision: of the products in all layers; the parameters do not change. In "bf16" and "fp16" the fc layers' operands and
+    results are rounded to that format; in "tf32" they follow torch's own settings.
+    ties: which inputs get the gradients of max-pools (`ops.block`).
     """
 
     precision: Precision = "ieee"
     ties: Ties = "all"
     fc: nn.ModuleList
 
-    def __init__(self, column: spec.AnyColumn) -> None:
+    def __init__(self, column: networks.AnyColumn) -> None:
         super().__init__()
         self.spec = column
 
@@ -77,24 +77,24 @@ class AnyColumn(nn.Module):
         self.precision = precision
 
     def give_ties(self, ties: Ties) -> None:
-        """Set who gets the gradients of the column's max-pools."""
+        """Set which inputs get the gradients of the column's max-pools."""
         self.ties = ties
 
     @property
     def keeps_mean(self) -> bool:
-        """Whether training takes the same mean off the pixels as before, not that of its own pictures."""
+        """Whether training keeps subtracting the present mean from the pixels instead of its own pictures' mean."""
         return self.spec.frozen
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Have another mean taken off the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Have what is in no state dict as the spec says, on the cpu."""
+        """Set the values that no state dict holds from the spec, on the cpu."""
         self.requires_grad_(not self.spec.frozen)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights that are learnt; biases are zero."""
+        """Draw the trained weights; biases are zero."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> AnyColumn:
@@ -103,7 +103,7 @@ class AnyColumn(nn.Module):
 
     def _above(self, x: Tensor) -> Tensor:
         """The fully-connected layers: [N, features] -> [N, fc[-1]]."""
-        assert not isinstance(self.spec, spec.GraphColumn), "it has no layers but its own"
+        assert not isinstance(self.spec, networks.GraphColumn), "it has no layers but its own"
         for layer in self.fc:
             x = F.dropout(self._linear(layer, x).relu(), self.spec.dropout, self.training)
         return x
@@ -117,21 +117,21 @@ class AnyColumn(nn.Module):
         return F.linear(x.to(half), layer.weight.to(half), layer.bias.to(half)).to(x.dtype)
 
 
-def fc_layers(column: spec.AnyColumn) -> nn.ModuleList:
-    """The column's fully-connected layers, of zeros."""
+def fc_layers(column: networks.AnyColumn) -> nn.ModuleList:
+    """The column's fully-connected layers, filled with zeros."""
     sizes = (column.features, *column.fc)
     return nn.ModuleList(zero_linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
 
 
 def drawn(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Normal numbers of a generator of the cpu: the same in whatever dtype and on whatever device the program makes tensors."""
+    """Normal numbers from a cpu generator, independent of the program's default dtype and device."""
     return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0, depth: int | None = None) -> None:
     """Normal weights that keep activations near 1 times `gain` (He et al.), and zero biases.
 
-    depth: products that a result sums; by default as many as a row of the weight has.
+    depth: the number of products summed in a result; by default a weight row's length.
     """
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor)
@@ -141,8 +141,8 @@ def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0, depth:
             bias.zero_()
 
 
-def require_windows(column: spec.AnyColumn, windows: Tensor) -> None:
-    """Raise ValueError unless these are windows of the column's: [N, channels, window, window]."""
+def require_windows(column: networks.AnyColumn, windows: Tensor) -> None:
+    """Raise ValueError unless the windows fit the column: [N, channels, window, window]."""
     expected = (column.channels, column.window, column.window)
     if windows.ndim != 4 or tuple(windows.shape[1:]) != expected:
         raise ValueError(f"windows must have shape [N, {', '.join(map(str, expected))}], got {list(windows.shape)}")
@@ -150,9 +150,9 @@ def require_windows(column: spec.AnyColumn, windows: Tensor) -> None:
 
 @dataclass(frozen=True, eq=False)
 class StillBlocks:
-    """The first `blocks` blocks of a column, which do not learn while their features are kept.
+    """The first `blocks` blocks of a column, which are not trained while their features are kept.
 
-    settings, weights: what computed features when they were seen.
+    settings, weights: those with which the features were computed.
     """
 
     column: Column
@@ -162,17 +162,17 @@ class StillBlocks:
 
     @torch.no_grad()
     def features(self, windows: Tensor) -> Tensor:
-        """What they make of windows: [N, C, window, window] uint8 -> [N, F, H, W], of all blocks [N, features]."""
+        """Their results for windows: [N, C, window, window] uint8 -> [N, F, H, W], or [N, features] if they are all blocks."""
         maps = self.column._before(windows, self.blocks)
         return self.column._reduced(maps) if self.is_all else maps
 
     @property
     def is_all(self) -> bool:
-        """Whether no block learns."""
+        """Whether all blocks are included."""
         return self.blocks == len(self.column.blocks)
 
     def are_still(self, settings: tuple[object, ...], weights: Sequence[Tensor]) -> bool:
-        """Whether they would compute the same."""
+        """Whether they would still compute the same."""
         if self.settings != settings or len(self.weights) != len(weights):
             return False
         return all(seen.is_still(weight) for seen, weight in zip(self.weights, weights, strict=True))
@@ -183,9 +183,9 @@ class Column(AnyColumn, Keeper):
 
     mean: Tensor
 
-    def __init__(self, column: spec.Column) -> None:
+    def __init__(self, column: networks.Column) -> None:
         super().__init__(column)
-        self.spec: spec.Column = column
+        self.spec: networks.Column = column
         channels = (column.channels, *(block.filters for block in column.blocks))
         self.blocks = nn.ModuleList(
             Block(block, inputs, column.rounding) for block, inputs in zip(column.blocks, channels, strict=False)
@@ -213,7 +213,7 @@ class Column(AnyColumn, Keeper):
 
     @property
     def keeps(self) -> bool:
-        """Whether the blocks next to the pixels do not learn, and the windows are whole views, which come again."""
+        """Whether the first blocks are not trained, and the windows are whole views, which recur."""
         return self.sees_all and self._still_count() > 0
 
     @property
@@ -222,11 +222,11 @@ class Column(AnyColumn, Keeper):
         return self.spec.view != "local" and self.spec.window == self.spec.plane
 
     def features_digest(self) -> str:
-        """Of the blocks next to the pixels that do not learn, what is taken off these, and what becomes of their maps."""
+        """A digest of the first, untrained blocks, the mean subtracted from the pixels, and the processing of their maps."""
         return digest_of((self._settings(self._still_count()), self.features_form()), self._weights(self._still_count()))
 
     def features_form(self) -> tuple[tuple[int, ...], torch.dtype]:
-        """Maps, or where no block learns what the first fully-connected layer is given."""
+        """Maps, or where no block is trained, the input of the first fully-connected layer."""
         count, dtype = self._still_count(), self._weights(1)[0].dtype
         if count == len(self.blocks):
             return (self.spec.features,), dtype
@@ -234,12 +234,12 @@ class Column(AnyColumn, Keeper):
         return (self.spec.blocks[count - 1].filters, extent, extent), dtype
 
     def _still_count(self) -> int:
-        """How many blocks next to the pixels do not learn."""
+        """The number of first blocks that are not trained."""
         learning = (any(each.requires_grad for each in block.parameters()) for block in self.blocks)
         return next((number for number, learns in enumerate(learning) if learns), len(self.blocks))
 
     def _still(self) -> StillBlocks:
-        """The blocks next to the pixels that do not learn: the same object until they, or what computes them, change."""
+        """The first, untrained blocks: the same object until they or their settings change."""
         count = self._still_count()
         settings, weights = self._settings(count), self._weights(count)
         if self._seen is None or not self._seen.are_still(settings, weights):
@@ -247,7 +247,7 @@ class Column(AnyColumn, Keeper):
         return self._seen
 
     def _settings(self, count: int) -> tuple[object, ...]:
-        """What decides, beside their weights, what the first so many blocks give."""
+        """The settings that, besides the weights, determine the results of the first `count` blocks."""
         spec, isa = self.spec, "" if engine.reason() else engine.isa()
         whole = count == len(self.blocks)
         return (
@@ -258,7 +258,7 @@ class Column(AnyColumn, Keeper):
         return [each for block in list(self.blocks)[:count] for each in block.parameters()]
 
     def _before(self, windows: Tensor, blocks: int) -> Tensor:
-        """What the first so many blocks, one at least, make of windows: [N, F, H, W]."""
+        """The maps after the first `blocks` blocks, at least one: [N, F, H, W]."""
         first, *others = self.blocks
         if windows.dtype == torch.uint8:
             x: Tensor = first(windows, self.spec.mean, self.spec.scale)
@@ -269,7 +269,7 @@ class Column(AnyColumn, Keeper):
         return x
 
     def _behind(self, x: Tensor, blocks: int) -> Tensor:
-        """What the layers behind the first so many blocks make of maps: [N, F, H, W] -> [N, fc[-1]]."""
+        """The result of the layers after the first `blocks` blocks: maps [N, F, H, W] -> [N, fc[-1]]."""
         _, *others = self.blocks
         for block in others[blocks - 1 :]:
             x = block(x)
@@ -290,24 +290,24 @@ class Column(AnyColumn, Keeper):
             block.precision = precision
 
     def give_ties(self, ties: Ties) -> None:
-        """Set who gets the gradients of the column's max-pools."""
+        """Set which inputs get the gradients of the column's max-pools."""
         super().give_ties(ties)
         for block in self.blocks:
             assert isinstance(block, Block)
             block.ties = ties
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Have another mean taken off the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
         self.spec = replace(self.spec, mean=tuple(mean))
         self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
 
     def settle(self) -> None:
-        """As every column; the mean, too."""
+        """As in every column, and the mean, too."""
         super().settle()
         self.mean = torch.tensor(self.spec.mean, dtype=torch.float32, device="cpu").reshape(1, -1, 1, 1)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw every layer's weights; pixels count as 64 levels strong."""
+        """Draw every layer's weights for pixels with a deviation of 64 levels."""
         gain = 1 / (PIXEL_SPREAD * abs(self.spec.scale) or 1.0)
         for layer in (*self.blocks, *self.fc):
             draw(layer, generator, gain)

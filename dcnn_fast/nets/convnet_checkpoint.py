@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import zipped
 from dcnn_fast.nets.convnet_entry import Entry, listed_of, shown
 from dcnn_fast.nets.convnet_matrices import tensors_of
@@ -20,10 +20,10 @@ from dcnn_fast.nets.convnet_pickle import read_pickle
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.modelfile import Model, network_with
 from dcnn_fast.nets.pickle_machine import PickleError
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.convnet_graph import assemble
+from dcnn_fast.networks.convnet_layer import Layer, refuse
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_graph import assemble
-from dcnn_fast.spec.convnet_layer import Layer, refuse
 
 _LARGEST = 2**32  # bytes of a checkpoint
 _PLANE_OF_WINDOW = 256 / 224
@@ -31,7 +31,7 @@ _PLANE_OF_WINDOW = 256 / 224
 
 @dataclass(frozen=True)
 class ConvNetCheckpoint:
-    """A network that cuda-convnet trained. increments: the last steps, under the names of the parameters they belong to."""
+    """A network trained by cuda-convnet. increments: the last steps, by the names of their parameters."""
 
     model: Model
     increments: Mapping[str, Tensor]
@@ -40,7 +40,7 @@ class ConvNetCheckpoint:
 def import_convnet(
     path: str | Path,
     *,
-    views: Sequence[spec.View] = ("warp",),
+    views: Sequence[networks.View] = ("warp",),
     plane: int | None = None,
     window: int | None = None,
     mean: tuple[float, ...] = (0.0, 0.0, 0.0),
@@ -48,11 +48,11 @@ def import_convnet(
 ) -> ConvNetCheckpoint:
     """The network of a checkpoint, whose pickle is interpreted and never loaded.
 
-    views: one for each column, or one for all. plane: the side of the normalised input, by default to the window as 256 is to
-    224. window: the side of the images that the network was given, by default as its convolutions say.
-    mean: what was taken off each channel: cuda-convnet keeps it in its batches.meta. labels: as
-    `spec.read_convnet_cfg` takes them. Weights above a dropout without compensation are multiplied by what is kept, as our
-    dropout compensates. Raises ModelError naming the file and what is wrong.
+    views: one for each column, or one for all. plane: the side of the normalised input, by default in the ratio 256 : 224 to
+    the window. window: the side of the network's input images, by default taken from its convolutions.
+    mean: the value subtracted from each channel, which cuda-convnet stores in its batches.meta. labels: as in
+    `networks.read_convnet_cfg`. Weights above a dropout without compensation are multiplied by the kept share, as our dropout
+    compensates. Raises ModelError naming the file and the fault.
     """
     try:
         raw = _contents(Path(path))
@@ -61,7 +61,7 @@ def import_convnet(
         _require_weights_held(arrays, len(raw))
         inner = _window(layers, arrays, window)
         side = round(inner * _PLANE_OF_WINDOW) if plane is None else plane
-        data = spec.Preprocessing(tuple(views), side, inner, mean)
+        data = networks.Preprocessing(tuple(views), side, inner, mean)
         assembly = assemble(layers, data, name=Path(path).name, labels=labels)
         weights = tensors_of(assembly, arrays, "")
         increments = tensors_of(assembly, arrays, "Inc")
@@ -85,7 +85,7 @@ def _contents(path: Path) -> bytes:
     """The pickle, which may be the one member `data` of a zip file."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("not a regular file")  # a pipe is waited for, a device has no end
+        raise ValueError("not a regular file")  # a pipe would block, a device has no end
     if status.st_size > _LARGEST:
         raise ValueError(f"must have at most {_LARGEST} bytes")
     if not zipped.is_zip(path):
@@ -103,7 +103,7 @@ def _entry(owner: Any, key: str, kind: type) -> Any:
 
 
 def _layers(state: dict[str, Any]) -> tuple[list[Layer], dict[str, dict[str, Any]], int]:
-    """The layers in an order in which each follows its inputs, what the file says of each, and cuda-convnet's version."""
+    """The layers in topological order, the file's entry for each, and cuda-convnet's version."""
     stored = state.get("layers")
     version = 2 if isinstance(stored, dict) else 1
     entries = list(stored.values()) if isinstance(stored, dict) else stored
@@ -192,7 +192,7 @@ def _convolution(read: Entry, index: int, inputs: int) -> dict[str, Any]:
 
 
 def _neuron(entry: Any) -> str:
-    """A neuron as a layer file says it, of its name or of a dict of its name and its numbers."""
+    """A neuron in a layer file's notation, from its name or from a dict of its name and its numbers."""
     if not isinstance(entry, dict):
         return entry if isinstance(entry, str) else shown(entry)
     kind, params = entry.get("type"), entry.get("params")
@@ -213,7 +213,7 @@ def _share(name: str, value: float) -> float:
 
 
 def _require_weights_held(arrays: Mapping[str, dict[str, Any]], size: int) -> None:
-    """Raise ValueError where the layers have more weights than a file of `size` bytes holds, of a byte each at least.
+    """Raise ValueError where the layers have more weights than a file of `size` bytes can hold at one byte each.
 
     Layers may share an array, which each of them would copy.
     """
@@ -229,7 +229,7 @@ def _require_weights_held(arrays: Mapping[str, dict[str, Any]], size: int) -> No
 
 
 def _window(layers: Sequence[Layer], arrays: Mapping[str, dict[str, Any]], wanted: int | None) -> int:
-    """The side of the images that the lowest convolutions were given, or the one that is wanted where there are none."""
+    """The side of the lowest convolutions' input images, or `wanted` where there are none."""
     kinds = {layer.name: layer.kind for layer in layers}
     sides = {
         Entry(layer.name, arrays[layer.name]).integer_at("imgSize", index, len(layer.inputs))

@@ -1,4 +1,4 @@
-"""What cuda-convnet's checkpoints say of one layer."""
+"""One layer's entry in cuda-convnet's checkpoints."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_layer import refuse
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.convnet_layer import refuse
 
 
 class Entry:
-    """What a checkpoint says of one layer; what one input may have each is a list there."""
+    """One layer's entry in a checkpoint; values for each input are lists."""
 
     def __init__(self, name: str, entry: dict[str, Any]) -> None:
         self.name, self.entry = name, entry
@@ -25,7 +25,7 @@ class Entry:
         return listed[0]
 
     def at(self, key: str, index: int, inputs: int, default: Any = None) -> Any:
-        """What is said of one input; one value may be said of all."""
+        """The value for one input; a single value may stand for all inputs."""
         listed = listed_of(self.entry.get(key, default))
         if len(listed) not in (1, inputs):
             raise refuse(self.name, key, f"must be one value, or one for each of {inputs} inputs, got {len(listed)}")
@@ -38,7 +38,7 @@ class Entry:
         return self._number(key, self.at(key, index, inputs, default))
 
     def connections(self, index: int) -> tuple[int, ...]:
-        """The maps that the groups of one input read, one group's after another's."""
+        """The maps that the groups of one input read, group by group."""
         listed = listed_of(self.entry.get("filterConns"))
         found = listed[index] if index < len(listed) else None
         if isinstance(found, np.ndarray):
@@ -64,14 +64,14 @@ class Entry:
         return float(value)
 
     def must_be(self, key: str, wanted: Any) -> None:
-        """Refuse another value than `wanted`, which is the one where there is none."""
+        """Refuse any value but `wanted`, which is also the default."""
         value = self.one(key, wanted)
         if value != wanted:
             raise refuse(self.name, key, f"must be {wanted}, all that can be said, got {shown(value)}")
 
 
 def shown(value: Any) -> str:
-    """A value in a message: text as it is, the rest shortened, as lists that hold others twice could be written without end."""
+    """A value in a message: text unchanged, the rest shortened, as nested lists that repeat others could grow exponentially."""
     return value[:40] if isinstance(value, str) else reprlib.repr(value)[:40]
 
 

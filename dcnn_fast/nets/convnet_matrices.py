@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.convnet_entry import listed_of
-from dcnn_fast.spec.convnet_graph import Assembly
-from dcnn_fast.spec.convnet_layer import refuse
+from dcnn_fast.networks.convnet_graph import Assembly
+from dcnn_fast.networks.convnet_layer import refuse
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def tensors_of(assembly: Assembly, entries: Mapping[str, dict[str, Any]], suffix: str) -> dict[str, Tensor]:
-    """Weights, or with "Inc" their increments, as our parameters. entries: what the checkpoint says of each layer."""
+    """Weights, or with "Inc" their increments, as our parameters. entries: the checkpoint's entry for each layer."""
     tensors: dict[str, Tensor] = {}
     for matrix, part in assembly.parts.items():
         layer, index = _matrix_of(matrix, entries)
@@ -41,38 +41,38 @@ def tensors_of(assembly: Assembly, entries: Mapping[str, dict[str, Any]], suffix
 
 
 def _matrix_of(matrix: str, entries: Mapping[str, dict[str, Any]]) -> tuple[str, int]:
-    """The layer and the number of the input whose weights are called "fc[1]"; a layer itself may have such a name."""
+    """The layer and input number for weights named like "fc[1]"; a layer itself may have such a name."""
     if matrix in entries:
         return matrix, 0
     layer, _, number = matrix.rpartition("[")
     return layer, int(number[:-1])
 
 
-def _single_shapes(network: spec.Network, part: str) -> dict[str, tuple[int, ...]]:
+def _single_shapes(network: networks.Network, part: str) -> dict[str, tuple[int, ...]]:
     """The shapes of a single layer's weight and bias; none for another part."""
     pieces = part.split(".")
     if len(pieces) != 4 or pieces[2] != "layers":
         return {}
     column = network.columns[int(pieces[1])]
-    assert isinstance(column, spec.GraphColumn)
+    assert isinstance(column, networks.GraphColumn)
     shapes = column.shapes()
     layer = column.layers[int(pieces[3])]
     return layer.parameters([shapes[below] for below in layer.inputs])
 
 
-def _block_shape(network: spec.Network, part: str) -> tuple[int, ...]:
-    """The shape of a block's filters, -1 for the maps that they read; none for another part."""
+def _block_shape(network: networks.Network, part: str) -> tuple[int, ...]:
+    """The shape of a block's filters, -1 for the number of maps read; none for another part."""
     pieces = part.split(".")
     if len(pieces) != 4 or pieces[2] != "blocks":
         return ()
     column = network.columns[int(pieces[1])]
-    assert isinstance(column, spec.Column)
+    assert isinstance(column, networks.Column)
     block = column.blocks[int(pieces[3])]
     return block.filters, -1, block.size, block.size
 
 
 def _weight(matrix: Matrix, shape: tuple[int, ...], layer: str, suffix: str) -> Tensor:
-    """[inputs, outputs] as [outputs, inputs], as filters [F, C, S, S] or as those of each place [places, F, C, S, S]."""
+    """[inputs, outputs] as [outputs, inputs], filters [F, C, S, S] or filters for each place [places, F, C, S, S]."""
     key = f"weights{suffix}"
     if len(shape) == 5:
         places, outputs, *kernel = shape
@@ -92,7 +92,7 @@ def _weight(matrix: Matrix, shape: tuple[int, ...], layer: str, suffix: str) -> 
 
 
 def _places(bias: Matrix, shape: tuple[int, ...] | None, layer: str, suffix: str) -> Matrix:
-    """A bias, one for each place where it is of that shape."""
+    """A bias, split by place where `shape` says so."""
     if shape is None or len(shape) == 1:
         return bias.copy()
     if bias.size != math.prod(shape):
@@ -101,7 +101,7 @@ def _places(bias: Matrix, shape: tuple[int, ...] | None, layer: str, suffix: str
 
 
 def _factors(assembly: Assembly, part: str, rows: int) -> Matrix:
-    """By what each row of a part's matrix is multiplied, [rows, 1]."""
+    """The factor for each row of a part's matrix, [rows, 1]."""
     if part != "label":
         return np.full((rows, 1), assembly.shrink.get(part, 1.0), np.float32)
     widths = [column.outputs for column in assembly.network.columns]

@@ -1,7 +1,7 @@
-"""Reads the pickles that cuda-convnet wrote, without Python's unpickler: nothing named in a file is imported or called.
+"""Reads cuda-convnet's pickles without Python's unpickler: nothing named in a file is imported or called.
 
-A pickle is a program. Here the instructions that plain data needs are interpreted (`pickle_machine`), and the few names are
-known that numpy's arrays and cuda-convnet's options have; every other instruction and name is refused.
+A pickle is a program. Only the instructions for plain data are interpreted (`pickle_machine`), and only the names used by
+numpy's arrays and cuda-convnet's options are known; every other instruction and name is refused.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8
 
 
 class Stub:
-    """An object of cuda-convnet's options; what it held is not kept."""
+    """An object of cuda-convnet's options; its contents are dropped."""
 
 
 class _DType:
-    """A dtype whose byte order may still come. kind: numpy's text, as "f4"."""
+    """A dtype whose byte order may still follow. kind: numpy's text, such as "f4"."""
 
     def __init__(self, kind: str) -> None:
         self.kind, self.order = kind, "<"
@@ -33,15 +33,15 @@ class _DType:
 
 
 class _Array:
-    """An array whose contents may still come."""
+    """An array whose contents may still follow."""
 
     value: np.ndarray[Any, Any] | None = None
 
 
 def read_pickle(data: bytes) -> Any:
-    """What the pickle holds: dicts, lists, tuples, strings, numbers, numpy arrays, and a `Stub` for each object of options.
+    """The pickle's contents: dicts, lists, tuples, strings, numbers, numpy arrays, and a `Stub` for each object of options.
 
-    Python 2's strings are read as latin1. Raises PickleError, before anything is made that the file does not itself contain.
+    Python 2's strings are read as latin1. Raises PickleError before allocating anything that the file does not itself contain.
     """
     return _plain(Machine(len(data), _named, _build).result(pickletools.genops(data)))
 
@@ -133,7 +133,7 @@ def _numbers(machine: Machine, dtype: _DType, data: Any, count: int) -> np.ndarr
 
 
 def _plain(value: Any) -> Any:
-    """`value` with finished arrays in place of those that were in the making; shared and circular parts stay so."""
+    """`value` with finished arrays in place of unfinished ones; shared and circular parts stay so."""
     done: dict[int, Any] = {}
     pending = [value]
     while pending:

@@ -1,4 +1,4 @@
-"""Rules of cuda-convnet's layer-parameter files on a network: how it starts and how it learns."""
+"""Applies the rules of cuda-convnet's layer-parameter files to a network: its initial weights and its learning rates."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from dcnn_fast.nets.column import drawn
 from dcnn_fast.nets.network import MultiColumn
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.networks.convnet_rules import LayerRule
 
 
 def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[dict[str, Any]]:
     """Groups for `training.ConvNetUpdate`: the weights and the biases of each layer with their rates; biases do not decay.
 
-    rules: as `spec.Reading` has them. Each group names its parameters in "name" and its schedule in "schedule", which
-    `training.parse_schedule` reads; it is for the caller to move "lr" by it. Raises ValueError unless the rules are those of
-    exactly the network's layers.
+    rules: as in `networks.Reading`. Each group names its parameters in "name" and its schedule in "schedule", which
+    `training.parse_schedule` reads; the caller updates "lr" by it. Raises ValueError unless the rules are for exactly the
+    network's layers.
     """
     groups: list[dict[str, Any]] = []
     for part, rule in rules.items():
@@ -39,7 +39,7 @@ def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[d
 
 @torch.no_grad()
 def initialise(net: MultiColumn, rules: Mapping[str, LayerRule], seed: int = 0) -> MultiColumn:
-    """Start `net` as cuda-convnet would: normal weights of each layer's deviation, constant biases; returns it."""
+    """Start `net` as cuda-convnet would: normal weights with each layer's deviation, constant biases; returns `net`."""
     generator = torch.Generator("cpu").manual_seed(seed)
     for part, rule in sorted(rules.items()):
         weight, bias = _parameters(net, rules, part)
@@ -50,7 +50,7 @@ def initialise(net: MultiColumn, rules: Mapping[str, LayerRule], seed: int = 0) 
 
 
 def _deviation(rule: LayerRule, weight: Tensor) -> Tensor | float:
-    """The deviation of all weights, or of each column of a matrix, which has one input's after another's."""
+    """The deviation of all weights, or of each column of a matrix, ordered by input."""
     if not rule.inputs:
         return rule.deviation
     sizes = [each.size for each in rule.inputs]

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite's weights as those of our blocks: batch norms are folded into the convolutions before them."""
+"""EfficientNet-Lite's weights for our layers: batch norms are folded into the preceding convolutions."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.backbone import BackboneColumn, flattened, params_of
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.importing import read_state, weight_named
+from dcnn_fast.networks.efficientnet import HEAD, LITES, STEM, InvertedResidual, Lite, lite_stages, lite_window
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights
 from dcnn_fast.ops.mbconv import MbConvWeights
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec.efficientnet import HEAD, LITES, STEM, InvertedResidual, Lite, lite_stages, lite_window
 
-EPSILON = 1e-3  # of the batch norms
+EPSILON = 1e-3  # the batch norms' epsilon
 
 
 def lite_params(lite: Lite, *, stages: Sequence[int] = (), precision: Precision = "ieee") -> BackboneParams:
-    """The variant's problem for one image of the size that its weights were trained on.
+    """The variant's problem for one image of its weights' training size.
 
-    stages: numbers of the stages, ascending from 0, whose last blocks' means are features too.
+    stages: numbers of the stages, ascending from 0, whose last blocks' means are features, too.
     """
     return params_of(lite, stages, precision, lite_window(lite))
 
 
 def lite_column(
-    weights: BackboneWeights, lite: Lite, view: spec.View = "warp", *, stages: Sequence[int] = (), fc: tuple[int, ...] = (64,),
-    seed: int = 0,
+    weights: BackboneWeights, lite: Lite, view: networks.View = "warp", *, stages: Sequence[int] = (),
+    fc: tuple[int, ...] = (64,), seed: int = 0,
 ) -> BackboneColumn:  # fmt: skip
-    """A column that sees the whole view at the size which the weights were trained on; layers of `fc` are drawn from `seed`.
+    """A column that sees the whole view at the weights' training size; layers of `fc` are drawn from `seed`.
 
-    weights: of `import_lite`. stages: as in `lite_params`.
+    weights: from `import_lite`. stages: as in `lite_params`.
     """
     side = lite_window(lite)
-    column = BackboneColumn(spec.BackboneColumn(lite, view, tuple(stages), fc, plane=side, window=side))
+    column = BackboneColumn(networks.BackboneColumn(lite, view, tuple(stages), fc, plane=side, window=side))
     column.backbone.copy_(flattened(weights))
     column.initialise(torch.Generator("cpu").manual_seed(seed))
     return column
 
 
 def lite_of(state: Mapping[str, Tensor]) -> Lite:
-    """The variant whose weights these are. Raises ModelError where they are none's."""
+    """The variant to which these weights belong. Raises ModelError where there is none."""
     for lite in LITES:
         blocks = [block for stage in lite_stages(lite) for block in stage]
         last = state.get(f"_blocks.{len(blocks) - 1}._project_conv.weight")
@@ -57,9 +57,9 @@ def lite_of(state: Mapping[str, Tensor]) -> Lite:
 def import_lite(weights: str | Path | Mapping[str, Tensor], lite: Lite) -> BackboneWeights:
     """The weights of a variant in float32.
 
-    weights: a state dict with the names of the package efficientnet_lite_pytorch, or a file of one as torch saves it, of which
-    nothing but tensors is read: a file that asks for anything else is refused. Raises ModelError when the file cannot be read,
-    a tensor is missing, has another shape or holds what is no number.
+    weights: a state dict with the names of the package efficientnet_lite_pytorch, or a file with one as torch saves it, from
+    which only tensors are read: a file that contains anything else is refused. Raises ModelError when the file cannot be read,
+    or a tensor is missing, has another shape or holds non-finite values.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     shapes = [block for stage in lite_stages(lite) for block in stage]
@@ -80,7 +80,7 @@ def _block(state: Mapping[str, Tensor], name: str, block: InvertedResidual) -> M
 
 
 def _folded(state: Mapping[str, Tensor], conv: str, norm: str, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """(weight, bias) of a convolution and the batch norm behind it, folded in float64."""
+    """(weight, bias) of a convolution with the following batch norm, folded in float64."""
     weight = _tensor(state, f"{conv}.weight", shape)
     gain, shift, mean, variance = (
         _tensor(state, f"{norm}.{name}", shape[:1]) for name in ("weight", "bias", "running_mean", "running_var")

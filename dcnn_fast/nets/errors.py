@@ -1,9 +1,9 @@
-"""What is wrong with a model file, or with a network's weights."""
+"""Errors in model files and in networks' weights."""
 
 
 class ModelError(ValueError):
-    """A model file that cannot be used; the message names the file, the rule and what came."""
+    """A model file cannot be used; the message names the file, the rule and the value found."""
 
 
 class WeightsError(ValueError):
-    """A network's weights are not, or no longer, what can be used; the message says why and what to do."""
+    """A network's weights are not, or no longer, usable; the message says why and what to do."""

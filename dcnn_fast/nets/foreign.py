@@ -5,21 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import drawn
 from dcnn_fast.nets.network import Input, MultiColumn
 
 
 class Regularised(nn.Module):
-    """RDCNN whose frozen column is a torch module: its feature vector is joined to those of our columns.
+    """RDCNN whose frozen column is a torch module; its feature vector is concatenated with those of our columns.
 
-    net: the columns that learn; they are shared, its label layer is not used. module: gives [N, features], or more axes that
-    are flattened, for windows as `prepare` makes them; it is put in evaluation mode for good, without gradients, and its
-    parameters are no parameters of this network. view, plane, window: what it sees. mean, deviation: per channel; it is given
-    ((pixels / 255) - mean) / deviation, torchvision's convention, in float32.
+    net: the trained columns, which are shared; its label layer is not used. module: returns [N, features], or more axes, which
+    are flattened, for windows as `prepare` makes them; it is put in evaluation mode permanently, without gradients, and its
+    parameters are not parameters of this network. view, plane, window: the module's input. mean, deviation: per channel; the
+    module gets ((pixels / 255) - mean) / deviation, torchvision's convention, in float32.
 
-    Trains as a `MultiColumn` does; its files are plain weights, as no spec can say what `module` is. Raises ValueError when
-    the module does not give `features` numbers for a window.
+    Trains like a `MultiColumn`; its files are plain weights, as no spec can describe `module`. Raises ValueError when the
+    module does not give `features` numbers for a window.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Regularised(nn.Module):
         module: nn.Module,
         *,
         features: int,
-        view: spec.View = "warp",
+        view: networks.View = "warp",
         plane: int = 256,
         window: int = 224,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
@@ -36,11 +36,11 @@ class Regularised(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        spec.require_window("Regularised", plane, window)
-        spec.require_choice("Regularised", "view", view, spec.VIEWS)
+        networks.require_window("Regularised", plane, window)
+        networks.require_choice("Regularised", "view", view, networks.VIEWS)
         self.columns = net.columns
         self._of_columns = net.inputs
-        self._frozen = (module.eval().requires_grad_(False),)  # in a tuple, so that it is no submodule
+        self._frozen = (module.eval().requires_grad_(False),)  # in a tuple, so that torch does not register it as a submodule
         views = [column.view for column in net.spec.columns]
         self._input = Input(f"{view}:{views.count(view)}", view, plane, window, net.spec.long_side)
         self._mean = torch.tensor(mean, dtype=torch.float32, device="cpu").reshape(1, 3, 1, 1) * 255
@@ -53,7 +53,7 @@ class Regularised(nn.Module):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """What `forward` is given, in order: the module's windows come last."""
+        """The inputs of `forward`, in order; the module's windows come last."""
         return (*self._of_columns, self._input)
 
     @torch.no_grad()

@@ -9,12 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcnn_fast import ops, spec
+from dcnn_fast import networks, ops
 from dcnn_fast.nets import graph_layers as layers
 from dcnn_fast.nets.column import HALVES, PIXEL_SPREAD, AnyColumn, draw, require_windows
-from dcnn_fast.ops.plain_torch import plainly
-from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks.graph_layers import (
     AnyLayer,
     ConcatLayer,
     ConvLayer,
@@ -27,9 +25,11 @@ from dcnn_fast.spec.graph_layers import (
     Shape,
     SumLayer,
 )
+from dcnn_fast.ops.plain_torch import plainly
+from dcnn_fast.ops.precision import Precision
 
-_TOGETHER = 16  # windows that are computed at a time: the maps of one layer stay small ...
-_SEEN = 2**26  # ... and so does what filters of each place see, in numbers
+_TOGETHER = 16  # windows computed at a time: this keeps the maps of one layer small ...
+_SEEN = 2**26  # ... and this the patches of filters that differ by place, in values
 
 
 class GraphWeights(nn.Module):
@@ -41,7 +41,7 @@ class GraphWeights(nn.Module):
             self.register_parameter(name, nn.Parameter(_zeros(shapes[name])) if name in shapes else None)
 
     def forward(self) -> None:
-        """Nothing: a layer of a graph is computed by its column."""
+        """Do nothing, as the column computes the layers of a graph."""
         raise NotImplementedError("a layer of a graph is computed by its column")
 
 
@@ -52,26 +52,26 @@ def _zeros(shape: tuple[int, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class Fused:
-    """Layers that one block computes. conv: its convolution's index. last: the layer whose result it gives, by its number."""
+    """Layers that one block computes. conv: the index of its convolution. last: the number of the layer of its result."""
 
     conv: int
-    block: spec.Block
+    block: networks.Block
     last: int
 
 
 class GraphColumn(AnyColumn):
     """A column of single layers.
 
-    A convolution with its biases of maps, and its relu, pool and norm in whatever order, is computed by `ops.block`, whatever
-    backend that has; other layers by torch's operations. Outside of training, where no gradient is asked for, all products are
-    the engine's (`ops.block`, `ops.linear`), whose bits depend on the window alone.
+    `ops.block`, on any backend, computes a convolution with one bias per map with its relu, pool and norm in any order; torch's
+    operations compute other layers. Outside training, where no gradient is needed, all products are the engine's (`ops.block`,
+    `ops.linear`), whose bits depend on the window alone.
     """
 
     mean: Tensor
 
-    def __init__(self, column: spec.GraphColumn) -> None:
+    def __init__(self, column: networks.GraphColumn) -> None:
         super().__init__(column)
-        self.spec: spec.GraphColumn = column
+        self.spec: networks.GraphColumn = column
         self.fc = nn.ModuleList()
         shapes = column.shapes()
         self.layers = nn.ModuleList(
@@ -94,9 +94,9 @@ class GraphColumn(AnyColumn):
 
     @torch.no_grad()
     def features(self, windows: Tensor, precision: Precision = "ieee") -> Tensor:
-        """As `forward` outside of training, whatever the process has set: [N, C, window, window] uint8 -> [N, outputs].
+        """Like `forward` outside training, independent of the process's settings: [N, C, window, window] uint8 -> [N, outputs].
 
-        precision: of the products of the layers that blocks compute.
+        precision: of the products in layers that blocks compute.
         """
         count = self._together
         parts = [self._apart(windows[first : first + count], precision) for first in range(0, len(windows), count)]
@@ -179,17 +179,17 @@ class GraphColumn(AnyColumn):
         return weight, bias
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Have another mean taken off the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
         self.spec = replace(self.spec, mean=tuple(mean))
         self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
 
     def settle(self) -> None:
-        """As every column; the mean, too."""
+        """As in every column, and the mean, too."""
         super().settle()
         self.mean = torch.tensor(self.spec.mean, dtype=torch.float32, device="cpu").reshape(1, -1, 1, 1)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw every layer's weights; pixels count as 64 levels strong."""
+        """Draw every layer's weights for pixels with a deviation of 64 levels."""
         gain = 1 / (PIXEL_SPREAD * abs(self.spec.scale) or 1.0)
         for layer, module in zip(self.spec.layers, self.layers, strict=True):
             if module.weight is not None:
@@ -197,13 +197,13 @@ class GraphColumn(AnyColumn):
 
 
 def _seen(layer: ConvLayer, shapes: Sequence[Shape]) -> int:
-    """Numbers that the filters of all places see of one window."""
+    """The number of values in one window's patches for the filters of all places."""
     given = shapes[layer.inputs[0]]
     return layer.products([given]) // layer.filters * layer.groups
 
 
 def _depth(layer: AnyLayer, module: nn.Module) -> int:
-    """Products that one of the layer's results sums."""
+    """The number of products summed in one of the layer's results."""
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight[0, 0].numel() if isinstance(layer, ConvLayer) and not layer.shared else weight[0].numel()
@@ -217,7 +217,7 @@ def _narrowed(x: Tensor, weight: Tensor, precision: Precision, layer: ConvLayer)
 
 
 def _linear_block(x: Tensor, weight: Tensor, layer: ConvLayer, precision: Precision) -> Tensor:
-    """The convolution without a neuron by blocks, which have one: relu(z) - relu(-z) is z, to the last bit."""
+    """A convolution without a neuron, computed by blocks, which always have one: relu(z) - relu(-z) is exactly z."""
     up, down = (
         ops.block(
             layers.overhung(x, layer), signed, None, stride=layer.stride, groups=layer.groups, precision=precision,
@@ -243,7 +243,7 @@ def _unshared(x: Tensor, weight: Tensor, layer: ConvLayer) -> Tensor:
     return found.permute(1, 2, 0).reshape(count, -1, side, side)
 
 
-def fused_layers(column: spec.GraphColumn) -> list[Fused]:
+def fused_layers(column: networks.GraphColumn) -> list[Fused]:
     """The convolutions that blocks compute, each with its relu, pool and norm."""
     used: dict[int, list[int]] = {}
     for index, layer in enumerate(column.layers):
@@ -258,21 +258,21 @@ def fused_layers(column: spec.GraphColumn) -> list[Fused]:
 
 
 def _fused(following: Sequence[AnyLayer], index: int, conv: ConvLayer, extent: int) -> Fused | None:
-    """The block of a convolution and the first of the layers behind it, its maps of side `extent`; None where they are none."""
+    """The block of a convolution with maps of side `extent` and the first layers after it; None where they form no block."""
     tail = _block_tail(following, extent)
     if not tail:
         return None
-    pool = next((spec.Pool(each.size, each.stride, _kind_of(each)) for each in tail if isinstance(each, PoolLayer)), None)
+    pool = next((networks.Pool(each.size, each.stride, _kind_of(each)) for each in tail if isinstance(each, PoolLayer)), None)
     norm = next((each.as_norm for each in tail if isinstance(each, NormLayer)), None)
     try:
-        block = spec.Block(conv.filters, conv.size, conv.stride, conv.padding, conv.groups, pool, norm, _order_of(tail))
+        block = networks.Block(conv.filters, conv.size, conv.stride, conv.padding, conv.groups, pool, norm, _order_of(tail))
     except ValueError:  # padding as wide as the filters
         return None
     return Fused(index, block, index + 1 + len(tail))
 
 
-def _following(column: spec.GraphColumn, index: int, used: Mapping[int, list[int]]) -> list[AnyLayer]:
-    """The three layers behind a layer, as long as each is given the one before alone and is its only user."""
+def _following(column: networks.GraphColumn, index: int, used: Mapping[int, list[int]]) -> list[AnyLayer]:
+    """Up to three layers after a layer, as long as each has the one before as its only input and is its only user."""
     found: list[AnyLayer] = []
     while used.get(index + 1) == [index + 1] and len(found) < 3:
         index += 1
@@ -281,10 +281,10 @@ def _following(column: spec.GraphColumn, index: int, used: Mapping[int, list[int
 
 
 def _block_tail(following: Sequence[AnyLayer], extent: int) -> list[AnyLayer]:
-    """The first of these layers that are a block's, whose convolution gives maps of side `extent`.
+    """The first of these layers that fit into a block whose convolution gives maps of side `extent`.
 
-    They are a relu, then a pool and a norm in either order, or these with the relu behind them. Between a max-pool and a norm
-    the relu may stand as well, as the largest value is the same before it.
+    They are a relu, then a pool and a norm in either order, or these with the relu last. The relu may also be between a
+    max-pool and a norm, as it commutes with the maximum.
     """
     tail: list[AnyLayer] = []
     for layer in following:
@@ -304,14 +304,14 @@ def _block_tail(following: Sequence[AnyLayer], extent: int) -> list[AnyLayer]:
         and isinstance(tail[2], PoolLayer)
         and not _averages(tail)
     ):
-        return [tail[0], tail[2], tail[1]]  # the largest value is the same behind the relu
+        return [tail[0], tail[2], tail[1]]  # the relu commutes with the maximum
     late = place and not (place == 1 and isinstance(tail[0], PoolLayer) and tail[0].kind == "max")
     return tail[: place + 1] if late else tail
 
 
-def _order_of(tail: Sequence[AnyLayer]) -> spec.Order:
+def _order_of(tail: Sequence[AnyLayer]) -> networks.Order:
     kinds = [type(each) for each in tail if not isinstance(each, NeuronLayer)]
-    first: spec.Order = "conv-norm-pool" if kinds[:1] == [NormLayer] else "conv-pool-norm"
+    first: networks.Order = "conv-norm-pool" if kinds[:1] == [NormLayer] else "conv-pool-norm"
     late = isinstance(tail[-1], NeuronLayer) and (kinds == [NormLayer] or len(kinds) > 1 or _averages(tail))
     return "conv-norm-pool-relu" if late and first == "conv-norm-pool" else "conv-pool-norm-relu" if late else first
 
@@ -320,7 +320,7 @@ def _averages(tail: Sequence[AnyLayer]) -> bool:
     return any(isinstance(each, PoolLayer) and each.kind == "avg" for each in tail)
 
 
-def _kind_of(layer: PoolLayer) -> spec.PoolKind:
+def _kind_of(layer: PoolLayer) -> networks.PoolKind:
     return "avg" if layer.kind == "avg" else "max"
 
 
@@ -329,7 +329,7 @@ def _is_relu(layer: AnyLayer) -> bool:
 
 
 def _is_blocks_pool(layer: AnyLayer, extent: int) -> bool:
-    """Whether a block's pool is the same, over maps of that side."""
+    """Whether a block's pool computes the same on maps of that side."""
     if not isinstance(layer, PoolLayer) or layer.kind == "sum" or layer.start:
         return False
     return layer.count(extent) == PoolLayer(layer.inputs, layer.kind, layer.size, layer.stride).count(extent)

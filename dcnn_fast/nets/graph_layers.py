@@ -1,4 +1,4 @@
-"""What the single layers of a graph compute, in torch's operations and this project's own (docs/cuda-convnet.md#formulas)."""
+"""The single layers of a graph, in torch's operations and this project's own (docs/cuda-convnet.md#formulas)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcnn_fast import ops
+from dcnn_fast.networks.graph_layers import ConvLayer, DropoutLayer, NeuronLayer, NormLayer, PoolLayer
+from dcnn_fast.networks.layers import SameMapNorm
 from dcnn_fast.ops.block.params import Ties
-from dcnn_fast.spec.graph_layers import ConvLayer, DropoutLayer, NeuronLayer, NormLayer, PoolLayer
-from dcnn_fast.spec.layers import SameMapNorm
 
-_ALMOST = 4.0  # from where on cuda-convnet's softrelu is x itself
+_ALMOST = 4.0  # above this, cuda-convnet's softrelu is x itself
 
 
 def neuron(x: Tensor, layer: NeuronLayer) -> Tensor:
-    """A function of each number. Gradients are cuda-convnet's: -1 of abs at 0, 0 of relu at 0 and of brelu at its bound."""
+    """The function of each value. Gradients are cuda-convnet's: -1 of abs at 0, 0 of relu at 0 and of brelu at its bound."""
     return _NEURONS[layer.neuron](x, *layer.values)
 
 
@@ -45,14 +45,14 @@ _NEURONS: dict[str, Callable[..., Tensor]] = {
 
 
 def pool(x: Tensor, layer: PoolLayer, ties: Ties = "all") -> Tensor:
-    """[N, C, H, W] -> [N, C, outputs, outputs]; a window is clipped to the image, an average is over what is left of it.
+    """[N, C, H, W] -> [N, C, outputs, outputs]; pool windows are clipped to the image; an average is over the clipped window.
 
-    ties: who gets the gradients of maxima.
+    ties: which inputs get the gradients of maxima.
     """
     extent = x.shape[2]
     span = (layer.count(extent) - 1) * layer.stride + layer.size
     before, after = -layer.start, layer.start + span - extent
-    pad = (before, after, before, after)  # negative where the windows leave something out
+    pad = (before, after, before, after)  # negative where the pool windows omit a border
     if layer.kind == "max":
         padded = F.pad(x, pad, value=float("-inf")) if any(pad) else x
         return ops.max_pool(padded, layer.size, layer.stride, rounding="down", ties=ties)
@@ -64,7 +64,7 @@ def pool(x: Tensor, layer: PoolLayer, ties: Ties = "all") -> Tensor:
 
 
 def norm(x: Tensor, layer: NormLayer) -> Tensor:
-    """[N, C, H, W], same shape out. The average that "contrast" takes off has no gradient, as cuda-convnet gives it none."""
+    """[N, C, H, W], same shape out. No gradient flows through the average that "contrast" subtracts, as in cuda-convnet."""
     if layer.kind == "contrast":
         side = x.shape[2]
         around = PoolLayer((0,), "avg", layer.size, 1, -(layer.size // 2), side)
@@ -72,13 +72,13 @@ def norm(x: Tensor, layer: NormLayer) -> Tensor:
     known = layer.as_norm
     if known is not None:
         return ops.response_norm(x, known)
-    # d = k * (1 + scale / k * ...): the same in a norm whose k is 1
+    # d = k * (1 + scale / k * ...): a norm with k = 1 computes the same
     scaled = SameMapNorm(layer.size, layer.scale / layer.k, layer.power)
     return ops.response_norm(x, scaled) * float(layer.k**-layer.power)
 
 
 def dropout(x: Tensor, layer: DropoutLayer, training: bool) -> Tensor:
-    """In training a share of the values is 0 and the others stay; otherwise all are multiplied by what is kept, or stay."""
+    """In training a share of the values becomes 0; otherwise all are multiplied by the kept share, or unchanged."""
     kept = 1 - layer.share
     if training:
         return F.dropout(x, layer.share, True) * kept
@@ -91,14 +91,14 @@ def flat(x: Tensor) -> Tensor:
 
 
 def concat(given: Sequence[Tensor]) -> Tensor:
-    """Maps of one size as maps, others as numbers."""
+    """Concatenate maps of one size as maps, other inputs as vectors."""
     if len({x.shape[2:] for x in given}) == 1:
         return torch.cat(list(given), 1)
     return torch.cat([flat(x) for x in given], 1)
 
 
 def total(given: Sequence[Tensor], coefficients: Sequence[float]) -> Tensor:
-    """The sum, each multiplied by its coefficient where there are any."""
+    """The sum, each input multiplied by its coefficient where there are any."""
     factors = coefficients or (1.0,) * len(given)
     parts = [x if factor == 1 else x * factor for x, factor in zip(given, factors, strict=True)]
     result = parts[0]
@@ -108,7 +108,7 @@ def total(given: Sequence[Tensor], coefficients: Sequence[float]) -> Tensor:
 
 
 class Largest(torch.autograd.Function):
-    """The largest of its inputs place by place; each that is equal to it gets its gradient."""
+    """The elementwise maximum of its inputs; each input equal to it gets its gradient."""
 
     @staticmethod
     def forward(ctx: Any, *given: Tensor) -> Tensor:
@@ -125,19 +125,19 @@ class Largest(torch.autograd.Function):
 
 
 def spread(x: Tensor, layer: ConvLayer) -> Tensor:
-    """The maps that the groups read, one group's after another's."""
+    """The maps that the groups read, group by group."""
     return x[:, list(layer.connections)] if layer.connections else x
 
 
 def overhung(x: Tensor, layer: ConvLayer) -> Tensor:
-    """x in zeros: the padding, and at the far edges what the last window hangs over."""
+    """x padded with zeros: the padding, and at the far edges the overhang of the last window."""
     before = layer.padding
     after = (layer.side(x.shape[2]) - 1) * layer.stride + layer.size - x.shape[2] - before
     return F.pad(x, (before, after, before, after))
 
 
 def patches(x: Tensor, layer: ConvLayer) -> Tensor:
-    """What each place's filters see: [places, groups, channels of a group * S * S, N]."""
+    """The input patches of each place's filters: [places, groups, channels of a group * S * S, N]."""
     padded = overhung(spread(x, layer), layer)
     seen = F.unfold(padded, layer.size, stride=layer.stride)  # [N, C * S * S, places]
     count, _, places = seen.shape
@@ -145,7 +145,7 @@ def patches(x: Tensor, layer: ConvLayer) -> Tensor:
 
 
 def unshared(x: Tensor, weight: Tensor, layer: ConvLayer) -> Tensor:
-    """The convolution whose filters are others in each place: weight [places, F, C / groups, S, S] -> [N, F, H, W]."""
+    """The convolution with different filters in each place: weight [places, F, C / groups, S, S] -> [N, F, H, W]."""
     seen = patches(x, layer)
     places, groups, depth, count = seen.shape
     side = round(places**0.5)

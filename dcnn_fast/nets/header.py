@@ -1,4 +1,4 @@
-"""The header of a safetensors file, looked at before anything else reads the file."""
+"""The header of a safetensors file, checked before anything else reads the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LENGTH = struct.Struct("<Q")
 def read_header(path: str | Path, most: int) -> dict[str, Any]:
     """The header as a JSON object: each tensor's name, dtype, shape and place, and `__metadata__`, texts by name.
 
-    Raises ValueError where it has more than `most` bytes or than the file, or is no such object; OSError.
+    Raises ValueError where it is larger than `most` bytes or the file, or is not such an object; OSError.
     """
     with open(path, "rb") as file:
         start = file.read(_LENGTH.size)
@@ -39,8 +39,8 @@ def read_header(path: str | Path, most: int) -> dict[str, Any]:
 
 
 def order_metadata(path: str | Path) -> None:
-    """Put the texts that a header holds in the order of their names: safetensors' own is another each time, and equal contents
-    are to be equal files. Raises ValueError where the header would not fit its place; OSError.
+    """Sort a header's texts by name: safetensors writes them in varying order, and equal contents shall give equal files.
+    Raises ValueError where the header would not fit its place; OSError.
     """
     with open(path, "r+b") as file:
         (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
@@ -54,13 +54,13 @@ def order_metadata(path: str | Path) -> None:
 
 
 def metadata_of(header: dict[str, Any]) -> dict[str, Any]:
-    """The texts that a header holds beside its tensors."""
+    """A header's texts beside its tensors."""
     found = header.get("__metadata__", {})
     return found if isinstance(found, dict) else {}
 
 
 def shapes_of(header: dict[str, Any]) -> dict[str, tuple[tuple[Any, ...], Any]]:
-    """The shape and the dtype, as the header says it, of each tensor. Raises ValueError where it says none."""
+    """Each tensor's shape and dtype as stated in the header. Raises ValueError where one is missing."""
     found = {}
     for name, entry in header.items():
         if name == "__metadata__":

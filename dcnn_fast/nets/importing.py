@@ -1,4 +1,4 @@
-"""AlexNet's weights, in torchvision's layout, as those of a column (`spec.torchvision_alexnet_column`)."""
+"""Imports AlexNet's weights from torchvision's layout into a column (`networks.torchvision_alexnet_column`)."""
 
 from __future__ import annotations
 
@@ -10,31 +10,30 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import Column
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.header import read_header
 from dcnn_fast.nets.torch_state import read_torch_state
+from dcnn_fast.networks.squeezenet import IMAGENET_DEVIATION, IMAGENET_MEAN
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec.squeezenet import IMAGENET_DEVIATION, IMAGENET_MEAN
 
-_LARGEST_HEADER = 2**23  # bytes, of a safetensors file
-_CONVOLUTIONS = (0, 3, 6, 8, 10)  # of torchvision's `features`
-_LINEAR = (1, 4)  # of its `classifier`, below the layer of ImageNet's labels
+_LARGEST_HEADER = 2**23  # bytes of a safetensors file's header
+_CONVOLUTIONS = (0, 3, 6, 8, 10)  # indices in torchvision's `features`
+_LINEAR = (1, 4)  # indices in its `classifier`, below the layer of ImageNet's labels
 
 
 def import_torchvision_alexnet(
-    weights: str | Path | Mapping[str, Tensor], view: spec.View = "warp", *, fc: tuple[int, ...] = (), seed: int = 0
+    weights: str | Path | Mapping[str, Tensor], view: networks.View = "warp", *, fc: tuple[int, ...] = (), seed: int = 0
 ) -> Column:
     """A column with the convolutions and the two layers of 4096 of torchvision's AlexNet.
 
-    weights: its state dict, or a file of it, .safetensors or what torch.save wrote, of which only tensors are read. fc: sizes
-    of further layers, freshly initialised from `seed`, as the 256 of the paper's semantic column. The deviation by which
-    torchvision divides each channel is divided into the first filters. Raises ModelError when a tensor is missing or has
-    another shape.
+    weights: its state dict, or a file with it, .safetensors or by torch.save, from which only tensors are read. fc: sizes of
+    further layers, freshly initialised from `seed`, such as the 256 of the paper's semantic column. The first filters are
+    divided by torchvision's deviation of each channel. Raises ModelError when a tensor is missing or has another shape.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
-    described = spec.torchvision_alexnet_column(view, fc=(4096, 4096, *fc))
+    described = networks.torchvision_alexnet_column(view, fc=(4096, 4096, *fc))
     column = Column(replace(described, mean=IMAGENET_MEAN, scale=1 / 255))
     column.initialise(torch.Generator("cpu").manual_seed(seed))
     names = [*(f"features.{i}" for i in _CONVOLUTIONS), *(f"classifier.{i}" for i in _LINEAR)]
@@ -50,7 +49,7 @@ def import_torchvision_alexnet(
 
 
 def read_state(path: Path) -> Mapping[str, Tensor]:
-    """The tensors of a .safetensors file or of what torch.save wrote. Raises ModelError for another file."""
+    """The tensors of a .safetensors file or a file by torch.save. Raises ModelError for any other file."""
     if path.exists() and not path.is_file():
         raise ModelError(f"{path}: not a regular file")
     try:
@@ -58,15 +57,15 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
             read_header(path, _LARGEST_HEADER)
             return load_file(str(path))
         return read_torch_state(path)
-    except Exception as error:  # a file of something else makes a library's reader fail in any way
+    except Exception as error:  # a foreign file can make a library's reader fail in any way
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path}: not a readable state dict: {why[:200]}") from None
 
 
 def weight_named(state: Mapping[str, Tensor], name: str, shape: tuple[int, ...], whose: str) -> Tensor:
-    """A weight of a state dict, as it is: floating numbers, all finite, in the memory of a plain tensor.
+    """A weight of a state dict, unchanged: finite floating-point values in the memory of a plain tensor.
 
-    Raises ModelError naming it, what is wrong and whose weights it should be among.
+    Raises ModelError naming the weight, the fault and the expected model.
     """
     value = state.get(name)
     if not isinstance(value, Tensor):

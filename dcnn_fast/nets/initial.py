@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import AnyColumn, Column
 from dcnn_fast.nets.graph import GraphColumn
 from dcnn_fast.nets.modelfile import Model, load_model
@@ -19,9 +19,9 @@ Sources = Mapping[int, Source | tuple[Source, int]]
 def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
     """Copy into column i of `net` the weights of a column of another network, with its mean and scale; returns `net`.
 
-    sources: for each column that is to be initialised a column, or a model, a network or the path of a model file and which
-    of its columns, 0 unless it is said. Views, planes and windows may differ where the layers fit. Raises ValueError naming
-    the column and what differs; ModelError for a file.
+    sources: for each column to initialise, a column, or a model, a network or the path of a model file with the index of its
+    column, 0 by default. Views, planes and windows may differ where the layers fit. Raises ValueError naming the column and
+    what differs; ModelError for a file.
     """
     taken = {number: _column(source) for number, source in sources.items()}
     for number, theirs in taken.items():
@@ -37,8 +37,8 @@ def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
     return net
 
 
-def shaped_as(network: spec.Network, sources: Sources) -> spec.Network:
-    """`network` whose frozen columns have the layers, the view and the pixels of those that they will be loaded from."""
+def shaped_as(network: networks.Network, sources: Sources) -> networks.Network:
+    """`network` whose frozen columns have the layers, view and pixels of their sources."""
     columns = tuple(
         replace(_column(sources[number]).spec, frozen=True) if column.frozen and number in sources else column
         for number, column in enumerate(network.columns)
@@ -47,7 +47,7 @@ def shaped_as(network: spec.Network, sources: Sources) -> spec.Network:
 
 
 def freeze(net: MultiColumn, columns: Collection[int]) -> MultiColumn:
-    """Make exactly these columns of `net` frozen: no gradients, no dropout, and recorded in the spec; returns `net`."""
+    """Freeze exactly these columns of `net`: no gradients, no dropout, recorded in the spec. Returns `net`."""
     unknown = sorted(set(columns) - set(range(len(net.columns))))
     if unknown:
         raise ValueError(f"columns must be from 0 to {len(net.columns) - 1}, got {unknown}")
@@ -75,13 +75,13 @@ def _column(source: Source | tuple[Source, int]) -> AnyColumn:
 
 
 _COMPARED = {
-    spec.Column: ("channels", "blocks", "rounding", "reduce", "features", "fc"),
-    spec.BackboneColumn: ("lite", "stages", "fc"),
-    spec.GraphColumn: ("channels", "layers", "features"),
+    networks.Column: ("channels", "blocks", "rounding", "reduce", "features", "fc"),
+    networks.BackboneColumn: ("lite", "stages", "fc"),
+    networks.GraphColumn: ("channels", "layers", "features"),
 }
 
 
-def _require_equal(number: int, mine: spec.AnyColumn, theirs: spec.AnyColumn) -> None:
+def _require_equal(number: int, mine: networks.AnyColumn, theirs: networks.AnyColumn) -> None:
     if type(mine) is not type(theirs):
         raise ValueError(f"column {number}: its source must be a {type(mine).__name__}, got a {type(theirs).__name__}")
     for name in _COMPARED[type(mine)]:

@@ -1,4 +1,4 @@
-"""Features of layers that do not learn, kept from one epoch to the next, and from one run to another."""
+"""Keeps the features of untrained layers between epochs and between runs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor, nn
 
 
 class Layers(Protocol):
-    """Layers that do not learn. A change of theirs, or of what computes them, makes another object."""
+    """Layers that are not trained. A change in them or in their computation makes a new object."""
 
     def features(self, windows: Tensor) -> Tensor:
-        """What they make of windows: [N, C, H, W] uint8 -> [N, ...], each row of its own window alone."""
+        """Their results for windows: [N, C, H, W] uint8 -> [N, ...]; each row depends on its own window alone."""
 
 
 class Keeper:
-    """A module that asks `kept`, where there is one, before it computes."""
+    """A module that looks features up in `kept`, if set, before it computes them."""
 
     kept: KeptMeans | None = None
 
     @property
     def keeps(self) -> bool:
-        """Whether it has layers that do not learn, whose features are worth keeping."""
+        """Whether it has untrained layers whose features are worth keeping."""
         return True
 
     @property
@@ -34,7 +34,7 @@ class Keeper:
         return False
 
     def features_digest(self) -> str:
-        """A digest of all that decides the features' bits."""
+        """A digest of everything that determines the features' bits."""
         raise NotImplementedError
 
     def features_form(self) -> tuple[tuple[int, ...], torch.dtype]:
@@ -43,9 +43,9 @@ class Keeper:
 
 
 class KeptMeans:
-    """What layers give for windows that they have seen, by their pixels, until `megabytes` are full.
+    """Layers' results for windows already seen, keyed by their pixels, up to `megabytes`.
 
-    known: what they gave before, in another run.
+    known: results from an earlier run.
     """
 
     def __init__(self, megabytes: int, known: Mapping[bytes, Tensor] | None = None) -> None:
@@ -56,7 +56,7 @@ class KeptMeans:
         self._new: dict[bytes, Tensor] = {}
 
     def of(self, layers: Layers, windows: Tensor) -> Tensor:
-        """`layers.features(windows)`, the same bits, computed for windows that are new. windows: [N, C, H, W] uint8."""
+        """`layers.features(windows)`, the same bits, computed only for new windows. windows: [N, C, H, W] uint8."""
         if layers != self._layers:
             self._begin(layers)
         keys = [_key(window) for window in windows]
@@ -71,12 +71,12 @@ class KeptMeans:
         return torch.stack([self._found[key] if key in self._found else computed[key] for key in keys])
 
     def taken(self) -> dict[bytes, Tensor]:
-        """What has been computed since the last call, by the digest of its window."""
+        """The results computed since the last call, by the digest of the window."""
         new, self._new = self._new, {}
         return new
 
     def _begin(self, layers: Layers) -> None:
-        """What is known is of the first layers alone."""
+        """Drop `known` for any layers but the first."""
         first, self._layers = self._layers is None, layers
         self._left, self._found, self._new = self._room, {}, {}
         if first:
@@ -88,7 +88,7 @@ class KeptMeans:
         size = means.nbytes + len(key)
         if size > self._left:
             return False
-        self._found[key] = means.clone()  # not the whole batch's memory
+        self._found[key] = means.clone()  # so as not to hold the whole batch's memory
         self._left -= size
         return True
 
@@ -98,7 +98,7 @@ def _key(window: Tensor) -> bytes:
 
 
 def keepers_of(net: nn.Module) -> list[Keeper]:
-    """The modules of `net` that keep features as they are now."""
+    """The modules of `net` that can keep features in their present state."""
     return [module for module in net.modules() if isinstance(module, Keeper) and module.keeps]
 
 
@@ -106,10 +106,9 @@ def keepers_of(net: nn.Module) -> list[Keeper]:
 def keeping_means(
     net: nn.Module, megabytes: int = 256, known: Mapping[str, Mapping[bytes, Tensor]] | None = None
 ) -> Iterator[None]:  # fmt: skip
-    """While the context lasts, windows of bytes on the cpu that layers of `net` that do not learn have seen are not computed
-    again.
+    """Within the context, untrained layers of `net` do not recompute uint8 windows on the cpu that they have already seen.
 
-    megabytes: for each column; a backbone's features of a window take about 8 kilobytes. known: what is known of windows, by
+    megabytes: for each column; a backbone's features of a window take about 8 kilobytes. known: known features of windows, by
     the digest of the layers (`Keeper.features_digest`).
     """
     keepers = keepers_of(net)

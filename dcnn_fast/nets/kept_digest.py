@@ -1,4 +1,4 @@
-"""A digest of all that decides the bits of features: layers, their weights, and what computes them."""
+"""A digest of everything that determines the bits of features: layers, their weights, and the code that computes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dcnn_fast.version import version
 
 
 def digest_of(layers: object, weights: Iterable[Tensor]) -> str:
-    """In hexadecimal. layers: whatever describes them, by its repr."""
+    """The digest in hexadecimal. layers: any description of them, taken by its repr."""
     computed_by = version(), torch.__version__, engine.reason() or engine.isa(), os.environ.get("DCNN_FAST_BACKEND", "")
     state = hashlib.sha256(repr((layers, computed_by)).encode())
     for weight in weights:

@@ -1,9 +1,9 @@
-"""Model files: one safetensors file with the weights and a JSON header that says everything else (docs/design.md#model-files).
+"""Model files: one safetensors file with the weights and a JSON header with everything else (docs/design.md#model-files).
 
 The header's entry `dcnn_fast` holds the format, the project's version, the network's spec (which includes the preprocessing),
 and the provenance. Weights may be stored as float32, float16, or int8 with one float32 scale per output row (`<name>.scale`);
-they are always float32 in memory, in memory of their own: a model file that is replaced, cut or deleted later changes nothing.
-No pickle is read. Nothing here uses torch's threads, which a process made by a fork does not have.
+they are always float32 copies in memory: replacing, truncating or deleting the file later changes nothing. No pickle is read.
+Nothing here uses torch's threads, which a forked process lacks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from dcnn_fast import spec, strict_json
+from dcnn_fast import networks, strict_json
 from dcnn_fast.nets.backbone import BACKBONE, backbone_size
 from dcnn_fast.nets.column import AnyColumn
 from dcnn_fast.nets.errors import ModelError
@@ -30,25 +30,25 @@ from dcnn_fast.nets.header import metadata_of, read_header, shapes_of
 from dcnn_fast.nets.network import MultiColumn
 from dcnn_fast.nets.reference import Reference
 from dcnn_fast.nets.weights import weights_of
+from dcnn_fast.networks.efficientnet import lite_shapes
 from dcnn_fast.ops.memory import copied, order_of, owned
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.partials import give_mode, mode_of
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec.efficientnet import lite_shapes
 from dcnn_fast.version import version
 
 FORMAT = 1
 _KEY = "dcnn_fast"
-_LARGEST_HEADER = 2**23  # bytes: of a network, its reference's scores, and where it comes from
+_LARGEST_HEADER = 2**23  # bytes: for the network, its reference's scores, and its provenance
 
 Storage = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its weights and where they come from. Pickled and copied it has weights of its own, the same bits.
+    """A network with its weights and their provenance. A pickled copy has its own weights, bit for bit equal.
 
-    reference: its scores of a fixed collection, which a network of two labels may have, so that a score has a percentile.
+    reference: its scores of a fixed collection, optional for a network with two labels; it gives scores their percentile.
     """
 
     net: MultiColumn
@@ -56,17 +56,15 @@ class Model:
     reference: Reference | None = None
 
     @property
-    def spec(self) -> spec.Network:
+    def spec(self) -> networks.Network:
         """The network as data."""
         return self.net.spec
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the network's spec, its reference and its weights as they are now, in hexadecimal: of what decides a
-        score.
-        """
+        """SHA-256, in hexadecimal, of everything that determines a score: spec, reference and present weights."""
         state = hashlib.sha256(b"dcnn_fast model 1")
-        state.update(json.dumps(spec.network_to_dict(self.spec), sort_keys=True).encode())
+        state.update(json.dumps(networks.network_to_dict(self.spec), sort_keys=True).encode())
         if self.reference is not None:
             state.update(json.dumps(self.reference.as_dict(), sort_keys=True).encode())
         for name, tensor in sorted(weights_of(self.net).items()):
@@ -76,13 +74,13 @@ class Model:
         return state.hexdigest()
 
     def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
-        # Not as torch pickles tensors for another process: that moves the weights into shared memory, here too.
+        # Without torch's pickling for other processes, which would move this process's weights into shared memory, too.
         return _unpacked, (_pack(self),)
 
 
 @dataclass(frozen=True)
 class _Packed:
-    """A model as plain data. tensors: by name, the axes from the outermost in memory, and the values in that order."""
+    """A model as plain data. tensors: by name, the axes in memory order, outermost first, and the values in that order."""
 
     network: dict[str, Any]
     provenance: dict[str, Any]
@@ -100,12 +98,12 @@ def _pack(model: Model) -> _Packed:
             raise ModelError(f"weights must be float32 to be pickled or copied, {name} is {value.dtype}")
         tensors[name] = order, np.array(value.permute(order).numpy(), order="C")
     precisions = tuple(column.precision for column in model.net.columns if isinstance(column, AnyColumn))
-    network = spec.network_to_dict(model.spec)
+    network = networks.network_to_dict(model.spec)
     return _Packed(network, dict(model.provenance), tensors, precisions, model.net.training, model.reference)
 
 
 def _unpacked(packed: _Packed) -> Model:
-    network = spec.network_from_dict(packed.network)
+    network = networks.network_from_dict(packed.network)
     state = {}
     for name, (order, values) in packed.tensors.items():
         state[name] = owned(values.transpose([order.index(axis) for axis in range(values.ndim)]), order)
@@ -121,8 +119,8 @@ def save_model(
 ) -> None:
     """Write `model` to `path`; fully-connected weights as `fc_storage`, filters as `block_storage`, everything else as float32.
 
-    block_storage: of a backbone's layers, too. float16 rounds to nearest; int8 rounds each row to 255 levels between minus and
-    plus its largest magnitude.
+    block_storage: applies to a backbone's layers, too. float16 rounds to nearest; int8 rounds each row to 255 levels between
+    minus and plus its largest magnitude.
     """
     tensors: dict[str, np.ndarray] = {}
     weights = {name: _values(tensor) for name, tensor in weights_of(model.net).items()}
@@ -135,29 +133,29 @@ def save_model(
     header = {
         "format": FORMAT,
         "version": version(),
-        "network": spec.network_to_dict(model.spec),
+        "network": networks.network_to_dict(model.spec),
         "provenance": dict(model.provenance),
     }
     if model.reference is not None:
         header["reference"] = model.reference.as_dict()
     mode = mode_of(Path(path))
     save_file(tensors, str(path), metadata={_KEY: json.dumps(header)})
-    if mode is not None:  # the library makes files for their owner alone
+    if mode is not None:  # the library makes files readable by their owner only
         give_mode(Path(path), mode)
 
 
 def load_model(path: str | Path) -> Model:
     """The model stored at `path`, in evaluation mode.
 
-    Raises ModelError when the file is missing, is not a safetensors file of this project, or when its tensors are not
-    exactly those of its spec, of the right shape and finite.
+    Raises ModelError when the file is missing or not a safetensors file of this project, or when its tensors are not exactly
+    those of its spec, with the right shapes and finite values.
     """
     if not Path(path).is_file():
         raise ModelError(f"{path}: no such file")
     try:
         stored = read_header(path, _LARGEST_HEADER)
         header = _header(metadata_of(stored))
-        network = spec.network_from_dict(header.get("network"))
+        network = networks.network_from_dict(header.get("network"))
         reference = None if header.get("reference") is None else Reference.from_dict(header["reference"])
         names = _checked_names(shapes_of(stored), network)
         with safe_open(str(path), framework="numpy") as file:
@@ -172,17 +170,17 @@ def load_model(path: str | Path) -> Model:
 
 
 def is_model_file(path: str | Path) -> bool:
-    """Whether the file has this project's header, whatever it holds."""
+    """Whether the file has this project's header, whatever its contents."""
     try:
         return _KEY in metadata_of(read_header(path, _LARGEST_HEADER))
     except (ValueError, OSError):
         return False
 
 
-def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiColumn:
+def network_with(network: networks.Network, state: Mapping[str, Tensor]) -> MultiColumn:
     """The module of `network` whose parameters are the tensors of `state` themselves.
 
-    Raises ValueError, before anything is allocated, unless they are those of the network and of their shapes.
+    Raises ValueError, before anything is allocated, unless names and shapes are those of the network.
     """
     expected = _expected_shapes(network)
     if set(state) != set(expected):
@@ -203,7 +201,7 @@ def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiCol
 
 
 def _values(tensor: Tensor) -> np.ndarray:
-    """float32, in order."""
+    """The values as float32, in memory order."""
     value = tensor.detach().cpu().resolve_neg()
     return np.ascontiguousarray((value if value.dtype == torch.float32 else copied(value, torch.float32)).numpy())
 
@@ -230,13 +228,13 @@ def _header(entries: Mapping[str, Any]) -> dict[str, Any]:
     return header
 
 
-def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
-    """The weights in memory, as `weights_of` names them."""
+def _expected_shapes(network: networks.Network) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights in memory, by the names of `weights_of`."""
     shapes: dict[str, tuple[int, ...]] = {}
     for i, column in enumerate(network.columns):
-        if isinstance(column, spec.BackboneColumn):
+        if isinstance(column, networks.BackboneColumn):
             shapes[f"columns.{i}{BACKBONE}"] = (backbone_size(column.lite),)
-        elif isinstance(column, spec.GraphColumn):
+        elif isinstance(column, networks.GraphColumn):
             shapes |= {f"columns.{i}.{name}": shape for name, shape in column.parameters().items()}
         else:
             shapes |= _block_shapes(f"columns.{i}", column)
@@ -252,7 +250,7 @@ def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _block_shapes(name: str, column: spec.Column) -> dict[str, tuple[int, ...]]:
+def _block_shapes(name: str, column: networks.Column) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     channels = column.channels
     for j, block in enumerate(column.blocks):
@@ -262,25 +260,25 @@ def _block_shapes(name: str, column: spec.Column) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _layers_of_backbones(network: spec.Network) -> dict[str, dict[str, tuple[int, ...]]]:
-    """The layers of each backbone by the names that they have in a file, with their shapes, in order."""
+def _layers_of_backbones(network: networks.Network) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The layers of each backbone by their names in a file, with their shapes, in order."""
     columns = ((f"columns.{i}{BACKBONE}", column) for i, column in enumerate(network.columns))
     return {
         name: {f"{name}.{layer}": shape for layer, shape in lite_shapes(column.lite).items()}
         for name, column in columns
-        if isinstance(column, spec.BackboneColumn)
+        if isinstance(column, networks.BackboneColumn)
     }
 
 
-def _stored_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
-    """The tensors of a file: as in memory, but a backbone layer by layer."""
+def _stored_shapes(network: networks.Network) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors: as in memory, but a backbone layer by layer."""
     shapes, backbones = _expected_shapes(network), _layers_of_backbones(network)
     plain = {name: shape for name, shape in shapes.items() if name not in backbones}
     return plain | {layer: shape for layers in backbones.values() for layer, shape in layers.items()}
 
 
-def _by_layer(network: spec.Network, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights in memory as those of a file."""
+def _by_layer(network: networks.Network, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convert weights from memory to a file's names."""
     found, backbones = {}, _layers_of_backbones(network)
     for name, value in weights.items():
         if name not in backbones:
@@ -292,17 +290,17 @@ def _by_layer(network: spec.Network, weights: Mapping[str, np.ndarray]) -> dict[
     return found
 
 
-def _in_memory(network: spec.Network, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _in_memory(network: networks.Network, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inverse of `_by_layer`."""
     backbones = _layers_of_backbones(network)
     joined = {name: np.concatenate([stored[layer].ravel() for layer in layers]) for name, layers in backbones.items()}
     return {name: joined[name] if name in joined else stored[name] for name in _expected_shapes(network)}
 
 
-def _checked_names(found: Mapping[str, tuple[tuple[Any, ...], Any]], network: spec.Network) -> list[str]:
-    """The file's tensor names, when they and their shapes are exactly the spec's; nothing is read or allocated before that.
+def _checked_names(found: Mapping[str, tuple[tuple[Any, ...], Any]], network: networks.Network) -> list[str]:
+    """The file's tensor names, if names and shapes are exactly the spec's; checked before anything is read or allocated.
 
-    found: the shape and the dtype of each tensor, as the header says them.
+    found: each tensor's shape and dtype as stated in the header.
     """
     expected = _stored_shapes(network)
     scales = {f"{name}.scale": shape[:1] for name, shape in expected.items() if f"{name}.scale" in found}
@@ -322,7 +320,7 @@ def _restored(tensors: Mapping[str, np.ndarray], name: str, path: str | Path) ->
     stored, scale = tensors[name], tensors.get(f"{name}.scale")
     value = stored.astype(np.float32, copy=False)
     if scale is not None:
-        with np.errstate(all="ignore"):  # what is not finite is refused below
+        with np.errstate(all="ignore"):  # non-finite values are refused below
             value = value * scale.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1))
     if not np.isfinite(value).all():
         raise ModelError(f"{path}: tensor {name} must be finite, got NaN or infinity")

@@ -1,4 +1,4 @@
-"""Networks as torch modules: one or more columns, joined and mapped to the labels."""
+"""Networks as torch modules: one or more columns, concatenated and mapped to the labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.backbone import BackboneColumn
 from dcnn_fast.nets.column import AnyColumn, Column, drawn, zero_linear
 from dcnn_fast.nets.graph import GraphColumn
@@ -17,30 +17,30 @@ from dcnn_fast.ops.plain_torch import apart
 
 @dataclass(frozen=True)
 class Input:
-    """What a network is given for one of its columns: `window` x `window` rectangles of the view's `plane`.
+    """A network's input for one of its columns: `window` x `window` rectangles of the view's `plane`.
 
-    key: names the column for the view generator (`spec.Network.column_keys`). long_side: photographs are reduced to it before
-    the view is made (`data.reduced`).
+    key: names the column for the view generator (`networks.Network.column_keys`). long_side: photographs are reduced to it
+    before the view is made (`data.reduced`).
     """
 
     key: str
-    view: spec.View
+    view: networks.View
     plane: int
     window: int
     long_side: int | None = None
 
 
-def module_of(column: spec.AnyColumn) -> AnyColumn:
-    """The torch module of one column, of zeros."""
-    if isinstance(column, spec.GraphColumn):
+def module_of(column: networks.AnyColumn) -> AnyColumn:
+    """The torch module of one column, filled with zeros."""
+    if isinstance(column, networks.GraphColumn):
         return GraphColumn(column)
-    return BackboneColumn(column) if isinstance(column, spec.BackboneColumn) else Column(column)
+    return BackboneColumn(column) if isinstance(column, networks.BackboneColumn) else Column(column)
 
 
 class MultiColumn(nn.Module):
-    """SCNN, DCNN, RDCNN, quad-column: columns whose last outputs are joined and mapped to the labels (paper II)."""
+    """SCNN, DCNN, RDCNN, quad-column: columns whose last outputs are concatenated and mapped to the labels (paper II)."""
 
-    def __init__(self, network: spec.Network) -> None:
+    def __init__(self, network: networks.Network) -> None:
         super().__init__()
         self._network = network
         self.columns = nn.ModuleList(map(module_of, network.columns))
@@ -49,8 +49,8 @@ class MultiColumn(nn.Module):
         self.attribute = zero_linear(joined, len(network.attributes)) if network.attributes else None
 
     @property
-    def spec(self) -> spec.Network:
-        """The network as data, with its columns as they are now."""
+    def spec(self) -> networks.Network:
+        """The network as data, with its columns' present state."""
         columns = tuple(column.spec for column in self.columns if isinstance(column, AnyColumn))
         if any(now is not then for now, then in zip(columns, self._network.columns, strict=True)):
             self._network = replace(self._network, columns=columns)
@@ -58,7 +58,7 @@ class MultiColumn(nn.Module):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """What `forward` is given, in order."""
+        """The inputs of `forward`, in order."""
         keyed = zip(self.spec.column_keys(), self.spec.columns, strict=True)
         long_side = self.spec.long_side
         return tuple(Input(key, column.view, column.plane, column.window, long_side) for key, column in keyed)
@@ -66,8 +66,8 @@ class MultiColumn(nn.Module):
     def forward(self, *windows: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """One batch of windows per column, [N, C, window, window] pixels 0-255 each -> logits [N, labels].
 
-        Row i joins window i of every column. A network with attributes gives their logits [N, attributes] too, second. Raises
-        ValueError when the number of batches is not the number of columns.
+        Row i joins window i of every column. A network with attributes returns their logits [N, attributes] as a second result.
+        Raises ValueError when the number of batches is not the number of columns.
         """
         if len(windows) != len(self.columns):
             raise ValueError(f"windows must be one batch for each of {len(self.columns)} columns, got {len(windows)}")
@@ -77,7 +77,7 @@ class MultiColumn(nn.Module):
         return logits if self.attribute is None else (logits, self.attribute(joined))
 
     def set_means(self, means: Sequence[Sequence[float]]) -> None:
-        """Give each column the mean that is taken off its pixels; the spec records them."""
+        """Set each column's mean, which is subtracted from its pixels; the spec records them."""
         for column, mean in zip(self.columns, means, strict=True):
             assert isinstance(column, AnyColumn)
             column.set_mean(mean)
@@ -96,9 +96,9 @@ class MultiColumn(nn.Module):
         return self
 
 
-def build(network: spec.Network | str, geometry: spec.Geometry = "convnet", *, seed: int = 0) -> MultiColumn:
+def build(network: networks.Network | str, geometry: networks.Geometry = "convnet", *, seed: int = 0) -> MultiColumn:
     """The torch module of a network spec or of a preset's name, freshly initialised from `seed`."""
     if isinstance(network, str):
-        network = spec.preset(network, geometry)
+        network = networks.preset(network, geometry)
     described = network
     return apart(lambda: MultiColumn(described).initialise(seed))

@@ -1,7 +1,7 @@
-"""Interprets pickles of plain data within a budget: what is made is counted against what the file holds.
+"""Interprets pickles of plain data within a budget: created data count against the file's size.
 
-A pickle may name a text once and have it copied a million times, or make ten million dicts of ten million bytes. A machine
-refuses both: it does so many instructions and no more, and what calls copy may be twice what the file holds.
+A pickle may copy one text a million times, or make ten million dicts from ten million bytes. The machine refuses both: it
+limits the number of instructions, and calls may copy at most twice the file's size.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 MOST_INSTRUCTIONS = 1_000_000
-"""Of a pickle: that of a network with a thousand layers has forty thousand, and the log of each batch about twenty."""
+"""The limit for a pickle: a network with a thousand layers takes forty thousand, and the log of each batch about twenty."""
 
-_COPIES = 2  # bytes made by calls, for each of the pickle
-_ROOM = 2**20  # more of them
-_LONGEST_NUMBER = 8  # bytes: longer ones are no sizes, and could be keys of the same hash
-_LONGEST_LINE = 4096  # bytes, of a number written as text or of a name
+_COPIES = 2  # bytes that calls may make for each byte of the pickle
+_ROOM = 2**20  # bytes that calls may make in addition
+_LONGEST_NUMBER = 8  # bytes: longer ones are not sizes, and could be keys with colliding hashes
+_LONGEST_LINE = 4096  # bytes of a number written as text or of a name
 
 
 class PickleError(ValueError):
-    """A pickle that is damaged or holds what is not plain data."""
+    """A pickle is damaged or holds more than plain data."""
 
 
 class Mark:
@@ -28,7 +28,7 @@ class Mark:
 
 
 class Name:
-    """A name that is known: what a call of it makes, given the machine and the arguments."""
+    """A known name: the function that computes a call of it, given the machine and the arguments."""
 
     def __init__(self, text: str, make: Callable[..., Any]) -> None:
         self.text, self.make = text, make
@@ -37,8 +37,8 @@ class Name:
 class Machine:
     """The stack, the memo and the budget of a pickle.
 
-    size: bytes of the pickle. named: what a name stands for, by its text; raises PickleError for one that is not known. build:
-    gives an object the state that is written for it. persistent: what an identifier stands for, None where there are none.
+    size: bytes of the pickle. named: gives the object for a name; raises PickleError for an unknown one. build: sets an
+    object's state as stored in the pickle. persistent: gives the object for an identifier, None where there are none.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Machine:
         self._left = _COPIES * size + _ROOM
 
     def spend(self, size: int) -> None:
-        """Count bytes that a call makes. Raises PickleError where they are more than the file can mean."""
+        """Count bytes that a call makes. Raises PickleError where they exceed the budget."""
         self._left -= size
         if self._left < 0:
             raise PickleError("it asks for more memory than it holds data")
 
     def result(self, instructions: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]) -> Any:
-        """What the pickle's instructions, as of `pickletools.genops`, leave. Raises PickleError for one that is not known."""
+        """The result of the pickle's instructions, from `pickletools.genops`. Raises PickleError for an unknown one."""
         try:
             for number, (opcode, argument, _) in enumerate(instructions):
                 if number >= MOST_INSTRUCTIONS:
@@ -82,14 +82,14 @@ class Machine:
         self.stack.append(value)
 
     def pop(self) -> Any:
-        """Take the topmost value off the stack. Raises PickleError for a mark, IndexError where there is none."""
+        """Pop the topmost value from the stack. Raises PickleError for a mark, IndexError where there is none."""
         value = self.stack.pop()
         if value is Mark:
             raise PickleError("damaged: a mark where a value must be")
         return value
 
     def to_mark(self) -> list[Any]:
-        """Take what lies above the last mark, and the mark, off the stack."""
+        """Pop the values above the last mark, and the mark, from the stack."""
         items = []
         while self.stack[-1] is not Mark:
             items.append(self.stack.pop())
@@ -104,20 +104,20 @@ class Machine:
 
 
 def _reason(error: Exception) -> str:
-    if "set_int_max_str_digits" in str(error):  # Python's advice to programmers
+    if "set_int_max_str_digits" in str(error):  # replaces Python's advice to programmers
         return f"a number must have at most {8 * _LONGEST_NUMBER} bits"
     return f"damaged: {str(error)[:200] or type(error).__name__}"
 
 
 def key_of(key: Any) -> Any:
-    """A dict's key; a tuple is none, as hashing a deep one exhausts the interpreter's stack."""
+    """A dict's key; tuples are refused, as hashing a deep one exhausts the interpreter's stack."""
     if not isinstance(key, (str, int, float)):
         raise PickleError("a key must be text or a number")
     return key
 
 
 def as_bytes(machine: Machine, data: Any) -> bytes:
-    """The bytes of a text of Python 2, which are counted. Raises PickleError for anything else."""
+    """The bytes of a Python 2 string, counted against the budget. Raises PickleError for anything else."""
     if isinstance(data, bytes):
         return data
     if not isinstance(data, str):
@@ -127,7 +127,7 @@ def as_bytes(machine: Machine, data: Any) -> bytes:
 
 
 def pairs(machine: Machine, items: Any = ()) -> dict[Any, Any]:
-    """The dict of a list of pairs, which are counted."""
+    """The dict from a list of pairs, which are counted."""
     if not isinstance(items, (list, tuple)):
         raise PickleError("a dict must be made of a list of pairs")
     machine.spend(64 * len(items))

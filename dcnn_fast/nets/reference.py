@@ -1,4 +1,4 @@
-"""A model's scores of a fixed collection of photographs, among which another score has its place."""
+"""A model's scores of a fixed collection of photographs, which give another score its percentile."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dcnn_fast.printable import quoted
 
 @dataclass(frozen=True)
 class Reference:
-    """about: which photographs they are. scores: the model's of each, ascending, from 0 to 1.
+    """about: a description of the photographs. scores: the model's scores of them, ascending, from 0 to 1.
 
-    Raises ValueError for scores that are none.
+    Raises ValueError for invalid scores.
     """
 
     about: str
@@ -32,7 +32,7 @@ class Reference:
             raise ValueError("reference: scores must ascend")
 
     def percentile(self, score: float) -> float:
-        """How many of a hundred photographs of the collection score lower, those that score the same counted half."""
+        """The percentage of the collection that scores lower; equal scores count half."""
         below, up_to = bisect.bisect_left(self.scores, score), bisect.bisect_right(self.scores, score)
         return 50 * (below + up_to) / len(self.scores)
 
@@ -47,7 +47,7 @@ class Reference:
 
     @classmethod
     def from_dict(cls, data: Any) -> Reference:
-        """Raises ValueError naming what is wrong."""
+        """The Reference of such a dict. Raises ValueError naming the fault."""
         if not isinstance(data, dict) or data.keys() != {"about", "scores"} or not isinstance(data["scores"], list):
             raise ValueError("reference must be a JSON object of about and scores")
         return cls(data["about"], tuple(data["scores"]))

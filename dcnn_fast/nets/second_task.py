@@ -1,4 +1,4 @@
-"""The second task of a network that learnt two (paper eq. 3), as a network of its own: to be scored and measured as any is."""
+"""The second task of a network trained for two (paper eq. 3) as a separate network, scored and measured like any other."""
 
 from __future__ import annotations
 

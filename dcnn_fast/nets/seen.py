@@ -1,8 +1,8 @@
-"""Whether a tensor is still what something was made of.
+"""Detects changes of a tensor from which something was derived.
 
-Seen are: another tensor or memory in its place (`p.data = ...`, `to`), every write that torch counts (`load_state_dict`,
-`copy_`, an optimiser's step), and those that it does not count (through `.data` or numpy) in tensors of up to a million values;
-in larger ones, those that touch any of 16,384 places spread over it.
+Detected: another tensor or memory in its place (`p.data = ...`, `to`), every write that torch counts (`load_state_dict`,
+`copy_`, an optimiser's step), and uncounted writes (through `.data` or numpy) in tensors of up to a million values; in larger
+ones, only those that touch any of 16,384 places spread over the tensor.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_WHOLE = 2**20  # values of a tensor up to which all are compared
-_COMPARED = 2**14  # values of a larger one that are
+_WHOLE = 2**20  # the largest number of values of which all are compared
+_COMPARED = 2**14  # the number of compared values of a larger tensor
 _INTEGERS = {torch.float16: np.int16, torch.float32: np.int32, torch.float64: np.int64}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A tensor at one moment, so that a change is noticed.
+    """A snapshot of a tensor, by which a change is noticed.
 
-    address, version, kind: of a tensor. values: those that are compared, as bytes."""
+    address, version, kind: the tensor's. values: the compared ones, as bytes."""
 
     address: int
     version: int
@@ -32,21 +32,23 @@ class Seen:
 
     @classmethod
     def of(cls, tensor: Tensor) -> Seen:
-        """The tensor as it is now."""
+        """A snapshot of the tensor."""
         return cls(tensor.data_ptr(), version_of(tensor), _kind(tensor), _compared(tensor).copy())
 
     def is_still(self, tensor: Tensor, values: bool = True) -> bool:
-        """Whether nothing about the tensor has changed. values: those that are compared are; else what torch counts is seen."""
+        """Whether nothing about the tensor has changed. values: also compare values; else only writes that torch counts are
+        noticed.
+        """
         same = (self.address, self.version, self.kind) == (tensor.data_ptr(), version_of(tensor), _kind(tensor))
         return same and (not values or np.array_equal(self.values, _compared(tensor)))
 
     def is_like(self, other: Seen) -> bool:
-        """Whether both were the same values, wherever they lay."""
+        """Whether both have the same values, at any address."""
         return self.kind == other.kind and np.array_equal(self.values, other.values)
 
 
 def version_of(tensor: Tensor) -> int:
-    """How often torch counted a write to it."""
+    """The number of writes that torch counted."""
     return 0 if tensor.is_inference() else tensor._version  # inference tensors have none
 
 
@@ -55,7 +57,7 @@ def _kind(tensor: Tensor) -> tuple[object, ...]:
 
 
 def _compared(tensor: Tensor) -> np.ndarray:
-    """The tensor's bits, of a large one in some places, as integers: NaN is like itself."""
+    """The tensor's bits as integers, so that NaN equals itself; for a large tensor, only some places."""
     if tensor.device.type != "cpu" or tensor.dtype not in _INTEGERS:
         return np.zeros(0, np.int8)
     values = tensor.detach().resolve_neg().numpy().ravel(order="K")  # no copy where the memory is dense
@@ -64,5 +66,5 @@ def _compared(tensor: Tensor) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _places(size: int) -> np.ndarray:
-    """Where a tensor of so many values is compared: drawn, as even steps would always meet the same columns of a matrix."""
+    """The compared places among `size` values: random, as even steps would always hit the same columns of a matrix."""
     return np.sort(np.random.default_rng(size).integers(0, size, _COMPARED))

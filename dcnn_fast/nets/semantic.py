@@ -1,4 +1,4 @@
-"""A network of another task as a column for this one: its layers, more to be learnt, and a label layer (paper III-E)."""
+"""A network from another task as a column for this one: its layers, further trained layers, and a label layer (paper III-E)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import AnyColumn
 from dcnn_fast.nets.efficientnet import import_lite, lite_column, lite_of
 from dcnn_fast.nets.errors import ModelError
@@ -21,13 +21,13 @@ _LABELS = ("low", "high")
 
 
 def import_column(
-    path: str | Path, view: spec.View = "warp", *, fc: tuple[int, ...] = (256,), stages: Sequence[int] = (), seed: int = 0
+    path: str | Path, view: networks.View = "warp", *, fc: tuple[int, ...] = (256,), stages: Sequence[int] = (), seed: int = 0
 ) -> AnyColumn:
-    """A column of ImageNet weights, whichever the file holds, and freshly drawn layers `fc`: torchvision's of AlexNet or
-    SqueezeNet v1.0, or EfficientNet-Lite's of the package efficientnet_lite_pytorch.
+    """A column of a file's ImageNet weights and freshly drawn layers `fc`: torchvision's AlexNet or SqueezeNet v1.0, or
+    EfficientNet-Lite of the package efficientnet_lite_pytorch.
 
-    path: a state dict, .safetensors or what torch.save wrote, of which only tensors are read. stages: of EfficientNet-Lite,
-    whose maps' means are features too. Raises ModelError for another file.
+    path: a state dict, .safetensors or by torch.save, from which only tensors are read. stages: EfficientNet-Lite's stages
+    whose maps' means are features, too. Raises ModelError for another file.
     """
     state = read_state(Path(path))
     if stages and "_conv_stem.weight" not in state:
@@ -52,20 +52,20 @@ def for_another_task(
     name: str = "semantic",
     seed: int = 0,
 ) -> Model:
-    """A network of these columns, which all learn: each with layers `fc` above its own, drawn from `seed`.
+    """A network of these columns, all trained, each with layers `fc` above its own, drawn from `seed`.
 
     Raises ValueError for `fc` on a column of single layers."""
     taken = [column for column in columns if isinstance(column, AnyColumn)]
     described = tuple(_learning(column.spec, tuple(fc)) for column in taken)
-    net = build(spec.Network(name, described, tuple(labels)), seed=seed)
+    net = build(networks.Network(name, described, tuple(labels)), seed=seed)
     for mine, theirs in zip(net.columns, taken, strict=True):
         mine.load_state_dict(theirs.state_dict(), strict=False)
     return Model(net.eval(), {})
 
 
-def _learning(column: spec.AnyColumn, fc: tuple[int, ...]) -> spec.AnyColumn:
+def _learning(column: networks.AnyColumn, fc: tuple[int, ...]) -> networks.AnyColumn:
     """The column with further layers above its own, not frozen."""
-    if not isinstance(column, spec.GraphColumn):
+    if not isinstance(column, networks.GraphColumn):
         return replace(column, fc=(*column.fc, *fc), frozen=False)
     if fc:
         raise ValueError("fc must not be given for a column of single layers, which has no further layers above its own")

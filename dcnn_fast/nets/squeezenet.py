@@ -1,4 +1,4 @@
-"""SqueezeNet's weights, in torchvision's layout, as those of a column (`spec.squeezenet_column`)."""
+"""Imports SqueezeNet's weights from torchvision's layout into a column (`networks.squeezenet_column`)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import Block, Column
 from dcnn_fast.nets.importing import read_state, weight_named
-from dcnn_fast.spec.squeezenet import FIRES, IMAGENET_DEVIATION
+from dcnn_fast.networks.squeezenet import FIRES, IMAGENET_DEVIATION
 
 
 def import_squeezenet(
     weights: str | Path | Mapping[str, Tensor],
-    view: spec.View = "warp",
+    view: networks.View = "warp",
     *,
     plane: int = 227,
     window: int = 227,
@@ -25,11 +25,11 @@ def import_squeezenet(
 ) -> Column:
     """A frozen column with the convolutions of a SqueezeNet v1.0; layers of `fc` are freshly initialised from `seed`.
 
-    weights: torchvision's state dict, or a safetensors file of it. The deviation by which torchvision divides each channel is
-    divided into the first filters. Raises ModelError when a tensor is missing or has another shape.
+    weights: torchvision's state dict, or a safetensors file with it. The first filters are divided by torchvision's deviation
+    of each channel. Raises ModelError when a tensor is missing or has another shape.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
-    column = Column(spec.squeezenet_column(view, plane=plane, window=window, fc=fc))
+    column = Column(networks.squeezenet_column(view, plane=plane, window=window, fc=fc))
     column.initialise(torch.Generator("cpu").manual_seed(seed))
     first, *rest = column.blocks
     deviation = torch.tensor(IMAGENET_DEVIATION, dtype=torch.float32, device="cpu").reshape(1, 3, 1, 1)

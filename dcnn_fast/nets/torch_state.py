@@ -1,7 +1,7 @@
-"""Reads state dicts that torch.save wrote, in both of its formats, without torch's unpickler, whose cost nothing bounds.
+"""Reads state dicts by torch.save, in both of its formats, without torch's unpickler, whose cost is unbounded.
 
-The pickle is interpreted (`pickle_machine`), and the few names are known that plain tensors need. A tensor is made of the bytes
-that the file has for it and of nothing else.
+The pickle is interpreted (`pickle_machine`), and only the names that plain tensors need are known. A tensor is made only from
+its bytes in the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dcnn_fast.nets import zipped
 from dcnn_fast.nets.pickle_machine import Machine, Name, PickleError, as_bytes, pairs
 from dcnn_fast.printable import quoted
 
-_ZIP, _OLD = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # what files begin with, before torch 1.6 the second
+_ZIP, _OLD = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # files' first bytes; the second before torch 1.6
 _MOST_AXES = 64
 _COUNT = struct.Struct("<q")
 _DTYPES = {
@@ -35,7 +35,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class _Storage:
-    """What tensors' values are in; the bytes may come later."""
+    """The storage of tensors' values; the bytes may follow later."""
 
     key: str
     dtype: torch.dtype
@@ -67,14 +67,14 @@ class _View:
 
 
 class _Storages:
-    """The storages that a pickle names. size: of the file, unpacked, which has room for all of them."""
+    """The storages that a pickle names. size: the unpacked file's, an upper bound for all of them together."""
 
     def __init__(self, size: int) -> None:
         self.found: dict[str, _Storage] = {}
         self._left = size
 
     def named(self, identifier: Any) -> _Storage:
-        """What an identifier stands for."""
+        """The storage with an identifier."""
         if not isinstance(identifier, tuple) or len(identifier) not in (5, 6) or identifier[0] != "storage":
             raise PickleError("damaged: a storage's identifier")
         kind, key, count, part = identifier[1], identifier[2], identifier[4], identifier[5:]
@@ -91,7 +91,7 @@ class _Storages:
 
 
 def read_torch_state(path: Path) -> dict[Any, Any]:
-    """The dict that torch.save wrote: tensors, and plain data beside them. Raises ValueError naming what is wrong; OSError."""
+    """The dict stored by torch.save: tensors, and plain data beside them. Raises ValueError naming the fault; OSError."""
     with open(path, "rb") as file:
         start = file.read(len(_OLD))
         if start.startswith(_ZIP):
@@ -135,12 +135,12 @@ def _of_old(file: BinaryIO, size: int) -> dict[Any, Any]:
 
 
 def _value(program: bytes | BinaryIO, size: int, storages: _Storages) -> Any:
-    """What the next pickle holds."""
+    """The contents of the next pickle."""
     return Machine(size, _named, _build, storages.named).result(pickletools.genops(program))
 
 
 def _filled(state: Any, storages: _Storages, content: Callable[[_Storage], np.ndarray]) -> dict[Any, Any]:
-    """The dict with tensors in place of what describes them."""
+    """The dict with tensors in place of their descriptions."""
     if not isinstance(state, dict):
         raise ValueError(f"must hold a state dict, got {type(state).__name__}")
     flat = {}
@@ -218,7 +218,7 @@ def _named(text: str) -> Name:
 
 
 def _build(machine: Machine, target: Any, state: Any) -> None:
-    """An ordered dict's attributes, which are passed over."""
+    """Ignore an ordered dict's attributes."""
     del machine
     if not isinstance(target, dict) or not isinstance(state, dict):
         raise PickleError("damaged: a state for what has none")

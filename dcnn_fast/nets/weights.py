@@ -1,4 +1,4 @@
-"""The weights that a network computes with, by the names that they have in model files."""
+"""The effective weights of a network, by their names in model files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dcnn_fast.ops.plain_torch import apart
 
 
 def weights_of(net: MultiColumn) -> dict[str, Tensor]:
-    """Every block's and layer's weight and bias; of a parametrised or pruned layer, what it makes of its parameters; of a
-    backbone, the buffer of all its layers' (`columns.0.backbone`).
+    """Every block's and layer's weight and bias; for a parametrised or pruned layer, the effective ones; for a backbone, the
+    buffer of all its layers' weights (`columns.0.backbone`).
 
-    Raises WeightsError naming a layer that computes with something else.
+    Raises WeightsError naming a layer that computes otherwise.
     """
     layers, found = _layers(net), _backbones(net)
     if all(layer._parameters.keys() == _PLAIN and not layer._forward_pre_hooks for layer in layers.values()):
@@ -33,7 +33,7 @@ _PLAIN = {"weight", "bias"}
 
 
 def _layers(net: MultiColumn) -> dict[str, nn.Module]:
-    """The blocks and fully-connected layers by name, which compute from their weights alone."""
+    """The blocks and fully-connected layers by name, which depend only on their weights."""
     layers: dict[str, nn.Module] = {}
     for i, column in enumerate(net.columns):
         if not isinstance(column, AnyColumn):
@@ -55,7 +55,7 @@ def _backbones(net: MultiColumn) -> dict[str, Tensor]:
 
 
 def _require(name: str, layer: nn.Module, plain: type[nn.Module]) -> str:
-    """The name of a layer that is of that class. A subclass may compute something else."""
+    """The name of a layer of exactly that class. Raises WeightsError for a subclass, which may compute differently."""
     if isinstance(layer, plain) and type(layer).forward is plain.forward:
         return name
     raise WeightsError(
@@ -66,14 +66,14 @@ def _require(name: str, layer: nn.Module, plain: type[nn.Module]) -> str:
 def _weights(layers: dict[str, nn.Module]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, layer in layers.items():
-        # A pruning, and torch's older weight norm, make the weight anew before each call; other hooks are not called.
+        # Pruning and torch's older weight norm recompute the weight before each call; other hooks are not called.
         for hook in layer._forward_pre_hooks.values():
             if isinstance(hook, BasePruningMethod) or hasattr(hook, "compute_weight"):
                 hook(layer, ())
         for kind in ("weight", "bias"):
             value = getattr(layer, kind, None)
             if value is None and isinstance(layer, GraphWeights):
-                continue  # its spec says which it has
+                continue  # its spec states which it has
             if not isinstance(value, Tensor):
                 raise WeightsError(f"{name} must have a {kind}, it has none")
             found[f"{name}.{kind}"] = value

@@ -1,4 +1,4 @@
-"""Zip files of any origin: what they unpack to is bounded by what they hold, before anything is unpacked."""
+"""Untrusted zip files: their unpacked size is bounded by the file's size before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-_LIST_BYTES = 2**21  # of the list of members, of which each takes a hundred: state dicts have thousands
-_RATIO = 20  # bytes unpacked for each of the file; weights hardly shrink, and those that are all zero are few
-_PART = 2**20  # bytes that are unpacked at once
-_ROOM = 2**26  # that may be unpacked whatever the file's size
+_LIST_BYTES = 2**21  # size of the list of members; each takes about a hundred bytes, and state dicts have thousands
+_RATIO = 20  # unpacked bytes per byte of the file; weights hardly compress, and few are all zero
+_PART = 2**20  # bytes unpacked at once
+_ROOM = 2**26  # bytes that may be unpacked whatever the file's size
 
 
 class ZipError(ValueError):
-    """A zip file that is damaged or would unpack to more than it may."""
+    """A zip file is damaged or would unpack to more than the limit."""
 
 
 class _File(io.FileIO):
-    """A file of which no more than a list of members is read at once, while one is looked for."""
+    """A file that refuses larger reads than a list of members while that list is searched."""
 
     most: int | None = _LIST_BYTES
 
@@ -33,7 +33,7 @@ class _File(io.FileIO):
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The zip file at `path`. Raises ZipError where it is none that can be read, within the context too; OSError."""
+    """The zip file at `path`. Raises ZipError where it cannot be read, within the context, too; OSError."""
     with _File(str(path)) as file:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -44,17 +44,17 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
                 yield archive
         except (ZipError, OSError):
             raise
-        except Exception as error:  # a damaged file makes the library fail in any way
+        except Exception as error:  # a damaged file can make the library fail in any way
             raise ZipError(f"not a readable zip file: {str(error)[:200] or type(error).__name__}") from None
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file ends as zip files do."""
+    """Whether the file has a zip file's end record."""
     return zipfile.is_zipfile(path)
 
 
 def contents(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """What a member holds, as bytes [n]. Raises ZipError where it is not as long as the list of members says."""
+    """A member's contents, as bytes [n]. Raises ZipError where its length differs from the list of members."""
     found = np.empty(archive.getinfo(name).file_size, np.uint8)
     left = found.data
     with archive.open(name) as member:

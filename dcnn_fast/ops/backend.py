@@ -51,16 +51,21 @@ class Backend(Protocol[_Asked_contra]):
         """Half a sentence about its own choice for a problem that it can run; None where there is nothing to choose."""
         return None
 
+    def kernel(self, params: _Asked_contra, device: torch.device) -> str | None:
+        """Which of its kernels a problem that it can run gets, in words; None where it has but one."""
+        return None
+
 
 @dataclass(frozen=True)
 class Answer:
-    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None. remark:
-    its own choice, or None.
+    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None. kernel:
+    which of its kernels would run, in words, or None. remark: its own choice, or None.
     """
 
     backend: str
     refusal: str | None
     outpaced: str | None = None
+    kernel: str | None = None
     remark: str | None = None
 
 
@@ -87,9 +92,9 @@ def explain(backends: Mapping[str, Backend[Problem]], params: Problem, device: t
             if refusal is not None:
                 answers.append(Answer(name, refusal))
                 continue
-            better = _better(backends, name, params, device)
-            remark = backends[name].remark(params, device)
-            answers.append(Answer(name, None, None if better is None else better.why, remark))
+            backend, better = backends[name], _better(backends, name, params, device)
+            kernel, remark = backend.kernel(params, device), backend.remark(params, device)
+            answers.append(Answer(name, None, None if better is None else better.why, kernel, remark))
     return answers
 
 

@@ -1,4 +1,4 @@
-"""Where what is costly to make is kept between processes: compiled kernels, timed tiles, a GPU's self-check."""
+"""The folder that keeps costly results between processes: compiled kernels, timed tiles, a GPU's self-check."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -27,8 +28,10 @@ from typing import Any
 from filelock import FileLock
 
 from dcnn_fast.ops.cache_folder import cache_folder
+from dcnn_fast.ops.gpus import HOPPER
 
 FLAGS = ("--std=c++17", "-lineinfo", "--fmad=true")
+_HOPPERS_OWN = f"sm_{HOPPER}a"  # sm_90 with the instructions that no later GPU has
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -40,7 +43,7 @@ class CudaCompileError(RuntimeError):
 
 @dataclass(frozen=True)
 class CudaCode:
-    """A compiled source. ptx: text. cubin: machine code. log: what the compiler said, mostly nothing."""
+    """A compiled source. ptx: text. cubin: machine code. log: the compiler's messages, mostly none."""
 
     ptx: str
     cubin: bytes
@@ -48,7 +51,7 @@ class CudaCode:
 
 
 def missing() -> str | None:
-    """None when NVRTC is there, else one sentence that says what is not."""
+    """None when NVRTC is there, else one sentence that names the missing part."""
     return None if _library_file() is not None else "NVRTC is not installed (pip install nvidia-cuda-nvrtc)"
 
 
@@ -93,12 +96,12 @@ def compiled(source: str, defines: Mapping[str, Any], capability: int, folder: P
 
 
 def content_hash(source: str, defines: Mapping[str, Any], capability: int, folder: Path | None = None) -> str:
-    """What the machine code follows from, as a hash: all text, defines, flags, target and NVRTC's version."""
+    """A hash of all that decides the machine code: all text, defines, flags, target and NVRTC's version."""
     return _key(texts_of(source, folder), _options(defines, capability))
 
 
 def kernel_folder() -> Path | None:
-    """Where compiled kernels are kept, `cuda` in the folder of what is kept; None where there is none."""
+    """Where compiled kernels are kept, `cuda` in the cache folder; None where there is none."""
     root = cache_folder()
     return None if root is None else root / "cuda"
 
@@ -123,7 +126,36 @@ def _file(name: str, folder: Path) -> Path:
 
 
 def _options(defines: Mapping[str, Any], capability: int) -> tuple[str, ...]:
-    return (*FLAGS, f"--gpu-architecture=sm_{capability}", *definitions(defines))
+    return (*FLAGS, f"--gpu-architecture={architecture(capability)}", *definitions(defines))
+
+
+def architecture(capability: int) -> str:
+    """The compiler's name for the GPUs of a compute capability: sm_90's with the instructions that no later one has, where the
+    compiler knows them.
+    """
+    return _HOPPERS_OWN if capability == HOPPER and knows_warp_groups() else f"sm_{capability}"
+
+
+def knows_warp_groups() -> bool:
+    """Whether the compiler knows the instructions that sm_90 alone has; where it does not, that is said once. Without NVRTC
+    nothing is known against it.
+    """
+    return missing() is not None or _knows_hoppers_own()
+
+
+@cache
+def _knows_hoppers_own() -> bool:
+    try:
+        _compile("nothing.cu", {"nothing.cu": ""}, (f"--gpu-architecture={_HOPPERS_OWN}",))
+    except CudaCompileError as error:
+        if "NVRTC_ERROR_INVALID_OPTION" not in str(error):
+            return True  # another fault, which a kernel's own compilation will say
+        logging.getLogger(__name__).warning(
+            "NVRTC %d.%d does not know %s: the CUDA C++ block multiplies by warps (mma.sync), which is slower than warp groups "
+            "(wgmma); a newer nvidia-cuda-nvrtc has them", *nvrtc_version(), _HOPPERS_OWN
+        )  # fmt: skip
+        return False
+    return True
 
 
 def definitions(defines: Mapping[str, Any]) -> tuple[str, ...]:

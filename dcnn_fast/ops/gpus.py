@@ -1,4 +1,4 @@
-"""What GPUs have, stated once: by compute capability what a multiprocessor holds, by product how fast it is.
+"""GPUs, stated once: a multiprocessor's resources by compute capability, a product's speed by its name.
 
 Sources: the CUDA C++ Programming Guide's tables of compute capabilities and of instruction throughput, and public data sheets;
 the L2's bandwidths and what `mma.sync` reaches of Hopper's peak are rounded figures of published micro-benchmarks. Nothing here
@@ -18,7 +18,7 @@ SECTOR = 32  # bytes that device memory moves at least
 
 @dataclass(frozen=True)
 class Multiprocessor:
-    """What a multiprocessor has, and what may be resident on it.
+    """A multiprocessor's resources, and the blocks and threads that may be resident on it.
 
     shared: bytes of shared memory. threads, blocks: that may be resident. reserved: bytes of shared memory that each thread
     block takes beside its own. registers: of 32 bits.
@@ -53,6 +53,7 @@ MULTIPROCESSORS: Mapping[int, Multiprocessor] = {
 }
 CAPABILITIES = tuple(MULTIPROCESSORS)  # that kernels are compiled for
 LEAST_CAPABILITY = 80  # of the kernels in CUDA C++; for less, Triton emits no tensor-core instructions
+HOPPER = 90  # which has products of warp groups
 LEAST_SHARED = min(each.shared_of_block for capability, each in MULTIPROCESSORS.items() if capability >= LEAST_CAPABILITY)
 
 

@@ -78,6 +78,7 @@ class _Stand:
 
 
 _instead: ContextVar[_Stand | None] = ContextVar("instead", default=None)
+_kept: ContextVar[list[Any] | None] = ContextVar("kept", default=None)
 
 
 def refused(device: torch.device) -> str | None:
@@ -137,7 +138,22 @@ def gpu(index: int | None = None) -> torch.device:
 def copied(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the host on the device, contiguous; the host does not wait for a GPU's copy."""
     tensor = tensor.contiguous()
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    if device.type != "cuda":
+        return tensor.to(device)
+    pinned = tensor.pin_memory()
+    if (kept := _kept.get()) is not None:
+        kept.append(pinned)
+    return pinned.to(device, non_blocking=True)
+
+
+@contextmanager
+def keeping(kept: list[Any]) -> Iterator[None]:
+    """Within it, `kept` gets the host's memory that copies come from: what is recorded reads it again when it is replayed."""
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 def copy(target: Tensor, source: Tensor) -> None:

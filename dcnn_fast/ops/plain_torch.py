@@ -1,6 +1,6 @@
 """torch's own operations on the cpu as they are by default, whatever the process around has set.
 
-What a process can set decides what the same operation gives: autocast and oneDNN's precision round operands, flushed denormal
+A process's settings decide an operation's result: autocast and oneDNN's precision round operands, flushed denormal
 numbers change a sum's last bits. And after a fork torch's threads are those of the parent: an operation that waits for one
 waits for ever. They belong to the thread that started them, so a new thread of the child has others (`apart`).
 """
@@ -149,7 +149,7 @@ def plain_torch(device: torch.device | None = None) -> Iterator[None]:
 
 @contextmanager
 def _as_by_default() -> Iterator[None]:
-    """Inside, what the process has set otherwise is as by default."""
+    """Inside, settings that the process has changed are as by default."""
     with ExitStack() as settings:
         settings.enter_context(_no_autocast())
         for products in _PRODUCTS:

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import Pool, Rounding, window_count
 from dcnn_fast.ops import region_rules
 from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.records import PIECE, REGION, STORE
 from dcnn_fast.ops.tables import Rows, matrix, records, zeros
-from dcnn_fast.spec import Pool, Rounding, window_count
 
 
 @dataclass(frozen=True)

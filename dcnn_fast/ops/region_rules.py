@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from dcnn_fast.networks import Rounding
 from dcnn_fast.ops.records import PIECE, REGION, STORE
 from dcnn_fast.ops.tables import Rows, records
-from dcnn_fast.spec import Rounding
 
 Shape = tuple[int, int, int]
 

@@ -1,4 +1,4 @@
-"""What pixels alone say of photographs: technical faults, and which of them show the same."""
+"""Properties of photographs that follow from pixels alone: technical faults and near-duplicates."""
 
 from dcnn_fast.photographs.faults import FAULTS, Found, find_faults
 from dcnn_fast.photographs.groups import SAME_SCORE, Member, best_of, groups_of

@@ -1,7 +1,8 @@
-"""Technical faults of photographs, each by one small statistic of the pixels. They say nothing of whether a photograph is good.
+"""Technical faults of photographs, each found by one simple pixel statistic. They do not judge quality.
 
-All is measured on the photograph reduced to a long side of 1024 pixels, antialiased: what does not show at the size of a screen
-is no fault here. Smaller ones are measured as they are. `studies.photographs` says how often each name is right and wrong.
+Photographs are measured after antialiased reduction to a long side of 1024 pixels: a fault that is invisible at the size of a
+screen does not count. Smaller ones are measured at their own size. `studies.photographs` says how often each name is right and
+wrong.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import numpy as np
 from dcnn_fast.photographs.luminance import luminance, sharpness
 from dcnn_fast.photographs.screen import on_screen
 
-_DARKEST, _BRIGHTEST = 5, 250  # levels: the ends of the range, and what lossy compression leaves of them
+_DARKEST, _BRIGHTEST = 5, 250  # levels: the ends of the range, with a margin for lossy compression
 _BLOCK = 16  # pixels a side
-_PLAIN = 4  # levels: a block whose deviation is less shows nothing
+_PLAIN = 4  # levels: a block with a smaller deviation is featureless
 
 
 @dataclass(frozen=True)
 class Found:
-    """names: of the faults, in the order of `FAULTS`. measures: of each statistic its value, by its name."""
+    """names: the faults' names, in the order of `FAULTS`. measures: the value of each statistic, by its name."""
 
     names: tuple[str, ...]
     measures: dict[str, float]
@@ -30,7 +31,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Fault:
-    """says: whether the measures are those of a photograph with this fault. rule: the same in words."""
+    """says: whether the measures indicate this fault. rule: the condition in words."""
 
     name: str
     says: Callable[[dict[str, float]], bool]
@@ -66,22 +67,22 @@ def find_faults(pixels: np.ndarray) -> Found:
 
 
 def clipped_share(pixels: np.ndarray, *, dark: bool) -> float:
-    """The share of pixels whose three channels are all at the dark end of the range (0 to 5), or all at the bright one (250
-    to 255): what a camera's display has blinking. pixels: [H, W, 3] uint8.
+    """The share of pixels whose three channels are all at the dark end of the range (0 to 5), or all at the bright end (250 to
+    255): the areas that blink on a camera's display. pixels: [H, W, 3] uint8.
     """
     lost = pixels.max(axis=2) <= _DARKEST if dark else pixels.min(axis=2) >= _BRIGHTEST
     return float(np.count_nonzero(lost) / lost.size)
 
 
 def contrast(luma: np.ndarray) -> float:
-    """The range from the 1st to the 99th percentile of luma, as a share of 255: what scikit-image's `is_low_contrast` judges
-    by. luma: [H, W] integers from 0 to 255.
+    """The range from the 1st to the 99th percentile of luma, as a share of 255, as in scikit-image's `is_low_contrast`. luma:
+    [H, W] integers from 0 to 255.
     """
     return (percentile(luma, 99) - percentile(luma, 1)) / 255
 
 
 def percentile(luma: np.ndarray, percent: int) -> int:
-    """The lowest level that so many pixels of a hundred are not above. luma: [H, W] integers from 0 to 255."""
+    """The lowest level that at least `percent` per cent of pixels do not exceed. luma: [H, W] integers from 0 to 255."""
     counts = np.cumsum(np.bincount(luma.ravel(), minlength=256))
     return int(np.searchsorted(counts, math.ceil(percent * luma.size / 100)))
 
@@ -90,8 +91,8 @@ def noise(luma: np.ndarray) -> float:
     """The standard deviation of noise in levels, by the mask of Immerkaer, "Fast noise variance estimation" (Computer Vision
     and Image Understanding 64, 1996), whose sum is blind to edges and slopes.
 
-    As the mean over a whole photograph takes fine detail for noise, this is that of the smoothest tenth of its blocks of 16 x
-    16 pixels that have no black or white pixel. luma: [H, W] integers from 0 to 255. Returns 0 for what has no such block.
+    The mean over a whole photograph would take fine detail for noise; so only the smoothest tenth of the blocks of 16 x 16
+    pixels without a black or white pixel is used. luma: [H, W] integers from 0 to 255. Returns 0 where there is no such block.
     """
     across = luma[:, :-2] - 2 * luma[:, 1:-1] + luma[:, 2:]
     mask = np.abs(across[:-2] - 2 * across[1:-1] + across[2:])
@@ -105,15 +106,15 @@ def noise(luma: np.ndarray) -> float:
 
 
 def detail(luma: np.ndarray) -> float:
-    """The share of blocks of 16 x 16 pixels that show anything: whose standard deviation is at least four levels.
+    """The share of blocks of 16 x 16 pixels that show detail: their standard deviation is at least four levels.
 
-    luma: [H, W] integers. Returns 0 for what has no whole block.
+    luma: [H, W] integers. Returns 0 where there is no whole block.
     """
     blocks = _blocks(luma)
     if len(blocks) == 0:
         return 0.0
     count = _BLOCK**2
-    variance = count * (blocks**2).sum(axis=1) - blocks.sum(axis=1) ** 2  # whole numbers: times the count squared
+    variance = count * (blocks**2).sum(axis=1) - blocks.sum(axis=1) ** 2  # integers: the variance times the count squared
     return int(np.count_nonzero(variance >= (_PLAIN * count) ** 2)) / len(blocks)
 
 

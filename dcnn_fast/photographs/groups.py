@@ -1,4 +1,4 @@
-"""Photographs that show the same: copies of one, slightly edited ones, and bursts; and the one of each group to keep."""
+"""Groups of near-duplicate photographs (copies, slight edits, bursts), and the best photograph of each group."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import numpy as np
 
 from dcnn_fast.photographs.look import BITS, THUMBNAIL, Look
 
-SAME_SCORE = 0.08  # the shipped model's score of 19 in 20 photographs moves by less when 2 % are cut off each side
+SAME_SCORE = 0.08  # cutting 2 % off each side moves the shipped model's score by less for 19 of 20 photographs
 BURST_SECONDS = 10.0
 
 _LOCAL_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?([+-]\d\d:\d\d)?")
-_ROWS, _PAIRS = 128, 2**21  # at most: photographs that are compared with all others at a time, and pairs
-_SHAPE = 0.15  # natural logarithm of the ratio of two shapes: a slight crop's
+_ROWS, _PAIRS = 128, 2**21  # upper limits at a time: photographs compared with all others, and pairs
+_SHAPE = 0.15  # natural logarithm of the ratio of two aspect ratios, as after a slight crop
 _UNKNOWN = 0
-_LEAST_STRUCTURE = 4 * 3 * THUMBNAIL**2  # sum of squares: two levels off the mean
+_LEAST_STRUCTURE = 4 * 3 * THUMBNAIL**2  # sum of squares at two levels from the mean
 
 
 @dataclass(frozen=True)
 class _Alike:
-    """bits: of the hash that may differ, of 64. colour: 1 minus the correlation of the thumbnails, at most."""
+    """bits: how many of the hash's 64 bits may differ. colour: the maximum of 1 minus the thumbnails' correlation."""
 
     bits: int
     colour: float
 
 
-COPY = _Alike(14, 0.15)  # two of any time and camera
-BURST = _Alike(20, 0.30)  # two by one camera within ten seconds
+COPY = _Alike(14, 0.15)  # any two times and cameras
+BURST = _Alike(20, 0.30)  # the same camera within ten seconds
 
 
 @dataclass(frozen=True)
 class Member:
     """A photograph of a collection.
 
-    mean: its score, None where the model gives none. std: the standard deviation over its samples. width, height: upright, in
-    pixels. taken: ISO 8601, None where it is not known. order: what sorts photographs that are equal otherwise: its path.
+    mean: its score, None where the model has none. std: the standard deviation over its samples. width, height: upright, in
+    pixels. taken: ISO 8601, None where unknown. order: the tie-breaker when sorting, the photograph's path.
     """
 
     look: Look
@@ -52,16 +52,16 @@ class Member:
 
 
 def groups_of(members: Sequence[Member]) -> list[list[int]]:
-    """The groups of two photographs and more that show the same: their places in `members`.
+    """The groups of two or more near-duplicates, as indices into `members`.
 
-    Two photographs are alike when their hashes differ by at most 14 of 64 bits, the correlation of their thumbnails is at
-    least 0.85 and their shapes are the same to 15 % (`COPY`); within ten seconds by one camera, when they differ by at most 20
-    bits and the correlation is at least 0.7 (`BURST`). A group is all that is joined by pairs that are alike, so that its ends
-    may be less alike than any pair of neighbours. A picture without structure, such as a black one, is like no other.
+    Two photographs are alike when their hashes differ by at most 14 of 64 bits, the correlation of their thumbnails is at least
+    0.85 and their aspect ratios agree to 15 % (`COPY`); within ten seconds by the same camera, when they differ by at most 20
+    bits and the correlation is at least 0.7 (`BURST`). A group is a connected component of pairs that are alike, so that its
+    ends may be less alike than any linked pair. A picture without structure, such as a black one, is never like another.
 
-    In a group the first is the one that was taken first, by its camera's clock, then by `order`; groups come in the order of
-    their firsts. Nothing depends on the order of `members`. Time grows with the square of their number: all pairs are compared,
-    by products of matrices whose results are exact.
+    A group's members are sorted by time taken, by the camera's clock, then by `order`; groups are sorted by their first
+    members. The grouping does not depend on the order of `members`. Time grows with the square of their number: all pairs are
+    compared, by matrix products whose results are exact.
     """
     if len(members) < 2:
         return []
@@ -76,11 +76,11 @@ def groups_of(members: Sequence[Member]) -> list[list[int]]:
 
 
 def best_of(group: Sequence[Member]) -> int:
-    """The place of the one to keep in a group.
+    """The index of the photograph to keep in a group.
 
-    It is the one with the highest score, unless others are as good: a score that is lower by no more than the greater of the
-    two standard deviations over the samples, or by no more than `SAME_SCORE`, is no lower score. Of those that are as good the
-    sharpest is kept, then the largest, then the first in order. Without scores all are as good.
+    It is the one with the highest score, unless others are tied with it: scores tie when they differ by no more than the
+    greater of the two standard deviations over the samples, or by no more than `SAME_SCORE`. Among tied photographs the
+    sharpest is kept, then the largest, then the first in order. Without scores all are tied.
     """
     ranked = sorted(range(len(group)), key=lambda place: (-(group[place].mean or 0.0), group[place].order))
     best = group[ranked[0]]
@@ -102,7 +102,7 @@ def _first(member: Member) -> tuple[bool, float, str]:
 
 
 def seconds_of(taken: str | None) -> float | None:
-    """Seconds on the camera's clock since the year 1; an offset from UTC makes no difference to a camera's own photographs."""
+    """Seconds on the camera's clock since the year 1; a UTC offset does not matter among one camera's photographs."""
     found = _LOCAL_TIME.fullmatch(taken or "")
     if found is None:
         return None
@@ -114,12 +114,12 @@ def seconds_of(taken: str | None) -> float | None:
 
 
 def _alike(members: Sequence[Member], leaders: _Leaders) -> Iterator[tuple[int, int]]:
-    """Pairs of photographs that are alike, the first place lower than the second; none that `leaders` has joined already."""
+    """Pairs of photographs that are alike, the lower index first, without pairs that `leaders` has joined already."""
     hashes = np.frombuffer(bytes.fromhex("".join(member.look.bits for member in members)), np.uint8).reshape(-1, BITS // 8)
-    signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1  # a product's sums are whole numbers to 64: exact
+    signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1  # a product's sums are integers up to 64, hence exact
     pixels = np.frombuffer(bytes.fromhex("".join(member.look.thumbnail for member in members)), np.uint8)
     thumbnails = pixels.reshape(len(members), THUMBNAIL**2, 3).astype(np.float64)
-    # How far from the mean of its channel, times the number of pixels: whole numbers, of which sums of products are exact.
+    # Deviations from the channel's mean, times the number of pixels: integers, whose sums of products are exact.
     structure = (THUMBNAIL**2 * thumbnails - thumbnails.sum(axis=1, keepdims=True)).reshape(len(members), -1)
     energy = (structure**2).sum(axis=1)
     shown = energy >= _LEAST_STRUCTURE * THUMBNAIL**4
@@ -128,13 +128,13 @@ def _alike(members: Sequence[Member], leaders: _Leaders) -> Iterator[tuple[int, 
     cameras = _numbers([member.camera for member in members])
     rows = max(1, min(_ROWS, _PAIRS // len(members)))
     for top in range(0, len(members), rows):
-        near = signs[top : top + rows] @ signs[top:].T  # bits that agree less those that differ
+        near = signs[top : top + rows] @ signs[top:].T  # agreeing bits minus differing bits
         one, other = np.nonzero(near >= BITS - 2 * BURST.bits)
         later = one < other
         one, other = one[later], other[later]
         differing = (BITS - near[one, other]) / 2
         one, other = one + top, other + top
-        with np.errstate(invalid="ignore"):  # two times that are not known
+        with np.errstate(invalid="ignore"):  # both times unknown
             at_once = np.abs(seconds[one] - seconds[other]) <= BURST_SECONDS
         burst = at_once & (cameras[one] == cameras[other]) & (cameras[one] != _UNKNOWN)
         copy = (differing <= COPY.bits) & (np.abs(shapes[one] - shapes[other]) <= _SHAPE)
@@ -147,19 +147,19 @@ def _alike(members: Sequence[Member], leaders: _Leaders) -> Iterator[tuple[int, 
 
 
 def _numbers(names: Sequence[str | None]) -> np.ndarray:
-    """A number for each name, equal for equal names, and `_UNKNOWN` for none."""
+    """A number for each name, equal for equal names; `_UNKNOWN` for None."""
     known: dict[str | None, int] = {None: _UNKNOWN}
     return np.array([known.setdefault(name, len(known)) for name in names])
 
 
 class _Leaders:
-    """Disjoint sets of places, each known by its lowest."""
+    """Disjoint sets of indices, each represented by its lowest."""
 
     def __init__(self, count: int) -> None:
         self._above = np.arange(count)
 
     def of(self, place: int) -> int:
-        """The lowest place of its set."""
+        """The lowest index in the set of `place`."""
         above = self._above
         while (next_up := int(above[place])) != place:
             above[place] = above[next_up]
@@ -167,12 +167,12 @@ class _Leaders:
         return place
 
     def join(self, one: int, other: int) -> None:
-        """Make one set of the two that they are in."""
+        """Merge the sets of `one` and `other`."""
         first, second = sorted((self.of(one), self.of(other)))
         self._above[second] = first
 
     def apart(self, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Which pairs are in two sets."""
+        """Which pairs are in different sets."""
         while not np.array_equal(higher := self._above[self._above], self._above):
             self._above = higher
         return np.asarray(self._above[ones] != self._above[others])

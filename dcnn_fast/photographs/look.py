@@ -1,4 +1,4 @@
-"""How a photograph looks, in a few hundred bytes: what near-duplicates are known by."""
+"""A photograph's look in a few hundred bytes, by which near-duplicates are recognised."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SIDE = 32
 class Look:
     """bits: 64 bits of a perceptual hash, 16 hexadecimal digits. thumbnail: 8 x 8 RGB pixels, 384 hexadecimal digits.
 
-    sharpness: of the photograph brought to a long side of 1024 pixels, from 0 (blurred) to 1.
+    sharpness: of the photograph resized to a long side of 1024 pixels, from 0 (blurred) to 1.
     """
 
     bits: str
@@ -41,9 +41,9 @@ def look_at(pixels: np.ndarray) -> Look:
 def perceptual_hash(image: Image.Image) -> str:
     """64 bits as 16 hexadecimal digits, by the algorithm of the library imagehash (`phash`; Johannes Buchner, BSD 2-clause).
 
-    A bit for each of the 8 x 8 lowest frequencies of a discrete cosine transform of 32 x 32 grey pixels: whether it is greater
-    than their median. Unlike there, coefficients are rounded to whole numbers, so that a plain picture's do not hang on the
-    last digits of zeros. image: RGB.
+    Each of the 8 x 8 lowest frequencies of a discrete cosine transform of 32 x 32 grey pixels gives a bit: whether it exceeds
+    their median. Unlike in imagehash, coefficients are rounded to integers, so that a plain picture's bits do not depend on
+    rounding errors around zero. image: RGB.
     """
     grey = np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), np.float64)
     lowest = np.rint(4 * _COSINES @ grey @ _COSINES.T)
@@ -52,7 +52,7 @@ def perceptual_hash(image: Image.Image) -> str:
 
 
 def _cosines() -> np.ndarray:
-    """The eight lowest rows of the transform (DCT-II, as scipy scales it)."""
+    """The eight lowest rows of the transform (DCT-II in scipy's scaling)."""
     place = np.arange(_SIDE)
     return np.cos(np.pi * (2 * place + 1) * np.arange(8)[:, None] / (2 * _SIDE))
 

@@ -1,11 +1,11 @@
-"""Brightness of photographs in whole numbers, and how sharp it is. Sums of whole numbers are the same on every machine."""
+"""Luma and sharpness of photographs in integer arithmetic, which gives the same results on every machine."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-_BLUR = 9  # pixels: of the filter that Crete et al. blur by
+_BLUR = 9  # pixels: the length of Crete et al.'s blur filter
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:
@@ -16,16 +16,16 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
 def sharpness(luma: np.ndarray) -> float:
     """1 minus the perceptual blur of Crete, Dolmiere, Ladret and Nicolas, "The blur effect" (SPIE 6492, 2007).
 
-    A sharp picture loses much of the differences between neighbouring pixels when it is blurred once more (by a mean of nine
-    pixels), a blurred one little: 1 minus the share that stays, of the direction that is the more blurred. It hangs neither on
-    brightness nor, as the variance of the Laplacian does, on how much detail there is. luma: [H, W] integers. Returns 0 to 1; 0
-    where the picture is too small or has no differences at all.
+    Blurring once more (by a mean of nine pixels) takes much of the differences between neighbouring pixels from a sharp
+    picture, but little from a blurred one. The result is 1 minus the remaining share, for the more blurred direction. It
+    depends neither on brightness nor, unlike the variance of the Laplacian, on the amount of detail. luma: [H, W] integers.
+    Returns 0 to 1; 0 where the picture is too small or uniform.
     """
     return min(_lost(luma), _lost(luma.T))
 
 
 def _lost(luma: np.ndarray) -> float:
-    """Of the differences down the columns, the share that a mean of nine pixels down the columns takes away."""
+    """The share of vertical differences that a vertical mean of nine pixels removes."""
     if luma.shape[0] <= _BLUR + 1 or luma.shape[1] < 1:
         return 0.0
     sums = np.cumsum(np.concatenate((np.zeros_like(luma[:1]), luma)), axis=0, dtype=np.int32)

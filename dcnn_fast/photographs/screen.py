@@ -1,4 +1,4 @@
-"""Photographs at the size of a screen, on which all is measured."""
+"""Photographs at the size of a screen, on which faults and sharpness are measured."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 SIDE = 1024
-_GAP = 2.0  # the last step of a reduction is by this or more; before it boxes of pixels are averaged, which is fast
+_GAP = 2.0  # the last reduction step's least factor; boxes of pixels are averaged before it, which is fast
 
 
 def on_screen(pixels: np.ndarray) -> np.ndarray:
-    """The photograph reduced to a long side of 1024 pixels, antialiased; itself where it is no larger.
+    """The photograph reduced to a long side of 1024 pixels, antialiased; unchanged where it is no larger.
 
     pixels: [H, W, 3] uint8. Returns the same, C-contiguous.
     """
@@ -19,7 +19,7 @@ def on_screen(pixels: np.ndarray) -> np.ndarray:
 
 
 def filling_screen(pixels: np.ndarray) -> np.ndarray:
-    """The photograph brought to a long side of 1024 pixels, whether it is larger or smaller, so that all compare."""
+    """The photograph resized to a long side of 1024 pixels, enlarged if necessary, so that all are comparable."""
     height, width, _ = pixels.shape
     return pixels if max(height, width) == SIDE else _brought(pixels)
 

@@ -1,4 +1,4 @@
-"""The plan without sharing: every distinct window goes through every block by itself."""
+"""The plan without sharing: every distinct window goes through every block separately."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from dcnn_fast.networks import AnyColumn, Column
 from dcnn_fast.ops.region import RegionList, of_windows
-from dcnn_fast.spec import AnyColumn, Column
 
 FIXED = "fixed"  # the name of a plan
 
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """What to compute for the windows of one column on one plane.
+    """The plan for one column's windows on one plane.
 
-    name: the plan's kind, "brute-force", "sharing" or "fixed". blocks: one RegionList a block; block 1 reads the plane, each
-    later one the output of the one before; none for a column without blocks, whose layers see whole windows, and in a fixed
-    plan. window_of: [views] int64, which of the different windows, sorted by row and column, is view i's: equal ones share one.
+    name: the plan's kind, "brute-force", "sharing" or "fixed". blocks: one RegionList per block; block 1 reads the plane, each
+    later block the output of its predecessor; empty for a column without blocks, whose layers see whole windows, and in a fixed
+    plan. window_of: [views] int64, the index of view i's window among the distinct windows, sorted by row and column.
     """
 
     name: str
@@ -30,7 +30,7 @@ class ColumnPlan:
 
 
 def distinct_windows(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different windows, [n, 2] sorted by row and column, and which of them each of `windows` is."""
+    """The distinct windows, [n, 2] sorted by row and column, and the index among them of each of `windows`."""
     tops, lefts = windows.astype(np.int64).T
     code = tops * 2**31 + lefts
     order = code.argsort(kind="stable")  # np.unique takes twice as long
@@ -42,7 +42,7 @@ def distinct_windows(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
-    """One region per distinct window and block; of a column without blocks, whose layers have no regions, the windows alone.
+    """One region per distinct window and block; only windows for a column without blocks, whose layers have no regions.
 
     windows: [views, 2] int64 (top, left) of each view's window in the plane.
     """
@@ -61,10 +61,10 @@ def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
         )  # fmt: skip
         rows = regions.rows()
         for places, corner, side in zip(distinct.T, ("top", "left"), ("height", "width"), strict=True):
-            if not blocks and block.padding == 0:  # as in a sharing plan: a tile, though no output, may look before the window
+            if not blocks and block.padding == 0:  # as in a sharing plan: a tile (no output) may read before the window
                 rows[f"window_{side}"] += rows[f"window_{corner}"]
                 rows[f"window_{corner}"] = 0
-            # Tiles lie as in a sharing plan, so that bits are the same.
+            # Tiles are aligned as in a sharing plan, so that results are bit for bit equal.
             rows[f"lattice_{corner}"] = places // (step * block.stride)
         blocks.append(regions)
         step *= block.stride * (block.pool.stride if block.pool else 1)
@@ -73,7 +73,7 @@ def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
 
 @lru_cache(maxsize=16)
 def fixed(views: int) -> ColumnPlan:
-    """The plan of an evaluation whose launches are the same for all photographs: every view's window by itself, equal ones too,
-    and no list of regions, as they never change.
+    """The plan of an evaluation whose launches are the same for all photographs: every view's window is separate, even equal
+    ones, and there is no list of regions, as they never change.
     """
     return ColumnPlan(FIXED, (), np.arange(views))

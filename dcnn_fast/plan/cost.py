@@ -1,6 +1,6 @@
-"""What a plan's regions cost, and what planning must know of a backend: its tiles, and how it weighs bytes.
+"""The cost of a plan's regions, and the backend's figures that planning needs: its tiles and its cost of a byte.
 
-What an output takes is the operation's to say (`OutputTile.macs`); csrc/core/plan/cost.h says what a plan makes of it.
+The operation states an output's work (`OutputTile.macs`); csrc/core/plan/cost.h defines how a plan uses it.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dcnn_fast.networks import Column
 from dcnn_fast.ops.block import OutputTile, output_tile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.spec import Column
 
-# Multiply-adds that a backend does in the time it moves one byte. csrc/cpu in fp32: about 90 G multiply-adds and 10 GB a second
-# and core. The GPU figure is predicted, not measured.
+# Multiply-adds that a backend does in the time it moves one byte. csrc/cpu in fp32: about 90 G multiply-adds and 10 GB per
+# second and core. The GPU figure is predicted, not measured.
 MACS_PER_BYTE = {"cpu": 9.0, "reference": 9.0, "triton": 15.0, "cuda": 15.0}
 
 
 @dataclass(frozen=True)
 class BlockCost:
-    """The multiplications of one block's regions on one backend. side: of a tile. depth: of an output, all filters."""
+    """The multiplications of one block's regions on one backend. side: a tile's. depth: multiplications per output, all
+    filters.
+    """
 
     side: int
     depth: float
 
     def multiplications(self, regions: RegionList) -> float:
-        """Of all regions, in whole tiles."""
+        """The number for all regions, in whole tiles."""
         rows = regions.rows()
         outputs = [
             (rows[f"lattice_{corner}"] + rows[extent] - 1) // self.side - rows[f"lattice_{corner}"] // self.side + 1
@@ -37,7 +39,7 @@ class BlockCost:
 
 
 def tiles_of(column: Column, backend: str, precision: Precision) -> tuple[OutputTile, ...]:
-    """Every block's tiles. Not kept, as the instruction set in use decides."""
+    """Every block's tiles. Not cached, as they depend on the instruction set in use."""
     inputs = (column.channels, *(block.filters for block in column.blocks))
     return tuple(
         output_tile(

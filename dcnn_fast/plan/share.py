@@ -1,6 +1,6 @@
-"""The sharing plan: what overlapping windows have in common is computed once, the rest for each window.
+"""The sharing plan: common parts of overlapping windows are computed once, the rest for each window.
 
-It is made in C++: csrc/core/plan says how. Without the engine every window goes through every block by itself.
+It is made in C++ (csrc/core/plan). Without the engine every window goes through every block separately.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from functools import lru_cache
 import numpy as np
 
 from dcnn_fast import engine
+from dcnn_fast.networks import AnyColumn, Column, Pool, SameMapNorm
 from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import ColumnRegions
 from dcnn_fast.plan.brute import ColumnPlan, brute_force
 from dcnn_fast.plan.cost import MACS_PER_BYTE, tiles_of
-from dcnn_fast.spec import AnyColumn, Column, Pool, SameMapNorm
 
 
 def reason() -> str | None:
-    """None where windows may share, else why every plan is brute force."""
+    """Why every plan is brute force; None where windows may share."""
     return "made by the C++ engine, which is not there: brute force, one region a window" if engine.reason() else None
 
 
@@ -28,19 +28,18 @@ def share(
     column: AnyColumn, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu", precision: Precision = "ieee",
     always: bool = False,
 ) -> ColumnPlan:  # fmt: skip
-    """A plan that costs no more than brute force, block by block; brute force where the C++ engine is not there, and for a
-    column without blocks: a backbone's padding makes every layer's results depend on where the window lies.
+    """A plan that costs no more than brute force, block by block; brute force without the C++ engine, and for a column without
+    blocks: a backbone's padding makes every layer's results depend on the window's position.
 
     windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
-    whose costs and tiles count; on another backend the plan gives the same results but for rounding. always: all is shared that
-    can be, whether or not it pays, as examples and tests want it. A pure function of its arguments and, of the engine, its
-    instruction set.
+    those whose costs and tiles count; on another backend the plan gives the same results up to rounding. always: share wherever
+    possible, whether or not it pays, for examples and tests. A pure function of its arguments and the engine's instruction set.
     """
     if engine.reason() or not isinstance(column, Column):
         return brute_force(column, windows)
     places = np.ascontiguousarray(windows, np.int64)
     isa = engine.isa() if backend == "cpu" else ""
-    # All windows are one, the whole plane, say: its plan is the same for every photograph.
+    # All windows are equal, such as the whole plane: their plan is the same for every photograph.
     if len(places) and (places == places[0]).all() and not always:
         top, left = places[0].tolist()
         return replace(_alone(column, top, left, plane, backend, precision, isa), window_of=np.zeros(len(places), np.int64))
@@ -59,7 +58,7 @@ def _alone(
 def planned(
     column: Column, windows: np.ndarray, plane: tuple[int, int], blocks: np.ndarray, macs_per_byte: float, always: bool = False
 ) -> ColumnPlan:
-    """The plan that the engine makes. blocks: `records` of the column. always: as `share` says."""
+    """The engine's plan. blocks: `records` of the column. always: as `share` says."""
     shares, window_of, regions = engine.native.plan(
         blocks, column.channels, column.window, column.rounding == "up", windows, plane, macs_per_byte, always
     )
@@ -68,7 +67,7 @@ def planned(
 
 @lru_cache(maxsize=64)
 def _blocks(column: Column, backend: str, precision: Precision, isa: str) -> np.ndarray:
-    """isa: of the engine, which decides its tiles."""
+    """isa: the engine's instruction set, which decides its tiles."""
     return records(column, tiles_of(column, backend, precision))
 
 

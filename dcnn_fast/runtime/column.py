@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast import ops, spec
+from dcnn_fast import networks, ops
 from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn
 from dcnn_fast.ops.block import column_blocks
 from dcnn_fast.ops.block.backend import Operands
@@ -47,7 +47,7 @@ def _distinct(job: PlaneJob, side: int) -> Tensor:
 
 @torch.no_grad()
 def _block_maps(column: Column, job: PlaneJob, precision: Precision) -> Tensor:
-    """The last block's output, as `spec.Column.reduce` says."""
+    """The last block's output, as `networks.Column.reduce` says."""
     operands, mean, scale = [], column.spec.mean, column.spec.scale
     for block in column.blocks:
         assert isinstance(block, Block)
@@ -59,7 +59,7 @@ def _block_maps(column: Column, job: PlaneJob, precision: Precision) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _problems(column: spec.Column, precision: Precision) -> list[BlockParams]:
+def _problems(column: networks.Column, precision: Precision) -> list[BlockParams]:
     """The problems of a column's blocks over a plane of bytes, whatever its extents."""
     problems = [replace(each, options=replace(each.options, precision=precision)) for each in problems_of(column)]
     return [replace(problems[0], dtype=torch.uint8), *problems[1:]]

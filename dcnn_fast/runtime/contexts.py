@@ -54,6 +54,21 @@ class DeviceStream:
             self._stream.synchronize()
 
 
+@contextmanager
+def own_stream(device: torch.device) -> Iterator[None]:
+    """Within it, launches go to a stream of the project's own, as recorded ones must; before and after it all have run."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.current_stream(device).synchronize()
+    stream = DeviceStream(device)
+    with stream.current():
+        try:
+            yield
+        finally:
+            stream.wait()
+
+
 def _made(device: torch.device) -> tuple[Any, Any]:
     """A stream that is nobody else's, which lives as long as the first of the two, and the same as torch takes it."""
     import cupy  # noqa: PLC0415

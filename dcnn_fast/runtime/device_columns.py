@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcnn_fast import ops, spec
+from dcnn_fast import networks, ops
 from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
 from dcnn_fast.ops import backbone
@@ -83,23 +83,23 @@ class DeviceColumn(Protocol):
         """What the last layer is given, of maps: [windows, inputs]."""
 
 
-def device_column(column: nn.Module, device: torch.device, dtype: torch.dtype) -> DeviceColumn:
+def device_column(column: nn.Module, device: torch.device, dtype: torch.dtype, tf32: bool = False) -> DeviceColumn:
     """The column's weights on the device.
 
     Raises ValueError naming the argument for a column of single layers, and for a dtype that its layers are not computed in.
     """
     if isinstance(column, Column):
-        return BlockWeights(column, device, dtype)
+        return BlockWeights(column, device, dtype, tf32)
     if isinstance(column, GraphColumn):
         raise ValueError("device must be cpu for a network with a column of single layers, which are not scored on a GPU yet")
     assert isinstance(column, BackboneColumn)
-    if dtype not in _PRODUCTS:
-        name = str(dtype).removeprefix("torch.")
+    if dtype not in _PRODUCTS or tf32:
+        name = "tf32" if tf32 else str(dtype).removeprefix("torch.")
         raise ValueError(f"dtype must be float32 or bfloat16 for a network with EfficientNet-Lite's layers, got {name}")
     return BackboneWeights(column, device, dtype)
 
 
-def layers_launch(network: spec.Network, device: torch.device, dtype: torch.dtype) -> bool:
+def layers_launch(network: networks.Network, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether kernels compute every fully-connected layer and the head: what torch computes cannot be recorded."""
     problems = [
         LinearParams(50, inputs, outputs, relu=True, dtype=dtype)
@@ -155,7 +155,7 @@ class _Layers:
 class BlockWeights(_Layers, DeviceColumn):
     """A column of blocks: features enter the fully-connected layers as the last block leaves them, in (H, W, C) order."""
 
-    def __init__(self, column: Column, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, column: Column, device: torch.device, dtype: torch.dtype, tf32: bool = False) -> None:
         super().__init__(column, device, dtype)
         self._device, self._dtype, self._spec = device, dtype, column.spec
         mean, scale = column.spec.mean, column.spec.scale
@@ -163,14 +163,15 @@ class BlockWeights(_Layers, DeviceColumn):
         for block, problem in zip(column.blocks, problems_of(column.spec), strict=True):
             assert isinstance(block, Block)
             source = dtype if self._blocks else torch.uint8
-            params = replace(problem, dtype=source, weight_dtype=dtype, out_dtype=dtype)
+            options = replace(problem.options, precision="tf32") if tf32 else problem.options
+            params = replace(problem, options=options, dtype=source, weight_dtype=dtype, out_dtype=dtype)
             weight, bias = placed(block.weight, device, dtype), placed(block.bias, device, dtype)
             self._blocks.append(prepare(params, weight, bias, mean=mean, scale=scale))
             mean, scale = (), 1.0
 
     @staticmethod
     def _first(column: AnyColumn, weight: Tensor) -> Tensor:
-        assert isinstance(column.spec, spec.Column)
+        assert isinstance(column.spec, networks.Column)
         return last_channels(weight, column.spec.blocks[-1].filters) if column.spec.reduce == "flatten" else weight
 
     @property

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops.launch import Launch, copy
+from dcnn_fast.ops.number_tables import NumberTables
 from dcnn_fast.ops.recording import Again, Recorder, Step, collected
 from dcnn_fast.ops.records import SOURCE
 from dcnn_fast.ops.tables import fields
@@ -27,7 +28,6 @@ from dcnn_fast.runtime.contexts import DeviceStream
 from dcnn_fast.runtime.device_columns import DeviceColumn, FixedWindows
 from dcnn_fast.runtime.executor import PhotoJob
 
-_ALIGNMENT = 16  # numbers of 8 bytes: a table's address is a multiple of 128
 _BEGIN = 256  # bytes that a photograph's address is a multiple of
 _LEAST_ARENA = 2**22
 _RGB, _RGBX = 3, 4  # bytes of a photograph's pixel and of a plane's
@@ -37,7 +37,7 @@ _RGB, _RGBX = 3, 4  # bytes of a photograph's pixel and of a plane's
 class FixedColumn:
     """A column of a fixed evaluation. one: all windows of a picture are the same, the whole plane."""
 
-    spec: spec.AnyColumn
+    spec: networks.AnyColumn
     weights: DeviceColumn
 
     @property
@@ -96,7 +96,7 @@ class FixedEvaluation:
         self._planes = _planes_of(columns, pictures, device)
         shapes = [(pictures, CUT_FIELDS)] * len(self._planes) + [(pictures, RESIZE_FIELDS)] * len(self._planes)
         shapes += [(pictures * column.windows(views), fields(SOURCE)) for column in columns]
-        self._numbers = _Numbers(shapes, device)
+        self._numbers = NumberTables(shapes, device)
         kinds, tables = len(self._planes), self._numbers.tables
         self._cuts, self._resizes = tables[:kinds], tables[kinds : 2 * kinds]
         self._sources = [table.reshape(pictures, -1, fields(SOURCE)) for table in tables[2 * kinds :]]
@@ -197,32 +197,13 @@ def _require_launched(found: Sequence[Launch]) -> None:
         raise RuntimeError("a layer has launched no kernel: the backend must not be changed after a Scorer is made")
 
 
-class _Numbers:
-    """Tables of 64-bit numbers in one piece, here and on the device. tables: [rows, fields] each, to be written to here; there:
-    the same on the device, once `device` has been copied.
-    """
-
-    def __init__(self, shapes: Sequence[tuple[int, int]], device: torch.device) -> None:
-        firsts, size = [], 0
-        for rows, width in shapes:
-            firsts.append(size)
-            size += -(-rows * width // _ALIGNMENT) * _ALIGNMENT
-        self.host = torch.zeros(size, dtype=torch.int64, device="cpu", pin_memory=device.type == "cuda")
-        self.device = torch.zeros(size, dtype=torch.int64, device=device)
-        places = [(first, first + rows * width) for first, (rows, width) in zip(firsts, shapes, strict=True)]
-        self.tables = [
-            self.host.numpy()[first:end].reshape(shape) for (first, end), shape in zip(places, shapes, strict=True)
-        ]  # fmt: skip
-        self.there = [self.device[first:end].view(shape) for (first, end), shape in zip(places, shapes, strict=True)]
-
-
 def _planes_of(
     columns: Sequence[FixedColumn], pictures: int, device: torch.device
-) -> dict[tuple[spec.View, int], FixedPlanes]:  # fmt: skip
+) -> dict[tuple[networks.View, int], FixedPlanes]:  # fmt: skip
     """The planes of each view and size that a column looks at."""
     kinds = dict.fromkeys(_kind(column.spec) for column in columns if column.spec.view != "local")
     return {kind: FixedPlanes.of(*kind, pictures, device) for kind in kinds}
 
 
-def _kind(column: spec.AnyColumn) -> tuple[spec.View, int]:
+def _kind(column: networks.AnyColumn) -> tuple[networks.View, int]:
     return column.view, column.plane

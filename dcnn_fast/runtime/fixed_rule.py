@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops.block.gpu import choice
 from dcnn_fast.ops.block.params import problems_of
 from dcnn_fast.ops.gpus import LEAST_CAPABILITY, named
@@ -31,7 +31,7 @@ class Fixed(FixedRule):
     launches: whether all of its layers are launches of kernels.
     """
 
-    def __init__(self, network: spec.Network, dtype: torch.dtype, capability: int, launches: bool) -> None:
+    def __init__(self, network: networks.Network, dtype: torch.dtype, capability: int, launches: bool) -> None:
         self._network, self._dtype = network, dtype
         self._capability, self._launches = capability, launches
         self.refused = lru_cache(maxsize=1024)(self._refused)  # type: ignore[method-assign]
@@ -54,7 +54,7 @@ class Fixed(FixedRule):
 
     def _shared(self, views: int, grid: int) -> str | None:
         """None where no plan is worth the host's time for it, else one sentence."""
-        if not any(isinstance(column, spec.Column) for column in self._network.columns):
+        if not any(isinstance(column, networks.Column) for column in self._network.columns):
             return None  # windows of a backbone share nothing
         if grid >= SHARED_FROM:
             return f"windows on a grid of {grid} pixels share most of their work"
@@ -69,13 +69,13 @@ class Fixed(FixedRule):
         return f"sharing is predicted to save {saved * 1e3:.1f} ms of the GPU for {HOST_SHARING * 1e3:.1f} ms of the host"
 
 
-def predicted_seconds(columns: Sequence[spec.AnyColumn], dtype: torch.dtype, capability: int) -> float:
+def predicted_seconds(columns: Sequence[networks.AnyColumn], dtype: torch.dtype, capability: int) -> float:
     """Of the blocks of fifty windows of every column whose windows are of one plane, by the faster backend, as predicted
     (ops/block/gpu/choice.json); 0 for blocks of which there is no prediction, and of local windows, which share little.
     """
     total = 0.0
     for column in columns:
-        if isinstance(column, spec.Column) and column.view != "local":
+        if isinstance(column, networks.Column) and column.view != "local":
             for number, problem in enumerate(problems_of(column)):
                 params = replace(problem, dtype=dtype if number else torch.uint8, weight_dtype=dtype, out_dtype=dtype)
                 times = choice.predicted(params, capability)

@@ -67,20 +67,21 @@ class GpuNetwork:
     """A network's weights on a device, in `dtype`: float32 (products in ieee), float16 or bfloat16 (sums in float32).
 
     graphs: replay launches that come again instead of launching them one by one. record: what records them, None for a CUDA
-    graph. The weights are laid out once; when the network's are no longer those, `head` raises WeightsError: at once for writes
-    that torch counts, for others (through `.data` or numpy) in the first batch after `begin`, with an image alone, and else
-    within `LOOKS` batches.
+    graph. tf32: the operands of blocks' products, of float32, are rounded to TF32. The weights are laid out once; when the
+    network's are no longer those, `head` raises WeightsError: at once for writes that torch counts, for others (through `.data`
+    or numpy) in the first batch after `begin`, with an image alone, and else within `LOOKS` batches.
 
     Raises ValueError for a dtype that the network's layers are not computed in, WeightsError where they have no weights.
     """
 
     def __init__(
-        self, net: MultiColumn, device: torch.device, dtype: torch.dtype, graphs: bool = True, record: Recorder | None = None
-    ) -> None:
+        self, net: MultiColumn, device: torch.device, dtype: torch.dtype, graphs: bool = True, record: Recorder | None = None,
+        *, tf32: bool = False,
+    ) -> None:  # fmt: skip
         self._device, self._graphs = device, graphs
         self._net, self._watch, self._digest = net, Watch(net), Model(net).digest
         with torch.no_grad():
-            self._columns = [device_column(column, device, dtype) for column in net.columns]
+            self._columns = [device_column(column, device, dtype, tf32) for column in net.columns]
             self._label_weight, self._label_bias = (placed(each, device, torch.float32) for each in net.label.parameters())
         on_gpu = device.type == "cuda"
         if on_gpu:

@@ -1,4 +1,4 @@
-"""What is known of a score only beside the others: its place in the collection, and the photographs that show the same."""
+"""Properties of a score within its collection: its percentile and its group of near-duplicates."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from functools import partial
 from dcnn_fast.photographs.groups import Member, best_of, groups_of
 from dcnn_fast.scoring.score import Score
 
-_DECIMALS = 6  # of means: those that agree in a CSV are ties in every file
+_DECIMALS = 6  # of means: equal means in a CSV are ties in every file
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Of a photograph in a group. first: the key of the group's first one. best: whether it is the one to keep."""
+    """A photograph's place in a group. first: the key of the group's first one. best: whether it is the one to keep."""
 
     first: bytes
     best: bool
 
 
 class Collection:
-    """Scores of one collection, each by a key that is its photograph's. Of a score without a look it keeps eight bytes."""
+    """Scores of one collection, by keys of their photographs. A score without a look takes eight bytes."""
 
     def __init__(self) -> None:
         self._means = array("d")
@@ -31,7 +31,7 @@ class Collection:
         self._places: dict[bytes, _Place] = {}
 
     def add(self, key: Callable[[], bytes], score: Score) -> None:
-        """Count one photograph's score; what could not be scored has no place. key: asked for only where it is needed."""
+        """Add one photograph's score; failed ones have no place. key: called only where needed."""
         if score.error is not None:
             return
         if score.mean is not None:
@@ -42,7 +42,7 @@ class Collection:
             )
 
     def close(self) -> None:
-        """All have been added: find places and groups."""
+        """Find places and groups, once all scores are added."""
         self._means = array("d", sorted(self._means))
         keys, members = list(self._members), list(self._members.values())
         for group in groups_of(members):
@@ -52,7 +52,7 @@ class Collection:
 
     @property
     def means(self) -> Sequence[float]:
-        """The means of all scores that have one, with six decimals, the lowest first."""
+        """All scores' means, rounded to six decimals, in ascending order."""
         return self._means
 
     @property
@@ -61,7 +61,7 @@ class Collection:
         return {place.first for place in self._places.values()}
 
     def completed(self, key: Callable[[], bytes], score: Score, name: Callable[[bytes], str]) -> Score:
-        """The score with its place and group. name: what the photograph of a key is called."""
+        """The score with its place and group. name: gives the name of a key's photograph."""
         if score.error is not None:
             return replace(score, collection_percentile=None, group=None, best_of_group=None)
         place = self._places.get(key()) if self._places else None
@@ -80,9 +80,9 @@ class Collection:
 
 
 def completed(scores: Iterable[Score]) -> list[Score]:
-    """Scores of one collection, each with `collection_percentile`, and those of a scorer with `groups` with their groups.
+    """Scores of one collection, each with `collection_percentile`, and with its group if the scorer has the option `groups`.
 
-    A group is called by the path of its first photograph, or #N for the N-th score where that has none.
+    A group is named by the path of its first photograph, or #N for the N-th score where that has no path.
     """
     every = list(scores)
     keys = [str(number).encode() for number in range(len(every))]

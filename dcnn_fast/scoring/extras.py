@@ -1,4 +1,4 @@
-"""What is asked of a photograph's pixels beside the network's answer, each because somebody asked for it."""
+"""Optional results from a photograph's pixels beside the network's answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dcnn_fast.photographs.look import Look, look_at
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found; None is what nobody asked for. As in `Score`."""
+    """The results, as in `Score`; None where not requested."""
 
     faults: tuple[str, ...] | None = None
     measures: dict[str, float] | None = None
@@ -23,16 +23,16 @@ NOT_ASKED = Seen()
 
 @dataclass(frozen=True)
 class Extras:
-    """What scores carry; see `Scorer`."""
+    """The optional contents of scores; see `Scorer`."""
 
     faults: bool = False
     samples: bool = False
     groups: bool = False
 
     def seen(self, photo: Photo) -> Seen:
-        """Look at a photograph."""
+        """Compute the requested results for a photograph."""
         if not (self.faults or self.groups):
-            return NOT_ASKED  # and its pixels need not be written upright
+            return NOT_ASKED  # so its pixels need not be rotated upright
         pixels = photo.pixels
         found = find_faults(pixels) if self.faults else None
         return Seen(

@@ -1,4 +1,4 @@
-"""From an image to what the network is given: pixels, planes, windows and plans."""
+"""From an image to the network's input: pixels, planes, windows and plans."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from dcnn_fast.data import reading
 from dcnn_fast.data.shot import UNSAID, Shot
+from dcnn_fast.networks import AnyColumn, Network
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan, fixed, share
 from dcnn_fast.runtime import Intake, Job, PhotoJob, PlaneJob
 from dcnn_fast.runtime.ring import held_bytes
 from dcnn_fast.scoring.extras import NOT_ASKED, Extras, Seen
-from dcnn_fast.spec import AnyColumn, Network
 
 _FINISHED_PLANES = Intake()
 _NO_EXTRAS = Extras()
@@ -23,8 +23,8 @@ _NO_EXTRAS = Extras()
 
 @dataclass(frozen=True)
 class Prepared:
-    """jobs: one for each column. notes: what a user should know about the reading and the views. shot: what the file says of
-    the photograph. seen: what was asked of its pixels beside the jobs.
+    """jobs: one for each column. notes: remarks for the user about the reading and the views. shot: the file's metadata. seen:
+    the optional results from its pixels.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -39,7 +39,7 @@ class Prepared:
 
     @property
     def bytes(self) -> int:
-        """What the pixels hold in memory."""
+        """The pixels' size in memory."""
         held = (job.plane if isinstance(job, PlaneJob) else job.photo for job in self.jobs)
         return sum({id(pixels): held_bytes(pixels) for pixels in held}.values())
 
@@ -50,7 +50,7 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """Read `source`, draw every column's windows and plan them. Raises ReadError.
 
-    intake: of the executor that the jobs are for. options: of reading. extras: what else is asked of the pixels.
+    intake: from the jobs' executor. options: for reading. extras: further results from the pixels.
     """
     chosen = options or reading.ReadOptions()
     photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background, scaled_to=chosen.scaled_to)
@@ -63,7 +63,7 @@ def prepared(
     pixels: np.ndarray, digest: str, network: Network, *, views: int, grid: int, seed: int,
     intake: Intake = _FINISHED_PLANES,
 ) -> Prepared:  # fmt: skip
-    """`prepare` for a photograph that has been read, hashed and reduced: `digest` is of all its pixels before that."""
+    """`prepare` for a photograph that has been read, hashed and reduced: `digest` covers all pixels before the reduction."""
     jobs: list[Job] = []
     notes: list[str] = []
     if intake.holder is not None:
@@ -87,7 +87,7 @@ def prepared(
 
 
 class _Source(Protocol):
-    """What windows are cut from. shape: rows and columns of the plane. notes: what a user should know about the view."""
+    """The source of windows. shape: rows and columns of the plane. notes: remarks for the user about the view."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -98,7 +98,7 @@ class _Source(Protocol):
 
 @dataclass(frozen=True)
 class _Plane:
-    """A view that was made here."""
+    """A view made here."""
 
     pixels: np.ndarray
     notes: tuple[str, ...]
@@ -113,7 +113,7 @@ class _Plane:
 
 @dataclass(frozen=True)
 class _Photo:
-    """A view that the executor makes."""
+    """A view made by the executor."""
 
     pixels: np.ndarray
     view: ViewParams

@@ -1,4 +1,4 @@
-"""The samples that a score is the mean of, one by one: where each looked, and what the network said there."""
+"""The single samples whose mean is the score: their windows, and the network's answer for each."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from dcnn_fast.networks import Network
 from dcnn_fast.runtime import Job, PlaneJob
-from dcnn_fast.spec import Network
 
 
 @dataclass(frozen=True)
 class ColumnWindows:
-    """Where one column looked, a window for each sample.
+    """One column's windows, one for each sample.
 
-    view: the column's, which says how the plane is made of the photograph (`center`, `warp`, `pad`; the plane of `local` is the
-    photograph, upright, reduced to the size that the model learnt from or enlarged where it is too small). plane: its (height,
-    width) in pixels; window: the (height, width) of all windows on it. corners: their (top, left).
+    view: the column's, which defines how the plane is made from the photograph (`center`, `warp`, `pad`; the plane of `local`
+    is the photograph, upright, reduced to the size that the model was trained on, or enlarged where it is too small). plane:
+    its (height, width) in pixels; window: the (height, width) of all windows on it. corners: their (top, left).
     """
 
     view: str
@@ -29,8 +29,8 @@ class ColumnWindows:
 
 @dataclass(frozen=True)
 class Samples:
-    """labels: in the order of the probabilities. probs: of each sample, a probability for each label. columns: sample i is of
-    each column's i-th window.
+    """labels: in the order of the probabilities. probs: for each sample, a probability for each label. columns: sample i
+    consists of each column's i-th window.
     """
 
     labels: tuple[str, ...]
@@ -39,7 +39,7 @@ class Samples:
 
 
 def windows_of(jobs: Sequence[Job], network: Network) -> tuple[ColumnWindows, ...]:
-    """The windows that the jobs of one photograph, one for each column of the network, have."""
+    """The windows of one photograph's jobs, one job for each column of the network."""
     return tuple(
         ColumnWindows(
             column.view, _plane(job), (column.window, column.window), tuple((top, left) for top, left in job.windows.tolist())
@@ -54,12 +54,12 @@ def _plane(job: Job) -> tuple[int, int]:
 
 
 def samples_of(probabilities: np.ndarray, labels: Sequence[str], columns: tuple[ColumnWindows, ...]) -> Samples:
-    """probabilities: [samples, labels], as the network gave them."""
+    """The samples. probabilities: the network's output, [samples, labels]."""
     return Samples(tuple(labels), tuple(tuple(each) for each in probabilities.tolist()), columns)
 
 
 def samples_from(value: Any) -> Samples:
-    """Samples from a JSON object of theirs. Raises ValueError for anything else."""
+    """Samples from their JSON object. Raises ValueError for anything else."""
     try:
         columns = tuple(
             ColumnWindows(

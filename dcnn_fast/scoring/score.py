@@ -11,7 +11,7 @@ import numpy as np
 from dcnn_fast.photographs.look import Look
 from dcnn_fast.scoring.samples import Samples
 
-FIRST_CSV_FIELDS = ("path", "mean", "std", "label", "views", "seed", "error", "percentile")  # all that files once had
+FIRST_CSV_FIELDS = ("path", "mean", "std", "label", "views", "seed", "error", "percentile")  # the first file format's
 CSV_FIELDS = (
     *FIRST_CSV_FIELDS, "collection_percentile", "width", "height", "taken", "camera", "group", "best_of_group", "faults",
     "notes",
@@ -21,26 +21,25 @@ NO_FAULTS, BETWEEN_NOTES = "none", "; "
 
 @dataclass(frozen=True)
 class Score:
-    """What fifty views say about one image (docs/design.md#scores).
+    """The result of fifty views of one image (docs/design.md#scores).
 
-    probs: label -> probability, averaged over the views. For two labels, mean is the probability of "high" (of the second
-    where none has that name) and std its standard deviation over the views (of the population, not a sample); otherwise both
-    are None.
-    percentile: how many of a hundred photographs of the model's reference collection score lower, for a model that has one.
-    label: the most probable one. views, seed: how windows were drawn. plan: how they were computed: with "sharing", or each by
-    itself, "brute-force" or, by launches that are the same for all photographs, "fixed" (on a GPU); columns' with a + between.
-    path: as it was given, None for arrays.
-    error: None, or why the image could not be scored; then everything measured is None or empty.
-    notes: what a user should know about the reading or the views, e.g. that a small image was enlarged.
-    width, height: of the photograph in pixels, upright, before anything is reduced. taken: the EXIF time of exposure, ISO 8601,
-    with an offset from UTC where the file tells one. camera: EXIF maker and model. None where the file does not say.
+    probs: label -> probability, averaged over the views. For two labels, mean is the probability of "high" (or of the second
+    label if none has that name) and std its population standard deviation over the views; otherwise both are None. percentile:
+    the percentage of the model's reference collection that scores lower, if the model has one. label: the most probable one.
+    views, seed: how windows were drawn. plan: how they were computed: "sharing"; separately, "brute-force"; or separately by
+    launches that are the same for all photographs, "fixed" (on a GPU); the columns' plans joined by +. path: as given, None for
+    arrays.
+    error: None, or why the image could not be scored; then all results are None or empty.
+    notes: remarks for the user about the reading or the views, e.g. that a small image was enlarged. width, height: of the
+    photograph in pixels, upright, before any reduction. taken: the EXIF time of exposure, ISO 8601, with the UTC offset if the
+    file has one. camera: EXIF maker and model. None where the file does not say.
 
-    Asked for by options of `Scorer`, otherwise None: faults: the names of technical faults (`photographs.faults`), with the
-    numbers they follow from in measures; they are no part of mean. samples: what the mean is of. look: what groups are made of.
-    Known only of a whole collection (`scoring.completed`), otherwise None: collection_percentile: how many of a hundred
-    photographs of the collection score lower, those that score the same (to six decimals; itself, too) counted half. group:
-    the path of the first photograph of those that show the same; best_of_group: whether it is the one of them to keep. Both
-    are None of a photograph that has no like.
+    Requested by options of `Scorer`, otherwise None: faults: the names of technical faults (`photographs.faults`), with the
+    underlying numbers in measures; they do not influence mean. samples: those averaged in mean. look: the input of grouping.
+    Known only for a whole collection (`scoring.completed`), otherwise None: collection_percentile: the percentage of the
+    collection that scores lower; equal scores (to six decimals, including its own) count half. group: the path of the first
+    photograph in its group of near-duplicates; best_of_group: whether it is the one to keep. Both are None for a photograph
+    without near-duplicates.
     """
 
     probs: dict[str, float] = field(default_factory=dict)
@@ -67,9 +66,9 @@ class Score:
     samples: Samples | None = None
 
     def csv_row(self) -> dict[str, str]:
-        """One CSV row: `CSV_FIELDS` as text, numbers with six decimals, empty where there is none.
+        """One CSV row: `CSV_FIELDS` as text, numbers with six decimals, empty where None.
 
-        best_of_group is yes or no; faults are names with spaces between them, "none" where none was found.
+        best_of_group is yes or no; faults are names separated by spaces, "none" where none was found.
         """
         own = {
             "best_of_group": None if self.best_of_group is None else ("yes" if self.best_of_group else "no"),
@@ -80,7 +79,7 @@ class Score:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields."""
-        found = dict(vars(self))  # dataclasses.asdict, which looks into every field, takes half of the time of a file's reading
+        found = dict(vars(self))  # dataclasses.asdict recurses into every field and takes half of a file's reading time
         for name in ("probs", "measures"):
             found[name] = None if found[name] is None else dict(found[name])
         for name in ("look", "samples"):

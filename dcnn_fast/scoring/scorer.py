@@ -1,4 +1,4 @@
-"""A scorer of photographs: its options, and that a copy of it has the same."""
+"""A scorer of photographs, its options, and how it is copied and pickled."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from dcnn_fast.scoring.shipped import caution_of, shipped_model
 from dcnn_fast.scoring.stages import PhotoStages
 from dcnn_fast.scoring.stream import Stream
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "tf32")
 GRIDS = (1, 2, 4, 8)
 DECODES = ("exact", "scaled")
 MAX_SEED = 2**63 - 1
 _MOST_WORKERS = 256
 _MOST_LONG_SIDE = 2**16
-_DETAIL = 2  # pixels that a scaled file keeps for each that the reduction makes; with one, scores differ six times as much
+_DETAIL = 2  # pixels decoded from a scaled file for each pixel of the reduction; with 1, scores differ six times as much
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A scorer's options, as `Scorer` says."""
+    """A scorer's options; see `Scorer`."""
 
     device: str
     views: int
@@ -43,37 +43,38 @@ class _Chosen:
     long_side: int | None
 
 
-_OWN = ("_model", "_chosen", "_graphs", "_read_options", "_extras", "_stages")  # what `Scorer.__init__` sets
+_OWN = ("_model", "_chosen", "_graphs", "_read_options", "_extras", "_stages")  # attributes that `Scorer.__init__` sets
 
 
 class Scorer:
     """Rates photographs with a model, by the average over seeded random views of each (paper II-A, docs/design.md#scores).
 
     model: path of a model file, a loaded Model, or None for the shipped one. device: "cpu", "cuda" (the current GPU; these
-    kernels have been run in a simulator and on no GPU yet), "cuda:1" (the second; several GPUs are used by a scorer for each,
-    in threads or processes) or "auto": the current GPU if scores have been checked on it as it is now (`python -m
-    tools.gpu_check`) and it computes the model, else "cpu". views: how many pairs of windows are averaged, at least 1. grid: 1
-    is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the products'
-    operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are in float32 in all; on "cuda" what one block leaves to the
-    next is of the dtype, too; EfficientNet-Lite's layers have no float16).
-    max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
-    long_side: pixels, of the size that photographs are reduced to, in place of the model's own (`model.spec.long_side`).
-    decode: "exact" decodes every file as it is; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size
-    where that leaves its long side at least twice as long as what it is reduced to. That is several times faster for large
-    photographs, and its scores are others: the same picture as a file and as an array are two then.
-    graphs: on "cuda", replay launches that come again as CUDA graphs; it changes no score.
-    faults, samples, groups: scores carry technical faults, the samples one by one, and what groups of photographs that show
-    the same are made of (`scoring.completed` makes them): see `Score`. Each costs time or room, and changes no other field.
+    kernels have been run in a simulator and on no GPU yet), "cuda:1" (the second; use one scorer per GPU, in threads or
+    processes) or "auto": the current GPU if scores have been checked on it in its present state (`python -m tools.gpu_check`)
+    and it computes the model, else "cpu". views: how many pairs of windows are averaged, at least 1. grid: 1 is the paper's
+    protocol; 2, 4 or 8 makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the products' operands,
+    "float32", "bfloat16" or, on "cuda", "float16" (sums are always in float32; on "cuda" the maps between blocks have the
+    dtype, too; EfficientNet-Lite's layers have no float16). "tf32", on "cuda", is float32 except in the products of
+    blocks, whose operands are rounded to 10 bits of fraction; EfficientNet-Lite's layers do not have it.
+    max_pixels: larger images are refused before decoding. background: the RGB colour behind transparent pixels. long_side: the
+    long side in pixels to which photographs are reduced, in place of the model's own (`model.spec.long_side`). decode: "exact"
+    decodes every file at full size; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size where that
+    leaves its long side at least twice as long as the reduced one. That is several times faster for large photographs, but
+    scores differ: a file and its pixels as an array then get different scores.
+    graphs: on "cuda", replay recurring launches as CUDA graphs; it changes no score.
+    faults, samples, groups: scores include technical faults, the single samples, and the looks from which `scoring.completed`
+    forms groups of near-duplicates: see `Score`. Each costs time or memory and changes no other field.
 
-    The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
-    of threads or processes (on one backend of one machine), whatever the process around has set. A scorer can be
-    pickled, copied, sent through queues and used on both sides of a fork (on "cpu"): it scores the same everywhere. A copy
-    has weights of its own.
+    The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number of
+    threads or processes (on one backend of one machine), whatever the process's global settings. A scorer can be pickled,
+    copied, sent through queues and used on both sides of a fork (on "cpu"): it scores the same everywhere. A copy has its own
+    weights.
 
-    `model` holds the weights. On the cpu a scorer follows them: weights that were changed between scores count from the next
-    one on (which changes are noticed: `nets.seen`); those that change while a picture is being scored are refused
-    (WeightsError). On "cuda" they are laid out once; changed ones are refused, those that change during `score_many` in ways
-    that torch does not count (through `.data` or numpy) within some batches.
+    `model` holds the weights. On the cpu, weights changed between scores take effect with the next score (`nets.seen` lists the
+    changes noticed); a change while a picture is being scored is refused (WeightsError). On "cuda" they are laid out once and a
+    change is refused; one during `score_many` that torch does not count (through `.data` or numpy) is refused within some
+    batches.
 
     Raises ValueError naming the argument; ModelError for the model.
     """
@@ -121,7 +122,9 @@ class Scorer:
         red, green, blue = background
         scaled_to = _DETAIL * self.long_side if decode == "scaled" and self.long_side else None
         self._read_options = reading.ReadOptions(max_pixels, (red, green, blue), scaled_to)
-        taken, executor = executor_on(device, self.model.net, getattr(torch, dtype), graphs=graphs)
+        tf32 = dtype == "tf32"
+        kind = torch.float32 if tf32 else getattr(torch, dtype)
+        taken, executor = executor_on(device, self.model.net, kind, graphs=graphs, tf32=tf32)
         self._chosen = replace(self._chosen, device=taken)
         self._extras = Extras(faults, samples, groups)
         self._stages = PhotoStages(
@@ -130,7 +133,7 @@ class Scorer:
         )  # fmt: skip
 
     def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...], dict[str, Any]]:
-        more = {name: value for name, value in vars(self).items() if name not in _OWN}  # a subclass's
+        more = {name: value for name, value in vars(self).items() if name not in _OWN}  # attributes of a subclass
         return _made, (type(self), self._model, self._chosen, self._read_options, self._graphs, self._extras), more
 
     @property
@@ -140,7 +143,7 @@ class Scorer:
 
     @property
     def device(self) -> str:
-        """Where it scores: "cpu", "cuda" or "cuda:N", never "auto"."""
+        """The device in use: "cpu", "cuda" or "cuda:N", never "auto"."""
         return self._chosen.device
 
     @property
@@ -155,7 +158,7 @@ class Scorer:
 
     @property
     def seed(self) -> int:
-        """The seed that windows are drawn from."""
+        """The seed from which windows are drawn."""
         return self._chosen.seed
 
     @property
@@ -170,22 +173,22 @@ class Scorer:
 
     @property
     def long_side(self) -> int | None:
-        """What the long side of larger photographs is reduced to, in pixels; None where they are left as they are."""
+        """The long side in pixels to which larger photographs are reduced; None where they are not reduced."""
         return self._chosen.long_side or self.model.spec.long_side
 
     @property
     def caution(self) -> str | None:
-        """What must be said of this model's scores wherever they are shown first; None where nothing is known."""
+        """The caution to show with this model's scores where they first appear; None where there is none."""
         return caution_of(self.model)
 
     @property
     def max_pixels(self) -> int:
-        """Larger images are refused."""
+        """The limit above which images are refused."""
         return self._read_options.max_pixels
 
     @property
     def background(self) -> tuple[int, int, int]:
-        """What transparent pixels are laid over, RGB."""
+        """The RGB colour behind transparent pixels."""
         return self._read_options.background
 
     @property
@@ -195,19 +198,19 @@ class Scorer:
 
     @property
     def extras(self) -> Extras:
-        """What scores carry beside the network's answer."""
+        """The optional contents of scores beside the network's answer."""
         return self._extras
 
     @property
     def stages(self) -> PhotoStages:
-        """What is done with one photograph, step by step, for programs that order the work by themselves."""
+        """The stages of scoring one photograph, for programs that schedule the work themselves."""
         return self._stages
 
     def score(self, image: Any) -> Score:
-        """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W], or a file in a
-        store (`data.stores.stored`).
+        """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W], or a file in an
+        object store or zip file (`data.stores.stored`).
 
-        Raises ReadError when it cannot be read; `score_many` reports that in the result instead.
+        Raises ReadError when the image cannot be read; `score_many` reports that in the result instead.
         """
         stages = self._stages
         return stages.finish([stages.begin(stages.read_or_raise(image))])[0]
@@ -216,14 +219,14 @@ class Scorer:
         """Scores in the order of `images`, as they are ready; memory holds a few batches, whatever their number.
 
         An image that cannot be read gives a Score with `error` set, and the others go on. Where `images` itself raises, the
-        scores of what it gave before come first. Unless `images` is a list or a tuple, one that is no path and no bytes is read
-        before it is asked for the next, so that an array may be filled again, and a PIL image closed or moved to its next
-        frame. A source that has no image yet may give `scoring.WAITING` now and then, which lets scores through that are
-        ready; otherwise they wait for its next image. The iterator belongs to the process that made it.
+        scores of the images before come first. Unless `images` is a list or a tuple, an image that is neither a path nor bytes
+        is read before the next is requested, so that an array may be refilled, and a PIL image closed or moved to its next
+        frame. A source that has no image yet may yield `scoring.WAITING`, which releases finished scores; otherwise they wait
+        for its next image. The iterator belongs to the process that made it.
 
-        batch: images whose fully-connected layers, on "cuda" whose whole networks, are computed together, at least 1 (default:
-        4, on "cuda" 8). workers: images that are read and computed at a time, each on one thread, the last ones on their share
-        of as many (default: torch.get_num_threads(), at most 256). Neither changes a score.
+        batch: the number of images whose fully-connected layers (on "cuda": whole networks) are computed together, at least 1
+        (default: 4, on "cuda" 8). workers: images read and computed at a time, each on one thread; the last ones divide the
+        threads among them (default: torch.get_num_threads(), at most 256). Neither changes a score.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError(f"images must be an iterable of images, got one {type(images).__name__}; use score")
@@ -235,7 +238,7 @@ class Scorer:
 
 
 def require_draws(views: int, grid: int, seed: int) -> None:
-    """Raise ValueError naming the one that is out of range."""
+    """Raise ValueError naming the argument that is out of range."""
     _require_choice("grid", grid, GRIDS)
     _require_range("views", views, 1, 1_000_000)
     _require_range("seed", seed, 0, MAX_SEED)
@@ -254,7 +257,7 @@ def _made(
 
 
 def _plain(value: Any) -> Any:
-    """numpy's whole numbers as Python's; anything else as it is, to be refused by name."""
+    """numpy's integers as Python's; anything else unchanged, to be refused by name."""
     return operator.index(value) if isinstance(value, np.integer) else value
 
 

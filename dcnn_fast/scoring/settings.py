@@ -1,4 +1,4 @@
-"""All that decides a score beside the photograph, as text: rows of two runs go together where it is the same."""
+"""Everything that determines a score beside the photograph, as text: rows of two runs are comparable where it is equal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MODELS_OWN = "the model's"
 
 
 def settings_of(scorer: Scorer) -> dict[str, str]:
-    """The options of `dcnn-fast score` that decide what a scorer gives, each with its value; of the model, its digest."""
+    """The options of `dcnn-fast score` that determine a scorer's results, with their values; for the model, its digest."""
     own = scorer.long_side == scorer.model.spec.long_side
     settings = {
         "--model": scorer.model.digest,

@@ -1,4 +1,4 @@
-"""The model that comes with the package, and what a model says of its own scores."""
+"""The model that comes with the package, and a model's caution about its scores."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def shipped_model() -> Path:
 
 
 def caution_of(model: Model) -> str | None:
-    """What must be said of the model's scores wherever they are shown first: its provenance's "caution", where there is one."""
+    """The caution to show with the model's scores where they first appear: its provenance's "caution", if any."""
     said = model.provenance.get("caution")
     return said if isinstance(said, str) and said else None

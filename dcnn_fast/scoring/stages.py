@@ -1,4 +1,4 @@
-"""What is done with one photograph on its way to a score: read, run through the blocks, and finished with its batch."""
+"""The stages from a photograph to its score: read it, run the blocks, and finish it with its batch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from dcnn_fast.scoring.samples import samples_of, windows_of
 from dcnn_fast.scoring.score import Score, summarise
 from dcnn_fast.scoring.stream import Begun, Read
 
-# Of torch's allocators of main memory and of page-locked memory, whose errors have no type of their own.
+# Messages of torch's allocators of main and page-locked memory, whose errors have no specific type.
 _TORCH_SAYS = ("can't allocate memory", "CUDA error: out of memory")
 
 
 class PhotoStages:
-    """The `Stages` of a photograph, each of which may run on any thread.
+    """The `Stages` for photographs; each may run on any thread.
 
-    model: whose network the executor runs. options: of reading. views, grid, seed: as `Scorer` says. long_side: of the
-    photographs that views are made of, in pixels; None leaves them as they are. extras: what scores carry beside the network's
-    answer.
+    model: the executor's. options: for reading. views, grid, seed: as in `Scorer`. long_side: the long side of the photographs
+    from which views are made, in pixels; None does not reduce them. extras: the optional contents of scores.
     """
 
     def __init__(
@@ -42,15 +41,15 @@ class PhotoStages:
 
     @property
     def executor(self) -> Executor:
-        """What runs the network."""
+        """The executor of the network."""
         return self._executor
 
     def start(self) -> None:
-        """A run of images begins."""
+        """Begin a run of images."""
         self._executor.begin()
 
     def read(self, image: Any) -> Read:
-        """Read the image, make its views, draw and plan its windows. One that cannot be read has its error as its score."""
+        """Read the image, make its views, draw and plan its windows. For an unreadable image the score holds the error."""
         try:
             return self.read_or_raise(image)
         except (reading.ReadError, MemoryError, RuntimeError) as error:
@@ -62,8 +61,8 @@ class PhotoStages:
             return Read(Score(views=self._views, seed=self._seed, path=_path_of(image), error=said, notes=notes), Prepared())
 
     def read_or_raise(self, image: Any) -> Read:
-        """`read`, which raises ReadError for an image that cannot be read."""
-        # The program may have numpy raise what it would ignore.
+        """Like `read`, but raises ReadError for an unreadable image."""
+        # The program may have set numpy to raise where it would ignore.
         with np.errstate(all="ignore"):
             prepared = prepare(
                 image, self._network, self._options, views=self._views, grid=self._grid, seed=self._seed,
@@ -78,7 +77,7 @@ class PhotoStages:
             return Read(known, prepared)
 
     def begin(self, read: Read) -> Begun:
-        """The network's blocks. An image that there is not enough memory for has that as its error."""
+        """Run the network's blocks. Where memory does not suffice, the score's error says so."""
         if not read.prepared.jobs:
             return Begun(read.known, None)
         columns = windows_of(read.prepared.jobs, self._model.spec) if self._extras.samples else ()
@@ -90,7 +89,7 @@ class PhotoStages:
             return Begun(replace(read.known, views=self._views, error=in_flight.no_memory("to score it")), None)
 
     def finish(self, batch: Sequence[Begun]) -> list[Score]:
-        """The network's head, for all images together, and their scores; where memory does not suffice for all, one by one."""
+        """Run the network's head for all images together, or one by one where memory does not suffice. Returns their scores."""
         with np.errstate(all="ignore"):
             try:
                 results = iter(self._executor.head([begun.maps for begun in batch if begun.maps is not None]))
@@ -117,12 +116,12 @@ class PhotoStages:
 
 
 def _is_of_memory(error: Exception) -> bool:
-    """Whether there was not enough memory, of the host or of the device."""
+    """Whether the error means that host or device memory ran out."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in _TORCH_SAYS)
 
 
 def _path_of(image: Any) -> str | None:
-    """Plain text, whatever subclass of it came."""
+    """The image's path as a plain `str`, even from a subclass."""
     if isinstance(image, Stored):
         return image.path
     return str.__str__(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else None

@@ -1,9 +1,9 @@
-"""Many images through the network at once: several images' blocks side by side, and the head of one batch beside them.
+"""Runs many images through the network at once: several images' blocks in parallel, and the head of one batch beside them.
 
-A worker takes one image from its file to the last block's maps, on one thread: images side by side keep cores busier than
-one image's regions spread over them, and need no thread beside them that reads. The worker whose image fills a batch runs
-its head while the others go on with the next images. So never more threads run than there are workers, and results, which
-come in any order, are put into the order of the images at the end.
+A worker takes one image from its file to the last block's maps on one thread: images in parallel keep cores busier than one
+image's regions spread over them, and need no separate reading thread. The worker whose image fills a batch runs its head while
+the others go on with the next images. So there are never more threads than workers, and results, which finish in any order, are
+sorted into the order of the images at the end.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from dcnn_fast.scoring.prepare import Prepared
 from dcnn_fast.scoring.samples import ColumnWindows
 from dcnn_fast.scoring.score import Score
 
-_BYTES_OF_MAPS = 2**28  # what waits for its batch to fill
-_PATIENCE, _NAP = 1.0, 0.001  # seconds: for a thread whose start was interrupted to show, and between two looks
+_BYTES_OF_MAPS = 2**28  # maps that wait for their batch to fill
+_PATIENCE, _NAP = 1.0, 0.001  # seconds: the wait for a thread whose start was interrupted, and the interval between checks
 
 
 class Waiting:
-    """Stands among images where there is none yet, so that what is ready is given meanwhile."""
+    """Stands for an image that is not available yet, so that finished scores are released meanwhile."""
 
 
 WAITING = Waiting()
@@ -38,8 +38,8 @@ WAITING = Waiting()
 
 @dataclass(frozen=True)
 class Read:
-    """An image before the network. known: its score as far as it is known. prepared: what the network is given, empty where
-    the image could not be read.
+    """An image before the network. known: its score so far. prepared: the network's input, empty where the image could not be
+    read.
     """
 
     known: Score
@@ -48,9 +48,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Begun:
-    """An image after the network's blocks. maps: their results, None where it could not be read; then `known` is its score.
+    """An image after the network's blocks. maps: the blocks' results, None where it could not be read; then `known` is its
+    score.
 
-    columns: its windows, where they are asked for.
+    columns: its windows, if requested.
     """
 
     known: Score
@@ -59,39 +60,39 @@ class Begun:
 
 
 class Stages(Protocol):
-    """What is done with an image, in the order of the methods; several threads call them at a time."""
+    """The stages of scoring an image, in the order of the methods; several threads call them concurrently."""
 
     def start(self) -> None:
         """A run of images begins."""
 
     def read(self, image: Any) -> Read:
-        """All that looks at the image. One that cannot be read has its error as its score."""
+        """All work that reads the image itself. For an unreadable image the score holds the error."""
 
     def begin(self, read: Read) -> Begun:
-        """What is done for each image alone."""
+        """The work done for each image separately."""
 
     def finish(self, batch: Sequence[Begun]) -> Sequence[Score]:
-        """What is done for several images together: their scores, in their order."""
+        """The work done for several images together. Returns their scores, in their order."""
 
 
 class _Item:
-    """One image on its way. read: its source is not looked at any more. score or failure is set when it is done."""
+    """One image in progress. read: its source is no longer accessed. score or failure is set when it is done."""
 
     def __init__(self) -> None:
         self.read = False
         self.begun: Begun | None = None
         self.score: Score | None = None
         self.failure: BaseException | None = None
-        self.held: in_flight.Held | None = None  # the memory of its pixels, while it waits for its batch
+        self.held: in_flight.Held | None = None  # the memory reserved for its pixels while it waits for its batch
 
     def let_go(self) -> None:
-        """Hold no memory any more."""
+        """Release the memory."""
         if self.held is not None:
             self.held.keep(0)
             self.held = None
 
     def was_read(self) -> bool:
-        """Whether its source is not looked at any more."""
+        """Whether its source is no longer accessed."""
         return self.read
 
     @property
@@ -102,32 +103,32 @@ class _Item:
 class Stream:
     """Scores of images in their order, for one iteration.
 
-    stages: of one image; an exception of theirs is raised in place of that image's score, and ends the stream. batch: images
-    that are finished together, workers: images in work at a time, both at least 1.
+    stages: for one image; an exception in a stage is raised in place of that image's score and ends the stream. batch: images
+    finished together, workers: images processed at a time, both at least 1.
     """
 
     def __init__(self, stages: Stages, *, batch: int, workers: int) -> None:
         self._stages = stages
         self._batch, self._workers, self._process = batch, workers, 0
         self._changed = threading.Condition()  # guards all that follows
-        self._queue: deque[tuple[Context, _Item, Any]] = deque()  # images that no worker has taken yet
-        self._filling: list[_Item] = []  # the next batch: blocks done, head to come
-        self._before_head = self._unfinished = 0  # images not yet in a batch; images given to a worker and not yet left by it
+        self._queue: deque[tuple[Context, _Item, Any]] = deque()  # images not yet taken by a worker
+        self._filling: list[_Item] = []  # the next batch: blocks done, head pending
+        self._before_head = self._unfinished = 0  # images not yet in a batch; images that a worker has not finished
         self._no_more = self._stopped = False
 
     def scores(self, images: Iterable[Any]) -> Iterator[Score]:
-        """The scores as they are ready. Closing the iterator ends the work; no thread outlives it.
+        """Yield the scores as they become ready. Closing the iterator ends the work; no thread outlives it.
 
-        `WAITING` among the images is none. What `images` raises is raised after the scores of the images before. Raises
-        RuntimeError in a child made by a fork: the threads are not there.
+        `WAITING` is not counted as an image. An exception of `images` is raised after the scores of the images before. Raises
+        RuntimeError in a forked child, which lacks the threads.
         """
         self._process = os.getpid()
         self._stages.start()
         workers: list[threading.Thread] = []
         waiting: deque[_Item] = deque()
-        most = 2 * (self._batch + self._workers)  # a batch in its head, one that fills, and an image in work at each worker
+        most = 2 * (self._batch + self._workers)  # a batch in the head, one being filled, and an image at each worker
         source, failure = iter(images), None
-        # By the program, which goes on in between: it fills an array again, closes an image.
+        # The caller changes images between requests: it refills an array or closes an image.
         may_change = not isinstance(images, (list, tuple))
         try:
             while True:
@@ -146,7 +147,7 @@ class Stream:
                         workers[-1].start()
                     if may_change and not isinstance(image, (str, bytes, os.PathLike, Stored)):
                         self._wait(item.was_read)
-                del image  # the worker lets go of it when it has been read
+                del image  # the worker drops it once it has been read
                 while waiting and (len(waiting) >= most or waiting[0].done):
                     yield self._result(waiting.popleft())
                     self._require_own_process()
@@ -159,7 +160,7 @@ class Stream:
             if failure is not None:
                 raise failure
         finally:
-            if os.getpid() == self._process:  # a child made by a fork has neither the threads nor, perhaps, their locks
+            if os.getpid() == self._process:  # a forked child has neither the threads nor, perhaps, their locks
                 with self._changed:
                     self._stopped = True
                     self._queue.clear()
@@ -167,7 +168,7 @@ class Stream:
                 in_flight.look_again()
                 for worker in workers:
                     _join(worker)
-                self._complete(self._filling)  # which lets go of them
+                self._complete(self._filling)  # which releases them
 
     def _enter(self, image: Any) -> _Item:
         item = _Item()
@@ -187,7 +188,7 @@ class Stream:
             self._changed.wait_for(until)
 
     def _worker(self) -> None:
-        """Take images until there are no more."""
+        """Process images until there are no more."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._no_more or self._stopped)
@@ -205,7 +206,7 @@ class Stream:
         return item.score
 
     def _work(self, item: _Item, image: Any) -> None:
-        """One image up to its maps, and the head of the batch that it completes."""
+        """Compute one image's maps, and the head of the batch that it completes."""
         try:
             if not self._stopped:
                 item.begun = self._begin(item, image)
@@ -216,7 +217,7 @@ class Stream:
             self._unfinished -= 1
 
     def _begin(self, item: _Item, image: Any) -> Begun | None:
-        """The stages of the image alone; None where the stream ends meanwhile.
+        """Run the image's separate stages; None where the stream ends meanwhile.
 
         Its pixels count as in flight from before they are decoded until the blocks are done, or the head where that reads them.
         """
@@ -234,21 +235,21 @@ class Stream:
             return begun
 
     def _hurry(self) -> None:
-        """Finish the batch that fills, whose pictures hold memory that another one waits for."""
+        """Finish the unfilled batch, whose pictures hold memory that another picture waits for."""
         with self._changed:
             batch, self._filling = self._filling, []
         self._complete(batch)
 
     def _threads(self) -> int:
-        """Of the engine for one image or batch: one while there are more to come; of the last ones, each has its share.
+        """The engine's threads for one image or batch: one while more images follow; the last ones divide the threads.
 
-        From then on images only become fewer, so the shares never add up to more than the workers.
+        From then on the number of images only decreases, so the shares never exceed the workers in sum.
         """
         with self._changed:
             return max(1, self._workers // self._unfinished) if self._no_more else 1
 
     def _leave(self, item: _Item) -> list[_Item]:
-        """Enter the item into its batch; a batch that is full, or that nothing can be added to at present, is returned."""
+        """Add the item to its batch. Returns a batch that is full or to which nothing can be added at present."""
         with self._changed:
             item.read = True
             self._before_head -= 1
@@ -265,7 +266,7 @@ class Stream:
             return batch
 
     def _complete(self, batch: list[_Item]) -> None:
-        """The head of the batch, unless the stream ends."""
+        """Run the head of the batch, unless the stream ends."""
         try:
             if batch and not self._stopped:
                 self._finish(batch)
@@ -290,7 +291,7 @@ class Stream:
 
 
 def held_by_maps(held: in_flight.Held, begun: Begun) -> in_flight.Held | None:
-    """The memory of an image's pixels that its maps need until its head is done; None where they need none."""
+    """The reserved memory that an image's maps need until its head is done; None where they need none."""
     if begun.maps is None or not begun.maps.pixels:
         return None
     held.keep(begun.maps.pixels)
@@ -303,8 +304,8 @@ def _begun(item: _Item) -> Begun:
 
 
 def _join(worker: threading.Thread) -> None:
-    """Wait for the thread's end. One that a signal interrupted the start of may be there in a moment, or never: a process that
-    ended before would take what it runs on away from it.
+    """Wait for the thread's end. A thread whose start was interrupted by a signal may appear in a moment or never; a process
+    that ended before would pull its resources away.
     """
     patience = time.monotonic() + _PATIENCE
     while worker.ident is None and time.monotonic() < patience:
@@ -313,5 +314,5 @@ def _join(worker: threading.Thread) -> None:
         try:
             worker.join()
             return
-        except RuntimeError:  # it runs, and is not known to yet
+        except RuntimeError:  # it runs but is not registered yet
             time.sleep(_NAP)

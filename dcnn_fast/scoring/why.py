@@ -1,9 +1,9 @@
-"""Where in a photograph its score comes from, as far as that can be asked of a network: over its windows, or by covering parts.
+"""Heat maps of where in a photograph its score comes from: from the windows' scores, or by covering parts.
 
-Two questions with two answers, of which a model allows one. Where windows differ, samples say what windows over a place scored
-in the mean: what the network made of its surroundings, not of the place. Where all windows are the whole view, occlusion says
-by how much the score falls when a place is covered with the photograph's mean color (Zeiler and Fergus, "Visualizing and
-Understanding Convolutional Networks", 2014): that it is missed, and also what a flat patch does to a picture.
+A model allows one of two kinds. Where windows differ, samples give the mean score of the windows over a place: the network's
+judgement of its surroundings, not of the place. Where all windows are the whole view, occlusion says by how much the score
+falls when a place is covered with the photograph's mean color (Zeiler and Fergus, "Visualizing and Understanding Convolutional
+Networks", 2014): the effect of its absence, and also of a flat patch in a picture.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 
 from dcnn_fast.data import reading
 from dcnn_fast.data.reduction import reduced, reduced_size
+from dcnn_fast.networks import View
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.scoring.samples import ColumnWindows, Samples
 from dcnn_fast.scoring.score import Score
 from dcnn_fast.scoring.scorer import Scorer
-from dcnn_fast.spec import View
 
 LEAST_CELLS, MOST_CELLS = 2, 64  # along the long side
 Kind = Literal["samples", "occlusion"]
@@ -31,14 +31,14 @@ ABOUT: dict[Kind, str] = {
     "samples": "red cells: windows over them scored above the photograph's mean; blue cells: below. A window is much larger "
     "than a cell, so a cell tells of its surroundings; where no window looked it stays grey.",
 }
-"""What a heat map of each kind says, and what it cannot."""
+"""The meaning and limits of each kind of heat map."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
     """values: [rows, columns] float64 over the upright photograph, cells of equal size. Of kind samples: the mean P(high) of
-    the windows over a cell's centre, NaN where there was none; of kind occlusion: the score less the score with the cell
-    covered. score: of the photograph. pixels: the photograph [H, W, 3] uint8, upright and reduced to the model's long side.
+    the windows over a cell's centre, NaN where there was none; of kind occlusion: the score minus the score with the cell
+    covered. score: the photograph's. pixels: the photograph [H, W, 3] uint8, upright and reduced to the model's long side.
     """
 
     kind: Kind
@@ -48,20 +48,20 @@ class HeatMap:
 
     @property
     def middle(self) -> float:
-        """The value of a cell that neither raises the score nor lowers it."""
+        """The value of a cell that neither raises nor lowers the score."""
         return 0.0 if self.kind == "occlusion" else self.score.mean or 0.0
 
     def rows(self) -> list[list[float | None]]:
-        """JSON-ready: rows of values from the top, None where no window looked."""
+        """JSON-ready: rows of values from the top, None where there was no window."""
         return [[None if value != value else value for value in row] for row in self.values.tolist()]  # noqa: PLR0124 - NaN
 
 
 def heat_map(scorer: Scorer, image: Any, *, cells: int = 12) -> HeatMap:
-    """The heat map that the scorer's model allows: of occlusion where all its windows show the same, else of samples.
+    """The heat map that the scorer's model allows: occlusion where all its windows show the same, else samples.
 
-    scorer: made with `samples=True`. image: as for `Scorer.score`. cells: along the photograph's long side, 2 to 64, square as
-    far as they go in. Raises ReadError; ValueError for cells out of range, a scorer without samples, a model whose score is no
-    P(high), and one that gives no finite number for the photograph.
+    scorer: made with `samples=True`. image: as for `Scorer.score`. cells: along the photograph's long side, 2 to 64, as square
+    as the sides allow. Raises ReadError; ValueError for cells out of range, a scorer without samples, a model whose score is
+    not P(high), and one without a finite score for the photograph.
     """
     if isinstance(cells, bool) or not isinstance(cells, int) or not LEAST_CELLS <= cells <= MOST_CELLS:
         raise ValueError(f"cells must be an integer from {LEAST_CELLS} to {MOST_CELLS}, got {cells!r}")
@@ -84,8 +84,8 @@ def heat_map(scorer: Scorer, image: Any, *, cells: int = 12) -> HeatMap:
 def over_windows(samples: Samples, size: tuple[int, int], grid: tuple[int, int]) -> Values:
     """The mean P(high) of the windows over each cell's centre: [rows, columns] float64, NaN where there is none.
 
-    Each column's window of a sample counts, as the sample's probability is of all. size: (height, width) of the photograph that
-    the views were made of. grid: (rows, columns).
+    Each column's window of a sample counts, as the sample's probability depends on all. size: (height, width) of the photograph
+    from which the views were made. grid: (rows, columns).
     """
     high = samples.labels.index("high") if "high" in samples.labels else 1
     total, count = np.zeros(grid), np.zeros(grid)
@@ -100,9 +100,9 @@ def over_windows(samples: Samples, size: tuple[int, int], grid: tuple[int, int])
 
 
 def _places(column: ColumnWindows, size: tuple[int, int]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Of each window its rows and its columns in the photograph, as shares of its height and width."""
+    """Each window's rows and columns in the photograph, as shares of its height and width."""
     side = column.plane[0] if column.view != "local" else min(column.plane)
-    view = ViewParams(*size, cast(View, column.view), side)  # which refuses what is no view
+    view = ViewParams(*size, cast(View, column.view), side)  # which refuses an invalid view
     resized = column.plane if column.view == "local" else view.resized
     origin = (0, 0) if column.view == "local" else view.origin
     places = []

@@ -1,4 +1,4 @@
-"""The application: `create_app` for programs that have a server, `dcnn-fast serve` runs it by uvicorn."""
+"""The application: `create_app` makes it for programs with a server; `dcnn-fast serve` runs it in uvicorn."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def create_app(
 ) -> FastAPI:  # fmt: skip
     """An application that scores photographs (docs/serve.md).
 
-    scorer: makes the scores; None: one of the shipped model. Its options decide every number, and its `model` must not be
-    changed meanwhile. settings: the limits. culling: a page for who knows its token. The application starts its threads with
-    its lifespan and ends them with it; each process that serves needs one of its own.
+    scorer: computes the scores with its options; None: one with the shipped model. Its `model` must not be changed meanwhile.
+    settings: the limits. culling: a page protected by its token. The application's threads live as long as its lifespan; each
+    serving process needs a separate application.
 
     Example:
         >>> app = create_app(Scorer(views=50), Settings(token="a long secret"))

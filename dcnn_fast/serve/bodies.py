@@ -1,4 +1,4 @@
-"""Requests' bodies, read into memory as far as they are allowed to be large, and counted while they come."""
+"""Reads requests' bodies into memory up to their size limit, and counts them while they arrive."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from starlette.requests import ClientDisconnect, Request
 from dcnn_fast.serve.errors import ClientGoneError, RefusedError
 from dcnn_fast.serve.gate import Room
 
-_FAR_TOO_LARGE = 8  # times the limit: the connection is closed instead of reading the rest
+_FAR_TOO_LARGE = 8  # times the limit: above, the connection is closed instead of reading the rest
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a form. name: as the client calls it."""
+    """One file of a form. name: the client's."""
 
     name: str | None
     content: bytes
 
 
 def admitted(request: Request, room: Room, most: int) -> int | None:
-    """Ask for room for a body whose length is said, before any of it is read; that length, None where none is said.
+    """Reserve room for a body of declared length before reading it. Returns the length, None where undeclared.
 
-    Raises RefusedError: 413 for a longer one than `most`, 429 where there is no room, 400 for a length that is none.
+    Raises RefusedError: 413 for a length above `most`, 429 where there is no room, 400 for an invalid length.
     """
     said = request.headers.get("content-length")
     if said is None:
@@ -41,7 +41,7 @@ def admitted(request: Request, room: Room, most: int) -> int | None:
 
 
 async def pieces(request: Request, room: Room, most: int) -> AsyncGenerator[bytes, None]:
-    """The body as it comes. Raises RefusedError as `admitted` does, for a body whose length was not said while it comes."""
+    """Yield the body as it arrives. Raises RefusedError as `admitted` does; for an undeclared length, while it arrives."""
     length, read = admitted(request, room, most), 0
     try:
         async for piece in request.stream():
@@ -56,7 +56,7 @@ async def pieces(request: Request, room: Room, most: int) -> AsyncGenerator[byte
 
 
 async def whole(request: Request, room: Room, most: int) -> bytes:
-    """The body."""
+    """The whole body."""
     content = bytearray()
     async for piece in pieces(request, room, most):
         content += piece
@@ -64,7 +64,7 @@ async def whole(request: Request, room: Room, most: int) -> bytes:
 
 
 class _InMemory(MultiPartParser):
-    """Parts stay in memory, where they are counted already, and never go to a disk."""
+    """Keeps parts in memory, where they are counted already, instead of on a disk."""
 
     spool_max_size = 2**62
 
@@ -72,7 +72,7 @@ class _InMemory(MultiPartParser):
 async def parts(request: Request, room: Room, most: int, most_parts: int) -> list[Part]:
     """The files of a form of the type multipart/form-data, in order.
 
-    Raises RefusedError, 400 for a body that is no such form and 413 for more files than `most_parts`.
+    Raises RefusedError, 400 for a body that is not such a form and 413 for more files than `most_parts`.
     """
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":

@@ -1,7 +1,7 @@
-"""Connections of `dcnn-fast serve`: neither a head that does not come nor a client that does not read is waited for, and idle
-ones give way to new ones.
+"""Connections of `dcnn-fast serve`: timeouts for request heads and for clients that do not read; new connections replace idle
+ones.
 
-uvicorn limits neither. Without room for another descriptor its loop would log the same error hundreds of times a second.
+uvicorn limits neither. When out of file descriptors, its loop would log the same error hundreds of times per second.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_HEAD = 2**16  # bytes
-_LEAST_READ = 2**14  # bytes that a client must take of an answer in the time that a head may take
-_OF_PROGRAM = 64  # descriptors for all else: files of requests, the model's, the event loop's
+_LEAST_READ = 2**14  # bytes of an answer that a client must read within a head's time limit
+_OF_PROGRAM = 64  # descriptors for everything else: files of requests, the model's, the event loop's
 _MOST = 10_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """connections: open at a time at most. backlog: those that the system keeps, and that one turn of the loop takes.
+    """connections: the most open at a time. backlog: the most that the system queues and that one turn of the loop accepts.
 
-    seconds: that a request's head may take, a new connection may be idle, and a client may leave an answer unread.
+    seconds: the limit for a request's head, for a new connection's idling, and for leaving an answer unread.
     """
 
     connections: int
@@ -32,7 +32,7 @@ class Limits:
 
     @staticmethod
     def of_process(seconds: float) -> Limits:
-        """As many connections as this process may have descriptors for."""
+        """As many connections as the process's descriptor limit allows."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = _MOST if descriptors == resource.RLIM_INFINITY else descriptors
         backlog = max(4, min(128, most // 8))
@@ -40,7 +40,7 @@ class Limits:
 
 
 def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
-    """The protocol that uvicorn is to run each connection by."""
+    """The protocol class for uvicorn's connections."""
 
     class Connection(_Connection):
         _limits = limits
@@ -55,14 +55,14 @@ class _Connection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self._head = 0  # bytes of the head that have come
-        self._begun = 0  # bytes that have come since the last whole head or piece of a body
+        self._head = 0  # received bytes of the head
+        self._begun = 0  # bytes received since the last whole head or piece of a body
         self._aborted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a head; where there are too many connections, the oldest idle one is closed, or else this one."""
+        """Wait for a head; with too many connections, close the oldest idle one, possibly this one."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # anything that is not taken at once is waited for, and that has an end
+        transport.set_write_buffer_limits(0)  # so that any unread byte starts the time limit
         self._wait_for_head()
         if len(self.connections) > self._limits.connections:
             self._make_room()
@@ -73,10 +73,10 @@ class _Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Of a request that has not begun, the head is waited for, whatever comes before it.
+        """Feed the parser; until a request has begun, the head's time limit runs, whatever comes before it.
 
-        The parser joins the pieces of one field, head's or trailer's, and tells of it when it ends: one that is too long must
-        not reach it.
+        The parser joins the pieces of one field, of head or trailer, and reports it at its end: an overlong one must not reach
+        it.
         """
         if self.is_idle and self._late is None:
             self._wait_for_head()
@@ -104,12 +104,12 @@ class _Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """It is idle from now on."""
+        """Mark the connection as idle."""
         self.since = self.loop.time()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """The client has not taken all of an answer."""
+        """Start the time limit for a client that has not read all of an answer."""
         super().pause_writing()
         if self._unread is None and not self._aborted:
             self._wait_for_reading()
@@ -120,14 +120,14 @@ class _Connection(HttpToolsProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request of it is in work."""
+        """Whether it has no request in progress."""
         return self.cycle is None or self.cycle.response_complete
 
     def _make_room(self) -> None:
-        """Those that are closing count: they have a descriptor until the client has read all."""
+        """Close the oldest idle connection. Closing ones count, as they hold a descriptor until the client has read all."""
         there = [each for each in self.connections if isinstance(each, _Connection) and not each._aborted]
         if len(there) > self._limits.connections:
-            idle = (each for each in there if each.is_idle)  # this one is
+            idle = (each for each in there if each.is_idle)  # this one is idle
             min(idle, key=lambda each: each.since)._abort()
 
     def _wait_for_head(self) -> None:
@@ -161,7 +161,7 @@ class _Connection(HttpToolsProtocol):
             self._abort()
 
     def _abort(self) -> None:
-        """Close it at once, also where it is closing and waits for its client to read."""
+        """Close it at once, even if it is already closing and waits for its client to read."""
         self._aborted = True
         self._head_has_come()
         self._is_read()

@@ -1,6 +1,6 @@
-"""A culling page that a server gives out, whose choices are kept at once.
+"""A culling page on the server, whose choices are saved at once.
 
-All lies below `/cull/TOKEN/`: who does not know the token finds nothing there.
+All its paths lie below `/cull/TOKEN/`; without the token they do not exist.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _RATINGS = range(-1, 6)
 
 @dataclass(frozen=True)
 class Culling:
-    """page: of `viz.culling`, live. folder: which its links start from. photographs: those on it, best first. load, save: read
-    and write the rating of one, 1 to 5 stars, 0 for none, -1 for rejected; both may raise XmpError and OSError. token: a
-    secret.
+    """page: the live one of `viz.culling`. folder: the base of its links. photographs: those on it, best first. load, save:
+    read and write a photograph's rating, 1 to 5 stars, 0 for none, -1 for rejected; both may raise XmpError and OSError. token:
+    a secret.
     """
 
     page: bytes
@@ -56,7 +56,7 @@ class Culling:
 
 
 def router(culling: Culling) -> APIRouter:
-    """The ways in of the page."""
+    """The page's routes."""
     ways = APIRouter(prefix=PREFIX + "{token}", include_in_schema=False)
     turn = asyncio.Lock()  # one rating is written at a time
     shown = {os.path.relpath(os.fsencode(path), os.fsencode(culling.folder)) for path in culling.photographs}
@@ -124,7 +124,7 @@ async def _small(request: Request) -> bytes:
 
 
 def _choice(body: bytes, photographs: int) -> tuple[int, int]:
-    """The photograph's place on the page, from 1, and its rating."""
+    """The photograph's number on the page, from 1, and its rating."""
     try:
         said = strict_json.loads(body)
     except ValueError:
@@ -140,7 +140,7 @@ def _choice(body: bytes, photographs: int) -> tuple[int, int]:
 
 
 def _ratings(culling: Culling) -> dict[str, dict[str, Any]]:
-    """Ratings, and reasons of those that cannot be read, each by the photograph's place on the page."""
+    """Ratings, or the reasons why they cannot be read, by the photograph's number on the page."""
     found: dict[str, int] = {}
     unreadable: dict[str, str] = {}
     for number, path in enumerate(culling.photographs, 1):
@@ -155,7 +155,7 @@ def _ratings(culling: Culling) -> dict[str, dict[str, Any]]:
 
 
 def _saved(culling: Culling, photograph: Path, rating: int) -> None:
-    """Write the rating, whole or not at all, beside a photograph that is still there. Raises RefusedError."""
+    """Write the rating atomically beside a photograph that still exists. Raises RefusedError."""
     if not is_file(photograph):
         raise RefusedError(410, f"{photograph}: the photograph is not there any more")
     try:

@@ -1,4 +1,4 @@
-"""Answers that say why there is none: a status and one line."""
+"""Errors that become answers with a status and one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dcnn_fast.printable import printable
 
 
 class RefusedError(Exception):
-    """A request that gets no proper answer. status: HTTP's. message: one line. headers: of the answer."""
+    """A request is refused. status: HTTP's. message: one line. headers: the answer's."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -16,4 +16,4 @@ class RefusedError(Exception):
 
 
 class ClientGoneError(Exception):
-    """Nobody waits for the answer any more."""
+    """The client no longer waits for the answer."""

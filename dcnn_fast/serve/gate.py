@@ -1,4 +1,4 @@
-"""The queue: images that wait or are computed, counted with their bytes, and no more than is allowed."""
+"""The queue's limits: counts the images that wait or are computed, and their bytes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from types import TracebackType
 from dcnn_fast.serve.errors import RefusedError
 from dcnn_fast.serve.settings import Settings
 
-_MOST_WAIT = 60  # seconds that a client is told to wait
+_MOST_WAIT = 60  # seconds: the largest Retry-After
 
 
 class Gate:
-    """Used by the thread of the event loop alone."""
+    """The limits' counters, used only by the event loop's thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.images = self.bytes = 0
-        self._seconds = 0.1  # that an image took lately, of the server's time
+        self._seconds = 0.1  # the server's recent time per image
         self._done = time.monotonic()
 
     def room(self) -> Room:
-        """Nothing yet, for one request."""
+        """An empty share for one request."""
         return Room(self)
 
     def take(self, images: int, size: int) -> None:
-        """Count these in. Raises RefusedError, 429 with Retry-After, where they do not fit."""
+        """Add images and bytes. Raises RefusedError, 429 with Retry-After, where they do not fit."""
         if self.images + images > self._settings.images:
             raise self._full(self._of_images())
         if self.bytes + size > self._settings.bytes:
@@ -34,11 +34,11 @@ class Gate:
         self.images, self.bytes = self.images + images, self.bytes + size
 
     def refusal(self) -> RefusedError | None:
-        """What `take` of a first image would raise."""
+        """The error that `take` of one image would raise."""
         return None if self.images < self._settings.images else self._full(self._of_images())
 
     def give_back(self, images: int, size: int, done: int = 0) -> None:
-        """Count these out. done: how many of them were computed."""
+        """Subtract images and bytes. done: the number of computed images."""
         self.images, self.bytes = self.images - images, self.bytes - size
         if done:
             now = time.monotonic()
@@ -54,12 +54,12 @@ class Gate:
 
 
 class Room:
-    """The share of one request; given back at the end of a with statement."""
+    """The share of one request; a with statement gives it back at its end."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._images = self._bytes = 0
-        self.done = 0  # images that were computed
+        self.done = 0  # computed images
 
     def take(self, images: int = 0, size: int = 0) -> None:
         """Hold more. Raises RefusedError, 429."""
@@ -68,12 +68,12 @@ class Room:
 
     @property
     def images(self) -> int:
-        """Images that are held, or were at the end."""
+        """The number of images held, or held at the end."""
         return self._images
 
     @property
     def bytes(self) -> int:
-        """Held."""
+        """The number of bytes held."""
         return self._bytes
 
     def __enter__(self) -> Room:

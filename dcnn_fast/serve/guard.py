@@ -1,4 +1,4 @@
-"""Around the whole application: the Host, the token, the counting, and exceptions that become one line."""
+"""Middleware around the whole application: checks Host and token, counts, and turns exceptions into one line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dcnn_fast.serve.errors import RefusedError
 from dcnn_fast.serve.hosts import allows
 from dcnn_fast.serve.service import LOG, Service, failure, one_line
 
-OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # to everybody, with a token too
-SCORED = ("/v1/score", "/v1/score/batch")  # refused before they are routed where the queue is full
+OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # open to everybody, even with a token set
+SCORED = ("/v1/score", "/v1/score/batch")  # refused before routing where the queue is full
 
 
 class Guard:
@@ -48,18 +48,18 @@ class Guard:
             self._service.metrics.seconds.labels(path).observe(time.monotonic() - started)
 
     def _lets_in(self, scope: Scope) -> bool:
-        """Whether the token is there or not needed: the culling page has one of its own, in its address."""
+        """Whether the token is present or not needed: the culling page has a separate one in its address."""
         path = _own_path(scope)
         is_open = path in OPEN or path.startswith(PREFIX)
         return is_open or self._service.allows(Headers(scope=scope).get("authorization"))
 
     def _refusal(self, scope: Scope) -> RefusedError | None:
-        """Of a full queue, which is to cost little: most requests are refused where several times too many come."""
+        """The cheap refusal for a full queue: under heavy overload most requests end here."""
         return self._service.gate.refusal() if scope["method"] == "POST" and _own_path(scope) in SCORED else None
 
 
 class _Answered:
-    """Sends on, and remembers the status."""
+    """Forwards messages and records the status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -72,13 +72,13 @@ class _Answered:
 
 
 def _own_path(scope: Scope) -> str:
-    """Of an application in another one without its place there."""
+    """The path within this application, without the prefix where it is mounted."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     return path
 
 
 def _path(scope: Scope) -> str:
-    """The route's pattern: clients' own paths are no labels, as there may be any number."""
+    """The route's pattern; clients' paths are not used as labels, as their number is unlimited."""
     route: Any = scope.get("route")
     if route is None and _own_path(scope) in SCORED:
         return _own_path(scope)

@@ -1,4 +1,4 @@
-"""The Host of requests: a page elsewhere may have its own name resolved to this machine, and ask in its visitor's browser."""
+"""Checks the Host of requests against DNS rebinding: a foreign page may resolve its own name to this machine."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/?#@]+)(:[0-9]{0,5})?")
 
 
 def require_bare(names: Sequence[str]) -> None:
-    """Raise ValueError for what no request's Host can be called: a name with a port, in brackets, or a pattern."""
+    """Raise ValueError for names that cannot be a request's Host: with a port, in brackets, or a pattern."""
     for name in names:
         if _BARE.fullmatch(name) is None:
             raise ValueError(f"--allow-host must be a host's name without a port, brackets or *, got {name!r}")
 
 
 def allows(hosts: Sequence[str] | None, said: str | None) -> bool:
-    """Whether a request for that Host is answered. hosts: names, None for any.
+    """Whether a request for this Host is answered. hosts: names, None for any.
 
-    An address is let in as one of the names is: no page has an address as its origin but the one that is served there. So is
-    a request without a Host, which no browser sends.
+    An address is admitted like one of the names, as only pages served there have it as their origin. So is a request without a
+    Host, which no browser sends.
     """
     return hosts is None or said is None or _is_one_of(tuple(hosts), said)
 

@@ -13,7 +13,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Counts of one application; several in a process do not share them."""
+    """Counts of one application; several applications in a process have separate counts."""
 
     def __init__(self, gate: Gate, workers: Workers) -> None:
         self._registry = CollectorRegistry()
@@ -35,5 +35,5 @@ class Metrics:
         held_bytes.set_function(lambda: gate.bytes)
 
     def page(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All counts in Prometheus' text format."""
         return generate_latest(self._registry)

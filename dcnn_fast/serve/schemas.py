@@ -10,7 +10,7 @@ from typing import Any
 
 @cache
 def schema(name: str) -> dict[str, Any]:
-    """The schema in `dcnn_fast/schemas/NAME.json`, without the words that only files of their own have."""
+    """The schema in `dcnn_fast/schemas/NAME.json`, without the keywords that belong only in separate files."""
     found: dict[str, Any] = json.loads((resources.files("dcnn_fast") / "schemas" / f"{name}.json").read_text())
     found.pop("$schema")
     return found

@@ -1,4 +1,4 @@
-"""The part that all ways into a server share: room, workers, the deadline, and clients that go away."""
+"""The part common to all routes: room, workers, the deadline, and disconnecting clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dcnn_fast.serve.workers import Workers
 
 LOG = logging.getLogger("dcnn_fast.serve")
 _WARM = np.full((64, 96, 3), 128, np.uint8)
-_GONE = 499  # as nginx counts a client that left; nobody sees it
+_GONE = 499  # nginx's status for a client that disconnected; nobody receives it
 
 Work = Callable[[Request, Room], Awaitable[Response]]
 
@@ -33,7 +33,7 @@ class Service:
 
     def __init__(self, scorer: Scorer, settings: Settings) -> None:
         self.scorer, self.settings = scorer, settings
-        self.digest = scorer.model.digest  # once: it is over all weights
+        self.digest = scorer.model.digest  # computed once, as it covers all weights
         self.gate = Gate(settings)
         self._workers = Workers(scorer, settings.workers or min(256, torch.get_num_threads()))
         self.metrics = Metrics(self.gate, self._workers)
@@ -41,7 +41,7 @@ class Service:
         self.ready = False
 
     def start(self) -> None:
-        """Start the workers and a first score. On the event loop."""
+        """Start the workers and a first score. Called on the event loop."""
         self._workers.start()
         self._warming = asyncio.get_running_loop().create_task(self._warm_up())
 
@@ -51,12 +51,12 @@ class Service:
         self._workers.stop()
 
     def allows(self, authorization: str | None) -> bool:
-        """Whether a request with that header may come in; compared in a time that tells nothing of the token."""
+        """Whether this header admits a request, by constant-time comparison."""
         token = self.settings.token
         return token is None or hmac.compare_digest((authorization or "").encode(), f"Bearer {token}".encode())
 
     async def answer(self, request: Request, work: Work) -> Response:
-        """The answer of `work`, with room of its own and before the deadline; every failure as one line of JSON."""
+        """Run `work` with its own room and the deadline; every failure becomes one line of JSON."""
         arrived = asyncio.Event()
         request.state.arrived = arrived
         room = self.gate.room()
@@ -73,14 +73,14 @@ class Service:
             return self._too_late(arrived.is_set())
 
     async def scores(self, request: Request, room: Room, images: Sequence[Any]) -> list[Score]:
-        """The scores of images whose request has been read; an image that cannot be read has its error in its place.
+        """The scores of images whose request has been read; an unreadable image's score holds the error.
 
-        Raises ClientGoneError where the client leaves before; then, and at the deadline, the rest is not computed.
+        Raises ClientGoneError where the client disconnects before; then, and at the deadline, the rest is not computed.
         """
         request.state.arrived.set()
         jobs = [self._workers.submit(image) for image in images]
         together = asyncio.gather(*(job.answer for job in jobs))
-        together.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, whoever has left
+        together.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieved even if the client has left
         left = asyncio.ensure_future(_departure(request))
         try:
             await asyncio.wait((together, left), return_when=asyncio.FIRST_COMPLETED)
@@ -115,13 +115,13 @@ class Service:
 
 
 async def _departure(request: Request) -> None:
-    """Until the client is gone."""
+    """Return once the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def failure(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    """An answer that says what is wrong; schema "serve-error.v1.json"."""
+    """An answer with an error message; schema "serve-error.v1.json"."""
     return as_json({"error": message}, status, headers)
 
 

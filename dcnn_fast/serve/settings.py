@@ -6,19 +6,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_LEAST_TOKEN = 8  # characters: a shorter one is guessed
+_LEAST_TOKEN = 8  # characters: a shorter one could be guessed
 
 
 @dataclass(frozen=True)
 class Settings:
-    """images, bytes: the most that wait or are computed at a time, of all requests together; more are refused with 429.
+    """images, bytes: the most that wait or are computed at a time, over all requests; more are refused with 429.
 
-    body_bytes: of one request; a larger one is refused with 413. deadline: seconds from a request's first byte to its answer;
-    later it is 504, or 408 where the request had not come. workers: images that are computed at a time, each on a thread, the
-    only one on as many; None: torch.get_num_threads(). token: a secret that every request but those of health must bring as
-    `Authorization: Bearer TOKEN`; None asks for none. root: the folder below which requests may name files on this machine;
-    None: none are read. hosts: the names that requests may have in their Host, beside addresses; None: any; others are answered
-    with 421. Raises ValueError naming the argument.
+    body_bytes: the limit for one request; a larger one is refused with 413. deadline: seconds from a request's first byte to
+    its answer; later it is 504, or 408 where the request has not fully arrived. workers: images computed at a time, each on one
+    thread, a single one on this many; None: torch.get_num_threads(). token: a secret that all requests except those for health
+    must send as `Authorization: Bearer TOKEN`; None requires none. root: the folder below which requests may name files on this
+    machine; None: no files are read. hosts: the names allowed in requests' Host, besides addresses; None: any; others are
+    answered with 421. Raises ValueError naming the argument.
     """
 
     images: int = 64

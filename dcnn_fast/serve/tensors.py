@@ -18,15 +18,18 @@ from dcnn_fast.scoring import Score
 from dcnn_fast.serve.errors import RefusedError
 
 INPUT = "image"
-HEADER = "Inference-Header-Content-Length"  # bytes of the JSON, where tensors follow it
-_LENGTH = struct.Struct("<I")  # before each element of BYTES
+HEADER = "Inference-Header-Content-Length"  # the number of bytes of JSON before binary tensors
+_LENGTH = struct.Struct("<I")  # the length before each element of BYTES
 
-_PARTS, _PARTS_OF_ONE = 1000, 4  # of JSON, and of each image in it: each part takes a hundred times its text in memory
+_PARTS, _PARTS_OF_ONE = (
+    1000,
+    4,
+)  # JSON values in all and per image: each takes a hundred times its text in memory
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """images: files' contents. outputs: the names of those that are asked for, and whether each is to be binary."""
+    """images: files' contents. outputs: the names of the requested outputs, and whether each is binary."""
 
     id: str | None
     images: tuple[bytes, ...]
@@ -43,7 +46,7 @@ class Tensor:
     values: Any
 
     def binary(self) -> bytes:
-        """The bytes that the extension lays out."""
+        """The bytes in the extension's layout."""
         if self.datatype != "BYTES":
             content: bytes = np.ascontiguousarray(self.values, "<f8").tobytes()
             return content
@@ -55,7 +58,7 @@ class Tensor:
 
 
 def outputs_of(labels: Sequence[str]) -> dict[str, tuple[str, list[int]]]:
-    """Type and shape of each output that a model of these labels has; -1 is the number of images."""
+    """Type and shape of each output of a model with these labels; -1 is the number of images."""
     found = {"probabilities": ("FP64", [-1, len(labels)]), "label": ("BYTES", [-1])}
     return found | ({"mean": ("FP64", [-1]), "std": ("FP64", [-1])} if len(labels) == 2 else {})
 
@@ -63,8 +66,8 @@ def outputs_of(labels: Sequence[str]) -> dict[str, tuple[str, list[int]]]:
 def parsed(body: bytes, header_length: str | None, known: Mapping[str, Any], most: int) -> InferRequest:
     """The request in a body.
 
-    header_length: as the header says, None without it. known: the outputs that there are. most: images. Raises RefusedError,
-    400 for a body that is no such request, 413 for too many images.
+    header_length: the header's value, None without it. known: the existing outputs. most: the limit of images. Raises
+    RefusedError, 400 for a body that is not such a request, 413 for too many images.
     """
     head, rest = _split(body, header_length)
     if sum(map(head.count, (b"{", b"[", b","))) > _PARTS + _PARTS_OF_ONE * most:
@@ -86,7 +89,7 @@ def parsed(body: bytes, header_length: str | None, known: Mapping[str, Any], mos
 def answered(
     request: InferRequest, model: str, version: str, scores: Sequence[Score], labels: Sequence[str]
 ) -> tuple[bytes, int]:
-    """The body of the answer, and how many bytes of it are JSON."""
+    """The body of the answer, and the number of its bytes that are JSON."""
     tensors = _tensors(scores, labels)
     described, after = [], []
     for name, is_binary in request.outputs.items():

@@ -19,14 +19,14 @@ from dcnn_fast.serve.gate import Room
 from dcnn_fast.serve.schemas import schema
 from dcnn_fast.serve.service import Service, as_json
 
-_MOST_JSON = 2**16  # bytes of a request that names a file
+_MOST_JSON = 2**16  # bytes of a request naming a file
 _PLENTY = ((408, "the request did not come in time"), (413, "the request is too large"))
 _BUSY = ((401, "a token is needed"), (429, "the server is busy; Retry-After says for how long"), (504, "no score in time"))
 _UNREADABLE = "the picture cannot be read: its score has the reason as its error"
 
 
 def documented(name: str, *errors: tuple[int, str], ok: str = "the score") -> dict[int | str, dict[str, Any]]:
-    """The answers of a way in, for the OpenAPI document."""
+    """The answers of a route, for the OpenAPI document."""
     said: dict[int | str, dict[str, Any]] = {200: _of_schema(ok, name)}
     return said | {status: _of_schema(about, "serve-error.v1") for status, about in (*errors, (500, "the server failed"))}
 
@@ -55,7 +55,7 @@ _NAMED = {
 
 
 def router(service: Service) -> APIRouter:
-    """The ways in of `/v1`."""
+    """The routes of `/v1`."""
     ways, settings = APIRouter(prefix="/v1"), service.settings
 
     async def one(request: Request, room: Room) -> Response:

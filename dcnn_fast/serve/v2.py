@@ -21,7 +21,7 @@ _NO_MODEL = (404, "there is no such model")
 
 
 def router(service: Service) -> APIRouter:
-    """The ways in of `/v2`."""
+    """The routes of `/v2`."""
     ways = APIRouter(prefix="/v2")
     labels = service.scorer.model.spec.labels
     known = outputs_of(labels)

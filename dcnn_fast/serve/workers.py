@@ -1,7 +1,7 @@
-"""Threads that score images, and drop those that nobody waits for any more.
+"""Threads that score images and drop abandoned ones.
 
-Each takes one from its bytes to the last block's maps. While others wait in the queue, the heads of several are computed
-together, which costs little more than that of one; a worker that finds no other image computes the heads that are due.
+Each takes one image from its bytes to the last block's maps. While others wait in the queue, the heads of several are computed
+together, which costs little more than one head; a worker that finds no other image computes the pending heads.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.stream import Begun, held_by_maps
 
 _LONGEST = 0.1  # seconds that maps wait for a batch to fill, if the next image takes as long as the last
-_BYTES_OF_MAPS = 2**28  # that wait for it
+_BYTES_OF_MAPS = 2**28  # maps that wait for a batch
 
 
 @dataclass(eq=False)
 class Job:
-    """One image. given_up: nobody waits for it any more. answer: its score, on the event loop; cancelled where given up."""
+    """One image. given_up: whether nobody waits for it any more. answer: its score, on the event loop; cancelled where given
+    up.
+    """
 
     image: Any
     loop: asyncio.AbstractEventLoop
@@ -34,7 +36,7 @@ class Job:
     given_up: bool = field(default=False)
 
     def give_up(self) -> None:
-        """Have it dropped, wherever it is."""
+        """Drop the job, whatever its stage."""
         self.given_up = True
         self.image = None
         self.answer.cancel()
@@ -43,9 +45,9 @@ class Job:
 
 @dataclass(eq=False)
 class _Due:
-    """An image whose blocks are done, and whose head is to be.
+    """An image whose blocks are done and whose head is pending.
 
-    held: the memory of its pixels. since: when the blocks were done. took: how many seconds that was after it was begun.
+    held: the memory reserved for its pixels. since: when the blocks were done. took: seconds from its start until then.
     """
 
     job: Job
@@ -56,25 +58,25 @@ class _Due:
 
     @property
     def bytes(self) -> int:
-        """Of its maps."""
+        """The size of its maps."""
         return 0 if self.begun.maps is None else self.begun.maps.bytes
 
 
 class Workers:
-    """`count` threads; an image that is alone is computed on as many. They run from `start` to `stop`."""
+    """`count` threads, which run from `start` to `stop`; a single image is computed on all of them."""
 
     def __init__(self, scorer: Scorer, count: int) -> None:
         self._stages, self._count = scorer.stages, count
         self._batch = self._stages.executor.intake.batch
-        self._changed = threading.Condition()  # guards all below
+        self._changed = threading.Condition()  # guards everything below
         self._queue: deque[Job] = deque()
         self._due: list[_Due] = []
         self._busy, self._stopped = 0, False
         self._threads: list[threading.Thread] = []
-        self.computed = 0  # images that went through the network
+        self.computed = 0  # images computed by the network
 
     def start(self) -> None:
-        """Start the threads, also again."""
+        """Start the threads; restarting is allowed."""
         self._stopped, self._threads = False, []
         for number in range(self._count):
             thread = threading.Thread(target=self._run, name=f"dcnn-fast-serve-{number}", daemon=True)
@@ -82,7 +84,7 @@ class Workers:
             thread.start()
 
     def stop(self) -> None:
-        """Let the threads end with the images that they have, and wait for them; the queue is given up."""
+        """Wait until the threads have finished their present images; the queue is dropped."""
         with self._changed:
             self._stopped = True
             waiting, self._queue = list(self._queue), deque()
@@ -94,7 +96,7 @@ class Workers:
             thread.join()
 
     def submit(self, image: Any) -> Job:
-        """Have an image scored: bytes, or anything else that `Scorer.score` takes. Called on the event loop."""
+        """Queue an image: bytes, or anything else that `Scorer.score` takes. Called on the event loop."""
         loop = asyncio.get_running_loop()
         job = Job(image, loop, loop.create_future())
         with self._changed:
@@ -114,7 +116,7 @@ class Workers:
             del work
 
     def _next(self) -> Callable[[], None] | None:
-        """The heads that are due, or else the next image; None at the end."""
+        """The pending heads, or else the next image; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._due or self._stopped)
             if not self._queue and not self._due:
@@ -125,7 +127,7 @@ class Workers:
             return partial(self._begin, self._queue.popleft())
 
     def _is_time(self) -> bool:
-        """Whether the heads are not to wait for more."""
+        """Whether the heads should not wait for more."""
         if not self._due or not self._queue:
             return bool(self._due)
         full = len(self._due) >= self._batch or sum(due.bytes for due in self._due) > _BYTES_OF_MAPS
@@ -138,7 +140,7 @@ class Workers:
             return taken
 
     def _begin(self, job: Job) -> None:
-        """The image up to its maps."""
+        """Compute the image's maps."""
         if job.given_up:
             return
         try:
@@ -153,7 +155,7 @@ class Workers:
                 self._due.append(due)
 
     def _begun(self, job: Job) -> _Due | None:
-        """None where nobody waits for it any more."""
+        """The image after its blocks; None where nobody waits for it any more."""
         started = time.monotonic()
         with in_flight.picture(given_up=lambda: job.given_up, before_wait=lambda: self._finish(self._taken())) as held:
             read = self._stages.read(job.image)
@@ -169,7 +171,7 @@ class Workers:
             return _Due(job, begun, held_by_maps(held, begun), done, done - started)
 
     def _finish(self, batch: list[_Due]) -> None:
-        """The heads of images, and their scores."""
+        """Compute the heads of images, and their scores."""
         try:
             wanted = [due for due in batch if not due.job.given_up]
             if wanted:
@@ -180,7 +182,7 @@ class Workers:
                     due.held.keep(0)
 
     def _hand_over_scores(self, batch: list[_Due]) -> None:
-        """Each its score; where the heads fail together, each is computed by itself, so that none fails for another's sake."""
+        """Deliver the scores; if the heads fail together, each is computed separately, so that no failure affects another."""
         try:
             with engine.use_threads(self._threads_of_one()):
                 scores = self._stages.finish([due.begun for due in batch])
@@ -195,13 +197,13 @@ class Workers:
             _hand_over(due.job, partial(due.job.answer.set_result, score))
 
     def _threads_of_one(self) -> int:
-        """Its share, as far as is known now; no score depends on it."""
+        """The engine's threads for one image, by the present load; no score depends on it."""
         with self._changed:
             return max(1, self._count // (self._busy + len(self._queue)))
 
 
 def _hand_over(job: Job, tell: Callable[[], None]) -> None:
-    """Have the event loop told, if it still runs and the job is still waited for."""
+    """Tell the event loop, if it still runs and the job is still wanted."""
 
     def told() -> None:
         if not job.answer.done():

@@ -1,94 +1,17 @@
-"""Networks as data: layers, blocks, columns, the paper's presets, and what they cost."""
+"""The former name of `dcnn_fast.networks`: it goes on working for this release, and says so once."""
 
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.as_dict import network_from_dict, network_to_dict
-from dcnn_fast.spec.backbone import BackboneColumn
-from dcnn_fast.spec.compact import compact
-from dcnn_fast.spec.convnet_cfg import Reading, parse_convnet_cfg, read_convnet_cfg
-from dcnn_fast.spec.convnet_cfg_write import preprocessing_of, write_convnet_cfg
-from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing, preprocessing
-from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
-from dcnn_fast.spec.cost import LayerCost, column_costs
-from dcnn_fast.spec.graph import GraphColumn
-from dcnn_fast.spec.layers import (
-    ORDERS,
-    REDUCTIONS,
-    ROUNDINGS,
-    VIEWS,
-    Block,
-    Column,
-    CrossMapNorm,
-    Norm,
-    Order,
-    Pool,
-    PoolKind,
-    Reduce,
-    Rounding,
-    SameMapNorm,
-    View,
-    require_choice,
-    require_window,
-    window_count,
-)
-from dcnn_fast.spec.network import AnyColumn, Network
-from dcnn_fast.spec.presets import (
-    GEOMETRIES,
-    STYLES,
-    Geometry,
-    alexnet_column,
-    preset,
-    preset_names,
-    table_column,
-    torchvision_alexnet_column,
-)
-from dcnn_fast.spec.squeezenet import squeezenet_column
+from __future__ import annotations
 
-__all__ = [
-    "GEOMETRIES",
-    "ORDERS",
-    "REDUCTIONS",
-    "ROUNDINGS",
-    "STYLES",
-    "VIEWS",
-    "AnyColumn",
-    "BackboneColumn",
-    "Block",
-    "Column",
-    "ConvNetError",
-    "CrossMapNorm",
-    "Geometry",
-    "GraphColumn",
-    "InputRule",
-    "LayerCost",
-    "LayerRule",
-    "Network",
-    "Norm",
-    "Order",
-    "Pool",
-    "PoolKind",
-    "Preprocessing",
-    "Reading",
-    "Reduce",
-    "Rounding",
-    "SameMapNorm",
-    "View",
-    "alexnet_column",
-    "bounds",
-    "column_costs",
-    "compact",
-    "network_from_dict",
-    "network_to_dict",
-    "parse_convnet_cfg",
-    "preprocessing",
-    "preprocessing_of",
-    "preset",
-    "preset_names",
-    "read_convnet_cfg",
-    "require_choice",
-    "require_window",
-    "squeezenet_column",
-    "table_column",
-    "torchvision_alexnet_column",
-    "window_count",
-    "write_convnet_cfg",
-]
+import importlib
+import pkgutil
+import sys
+import warnings
+
+from dcnn_fast import networks
+
+warnings.warn(
+    "dcnn_fast.spec is called dcnn_fast.networks: the former name goes with the next release", DeprecationWarning, stacklevel=2
+)
+for _module in pkgutil.iter_modules(networks.__path__):
+    sys.modules[f"{__name__}.{_module.name}"] = importlib.import_module(f"{networks.__name__}.{_module.name}")
+sys.modules[__name__] = networks  # one module by two names, so that its classes are the same

@@ -6,25 +6,29 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.training.settings import Settings
 
 STEEPNESS = 2.0  # a rating one deviation above the threshold is high with probability 0.88
 _SHORTEST = 1e-6  # a deviation of ratings that is none
+Numbers = Sequence[int] | Tensor  # of examples in the training set; as a tensor on the logits' device
+_there: Any = WeakTensorKeyDictionary()  # what was copied to devices, by device
 _GUESSES = 2001  # odds of "high" among which the best constant is looked for
 
 
 class Aim(Protocol):
     """The targets of the training examples, in their order."""
 
-    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
         """The sum of the losses of the examples of these numbers, whose logits are [n, labels], labels [n] int64."""
 
     def guessing(self) -> float:
@@ -41,9 +45,9 @@ class ByLabel:
     labels: tuple[int, ...] = ()
     weights: tuple[float, ...] | None = None
 
-    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
         """As of `Aim`."""
-        weights = None if self.weights is None else logits.new_tensor(self.weights)
+        weights = _weights_on(self.weights, logits.dtype, logits.device)
         return F.cross_entropy(logits, labels, weights, ignore_index=-1, reduction="sum")
 
     def guessing(self) -> float:
@@ -67,10 +71,10 @@ class BySoftLabel:
     weights: tuple[float, ...] | None = None
     label: int = 1
 
-    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
         """As of `Aim`."""
         high = _rows(self.high, numbers, logits)
-        weights = None if self.weights is None else logits.new_tensor(self.weights)
+        weights = _weights_on(self.weights, logits.dtype, logits.device)
         return F.cross_entropy(logits, self._both(high), weights, reduction="sum")
 
     def guessing(self) -> float:
@@ -94,7 +98,7 @@ class ByRating:
     odds: Tensor
     label: int = 1
 
-    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
         """As of `Aim`."""
         return ((_odds(logits, self.label) - _rows(self.odds, numbers, logits)) / STEEPNESS).square().sum()
 
@@ -116,7 +120,7 @@ class ByVotes:
     cuts: Tensor
     label: int = 1
 
-    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
         """As of `Aim`."""
         return self._distances(_odds(logits, self.label), _rows(self.below, numbers, logits)).sum()
 
@@ -127,7 +131,7 @@ class ByVotes:
         return float((foretold.square() - 2 * foretold * mean + square).mean(dim=1).min())
 
     def _distances(self, odds: Tensor, below: Tensor) -> Tensor:
-        foretold = torch.sigmoid(self.cuts.to(odds) - odds[:, None])
+        foretold = torch.sigmoid(_moved(self.cuts, odds.device).to(odds) - odds[:, None])
         return (foretold - below).square().mean(dim=1)
 
 
@@ -201,5 +205,22 @@ def _odds(logits: Tensor, label: int) -> Tensor:
     return logits[:, label] - logits[:, 1 - label]
 
 
-def _rows(values: Tensor, numbers: Sequence[int], like: Tensor) -> Tensor:
+def _rows(values: Tensor, numbers: Numbers, like: Tensor) -> Tensor:
+    if isinstance(numbers, Tensor):
+        return _moved(values, numbers.device)[numbers].to(like)
     return values[list(numbers)].to(like)
+
+
+def _moved(values: Tensor, device: torch.device) -> Tensor:
+    """The values on a device, copied there once: what is recorded must find them there."""
+    if values.device == device:
+        return values
+    known: dict[torch.device, Tensor] = _there.setdefault(values, {})
+    if device not in known:
+        known[device] = values.to(device)
+    return known[device]
+
+
+@lru_cache(maxsize=16)
+def _weights_on(weights: tuple[float, ...] | None, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+    return None if weights is None else torch.tensor(weights, dtype=dtype, device=device)

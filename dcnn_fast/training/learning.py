@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from dcnn_fast.nets import AnyColumn, MultiColumn
+from dcnn_fast.networks import LayerRule
 from dcnn_fast.ops.block.params import Ties
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.printable import quoted, shortened
-from dcnn_fast.spec import LayerRule
 from dcnn_fast.training.settings import Settings, TrainingPrecision
 
 _PRODUCTS: dict[TrainingPrecision, Precision] = {"fp32": "ieee", "tf32": "tf32", "bf16": "bf16", "fp16": "fp16"}

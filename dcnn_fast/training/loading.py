@@ -148,11 +148,16 @@ def _packed(photos: Sequence[np.ndarray]) -> np.ndarray:
 
 def _unpacked(packed: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
     sizes = [height * width * 3 for height, width in shapes]
-    starts = _starts(sizes)
+    starts = starts_of(shapes)
     return [
         packed[start : start + size].view(height, width, 3)
         for start, size, (height, width) in zip(starts, sizes, shapes, strict=False)
     ]
+
+
+def starts_of(shapes: Sequence[tuple[int, int]]) -> list[int]:
+    """Where each photograph of these heights and widths begins in one array of all, and where that ends."""
+    return _starts([height * width * 3 for height, width in shapes])
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:

@@ -31,16 +31,17 @@ def counts_of(targets: Tensor, layers: int) -> Tensor:
 
 
 def loss_of(
-    outputs: Outputs, targets: Tensor, counts: Tensor, aim: Aim = _SECOND, numbers: Sequence[int] = ()
+    outputs: Outputs, targets: Tensor, counts: Tensor, aim: Aim = _SECOND, numbers: Sequence[int] | Tensor = ()
 ) -> Tensor:  # fmt: skip
     """The sum over the label layers of the mean loss of the examples that have a target there.
 
-    targets: as `targets_of`. counts: how many have one in the whole mini-batch, of which these examples may be a part. aim: of
-    the first label layer. numbers: the examples' in the training set, by which the aim knows them.
+    targets: as `targets_of`. counts: how many have one in the whole mini-batch, of which these examples may be a part, on the
+    device of the targets. aim: of the first label layer. numbers: the examples' in the training set, by which the aim knows
+    them: integers, or a tensor of them on that device. Nothing waits for the device.
     """
     total = torch.zeros((), dtype=torch.float32, device=targets.device)  # whatever the process's default is
     for number, logits in enumerate(layers_of(outputs)):
         mine = aim if number == 0 else _SECOND
         summed = mine.summed(logits.float(), targets[:, number], numbers)
-        total = total + summed / max(1.0, counts[number].item())
+        total = total + summed / counts[number].clamp(min=1.0).to(summed.dtype)
     return total

@@ -15,7 +15,7 @@ import torch
 
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Reference
-from dcnn_fast.spec.efficientnet import HEAD, lite_stages
+from dcnn_fast.networks.efficientnet import HEAD, lite_stages
 from dcnn_fast.training.learnt import learnt_by, summary_of
 from dcnn_fast.training.pictures import Pictures
 

@@ -14,8 +14,8 @@ from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.data.plane_cache import PHOTO, Entry, PlaneCache, Wanted
 from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import Input
+from dcnn_fast.networks import View
 from dcnn_fast.ops import views
-from dcnn_fast.spec import View
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import AnyColumn
+from dcnn_fast.ops.recording import CudaGraph, Recorder
 from dcnn_fast.training import checkpoint as runs
+from dcnn_fast.training.device_windows import DeviceWindows
 from dcnn_fast.training.epochs import Left, is_best, is_looked_at, is_out_of_patience, row_of
 from dcnn_fast.training.folder import CHECKPOINT, TIMES, Folder
 from dcnn_fast.training.interrupts import Asked
@@ -27,11 +30,12 @@ from dcnn_fast.training.progress import Progress, timeless, with_rates, with_tim
 from dcnn_fast.training.resuming import take_up
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.skips import Skips
-from dcnn_fast.training.step import At, Launched, Step, finite
+from dcnn_fast.training.step import At, Launched, Losses, Step
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
 
 _SECONDS_BETWEEN_SIGNS = 30.0  # of a process that others wait for: an exchange that takes minutes is taken for a dead one
+LOSSES_AT_A_TIME = 16  # that are read from a GPU, which the host waits for then
 _Ready = tuple[Cases, tuple[Tensor, ...]]
 
 
@@ -48,6 +52,12 @@ class Session:
         self.still = tuple(still)
         self.step = Step(net, lesson, settings, place)
         self.progress, self.skips = Progress(), Skips()
+        on_gpu, inputs = place.device.type == "cuda", lesson.draws.pictures.inputs
+        self._losses = Losses(LOSSES_AT_A_TIME if on_gpu else 1)
+        share = math.ceil(settings.batch / place.world.size)
+        self._cutting = (
+            DeviceWindows(inputs, share, place.device, Recorder(partial(CudaGraph, place.device))) if on_gpu else None
+        )  # fmt: skip
         self.observers: Sequence[Observer] = ()
 
     @property
@@ -166,11 +176,17 @@ class Session:
         return launched
 
     def _account(self, launched: Launched) -> None:
-        """Wait for a mini-batch and count it. Raises DivergedError; what it has spoilt never gets into a checkpoint."""
-        progress = self.progress
-        progress.loss += finite(launched.loss, self.at) * launched.cases
-        progress.cases += launched.cases
-        progress.step += 1
+        """Count a mini-batch, and on the cpu wait for it. Raises DivergedError as `_settle`."""
+        due = self._losses.add(launched, self.at)
+        self.progress.step += 1
+        if due:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Wait for all mini-batches so far. Raises DivergedError; what one has spoilt never gets into a checkpoint."""
+        for loss, cases in self._losses.read():
+            self.progress.loss += loss * cases
+            self.progress.cases += cases
 
     def _is_kept(self) -> bool:
         """Whether there is to be a checkpoint here, inside an epoch."""
@@ -179,6 +195,7 @@ class Session:
 
     def _end_epoch(self) -> None:
         progress = self.progress
+        self._settle()
         self.step.require_finite(self.at.done)
         self.skips.gather(progress.skipped, self.place.world)
         self._require_cases()
@@ -230,6 +247,7 @@ class Session:
         return found
 
     def _save(self) -> None:
+        self._settle()
         self.step.require_finite(self.at.done)
         self.progress.scaler = self.step.scaler.state_dict()
         if self.place.world.first:
@@ -269,12 +287,17 @@ class Session:
         cases = next(stream, None)
         if cases is None:
             return None
-        draws = self.lesson.draws
-        return cases, cases.on(self.place.device, draws.pictures.inputs) if cases.numbers else ()
+        return cases, self._windows(cases) if cases.numbers else ()
+
+    def _windows(self, cases: Cases) -> tuple[Tensor, ...]:
+        if self._cutting is not None:
+            return self._cutting.of(cases)
+        return cases.on(self.place.device, self.lesson.draws.pictures.inputs)
 
     def _cases_of_step(self) -> int:
         return min(self.settings.batch, len(self.lesson.train) - (self.progress.step - 1) * self.settings.batch)
 
     def _text(self) -> str:
-        mean = self.progress.loss / max(self.progress.cases, 1)
-        return f"epoch {self.progress.epoch + 1} of {self.settings.epochs}, loss {mean:.4f}"
+        progress = self.progress
+        said = f", loss {progress.loss / progress.cases:.4f}" if progress.cases else ""
+        return f"epoch {progress.epoch + 1} of {self.settings.epochs}{said}"

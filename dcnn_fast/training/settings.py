@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dcnn_fast.networks import LayerRule
 from dcnn_fast.ops.block.params import TIES, Ties
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec import LayerRule
 from dcnn_fast.training.schedule import drop_factor, parse_schedule, warmed
 from dcnn_fast.training.update_rule import BIAS_RATE, DECAY, MOMENTUM, RATE
 
@@ -44,8 +44,8 @@ class Settings:
     schedule: of all rates over the whole run, in cuda-convnet2's notation (`parse_schedule`), or "cosine". warmup: epochs, also
         parts of one, over which the rates rise in a straight line before the schedule begins.
     clip: the greatest norm of the gradient of all weights and biases together; a greater one is shortened to it. 0: none.
-    layer_rules: by the start of a layer's parameters' names its `spec.LayerRule`, as `spec.read_convnet_cfg` reads them: in
-        place of all that stands in the two lines above, for every layer or for none. drops: (epoch, factor) by hand,
+    layer_rules: by the start of a layer's parameters' names its `networks.LayerRule`, as `networks.read_convnet_cfg` reads
+        them: in place of all that stands in the two lines above, for every layer or for none. drops: (epoch, factor) by hand,
         on top of it; epochs count from 0.
     targets: what the label layer is to say: "labels"; "soft", a probability of high that is a smooth step of the rating, both
         by cross-entropy; "regression", log-odds of high in proportion to the rating, by squared errors; "emd", the histogram of

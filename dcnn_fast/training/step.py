@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from dcnn_fast.ops.plain_torch import plain_torch
+from dcnn_fast.ops.recording import CudaGraph, Recorder
 from dcnn_fast.training.errors import DivergedError
 from dcnn_fast.training.learning import rate_groups
 from dcnn_fast.training.lesson import Lesson
@@ -18,7 +21,9 @@ from dcnn_fast.training.machine import generator_of
 from dcnn_fast.training.optimisers import optimiser_of
 from dcnn_fast.training.pictures import generator
 from dcnn_fast.training.place import Place
+from dcnn_fast.training.recorded import RecordedSteps, not_recorded
 from dcnn_fast.training.settings import Settings
+from dcnn_fast.training.update_rule import ConvNetUpdate
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,17 @@ class Launched:
 class Step:
     """What turns mini-batches into changes of a network's weights."""
 
-    def __init__(self, net: nn.Module, lesson: Lesson, settings: Settings, place: Place) -> None:
+    def __init__(
+        self, net: nn.Module, lesson: Lesson, settings: Settings, place: Place, record: Recorder | None = None
+    ) -> None:  # fmt: skip
+        """record: what records steps (`recorded`), by default CUDA graphs on a GPU."""
         self._net, self._lesson, self._settings, self._place = net, lesson, settings, place
         self._learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self.update = optimiser_of(rate_groups(net, settings))
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=settings.precision == "fp16")
+        if record is None and place.device.type == "cuda":
+            record = Recorder(partial(CudaGraph, place.device))
+        self._again = None if record is None or place.world.size > 1 else self._recorded(record)
 
     @property
     def rate(self) -> float:
@@ -67,16 +78,22 @@ class Step:
         stopping: whether this process was told to stop; every process hears of it.
         """
         self._set_rates(at)
+        again = None if self._again is None or not cases.numbers else self._again.of(windows)
         self._seed_dropout(at)
         targets = targets_of([self._lesson.train[number] for number in cases.numbers])
         counts = torch.cat(
             [counts_of(targets, 2), torch.tensor([len(cases.numbers), float(stopping)], dtype=torch.float64, device="cpu")]
         )
         *labelled, present, stopped = self._place.world.sum(counts).tolist()
+        if again is not None:
+            return Launched(again.run(windows, targets, labelled, cases.numbers), int(present), bool(stopped))
         loss = torch.zeros((), dtype=torch.float32, device=self._place.device)
         self.update.zero_grad()
         if cases.numbers:
-            loss = self._backward(windows, targets, torch.tensor(labelled, dtype=torch.float64, device="cpu"), cases.numbers)
+            device = self._place.device
+            numbers = torch.tensor(cases.numbers, dtype=torch.int64, device="cpu").to(device)
+            sums = torch.tensor(labelled, dtype=torch.float64, device="cpu").to(device)
+            loss = self.backward(windows, targets.to(device), sums, numbers)
         loss = self._summed(loss.detach())
         if present:
             self._clip()
@@ -104,13 +121,10 @@ class Step:
         words = generator("dropout", self._settings.seed, at.done, self._place.world.rank)
         generator_of(self._place.device).manual_seed(int(words.integers(2**63)))
 
-    def _backward(
-        self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Tensor, numbers: tuple[int, ...]
-    ) -> Tensor:  # fmt: skip
+    def backward(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Tensor, numbers: Tensor) -> Tensor:
         """The loss of these windows, whose gradients the parameters get. labelled: how many the whole mini-batch has."""
-        device = self._place.device
-        with plain_torch(device):
-            loss = loss_of(self._net(*windows), targets.to(device), labelled, self._lesson.aim, numbers)
+        with plain_torch(self._place.device):
+            loss = loss_of(self._net(*windows), targets, labelled, self._lesson.aim, numbers)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -118,7 +132,20 @@ class Step:
         """Shorten the gradient of the whole mini-batch, which every process has by now, where it is too long."""
         if self._settings.clip:
             self.scaler.unscale_(self.update)
+            self.shorten()
+
+    def shorten(self) -> None:
+        """Shorten the gradient, unscaled by now, where it is too long."""
+        if self._settings.clip:
             nn.utils.clip_grad_norm_(self._learning, self._settings.clip, foreach=False)
+
+    def _recorded(self, record: Recorder) -> RecordedSteps | None:
+        """What records steps; None, and the reason in the log, where this network or rule is not recorded."""
+        if why := not_recorded(self._net, self.update):
+            logging.getLogger(__name__).info("training steps are launched one by one: %s", why)
+            return None
+        assert isinstance(self.update, ConvNetUpdate)
+        return RecordedSteps(self, self.update, self.scaler, self._learning, self._place.device, record)
 
     def _summed(self, loss: Tensor) -> Tensor:
         """The loss of all processes' shares; their gradients are summed on the way."""
@@ -135,9 +162,28 @@ def _is_finite(values: Tensor) -> bool:
     return bool(torch.isfinite(values).all())
 
 
-def finite(loss: Tensor, at: At) -> float:
-    """The value of a loss, once the device has it. Raises DivergedError, naming the step, where it is not finite."""
-    value = float(loss.item())
-    if not math.isfinite(value):
-        raise DivergedError(f"the loss must stay finite, got {value} at {at}")
-    return value
+class Losses:
+    """The losses of mini-batches that the device may still be at work on, in order. every: how many are read at a time."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._waiting: list[tuple[Launched, At]] = []
+
+    def add(self, launched: Launched, at: At) -> bool:
+        """Add that of mini-batch `at`; whether it is time to read them."""
+        self._waiting.append((launched, at))
+        return len(self._waiting) >= self._every
+
+    def read(self) -> list[tuple[float, int]]:
+        """The loss and the number of cases of each that was added since, once the device has them.
+
+        Raises DivergedError, naming the first step whose loss is not finite.
+        """
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        values: list[float] = torch.stack([launched.loss for launched, _ in waiting]).tolist()
+        for value, (_, at) in zip(values, waiting, strict=True):
+            if not math.isfinite(value):
+                raise DivergedError(f"the loss must stay finite, got {value} at {at}")
+        return [(value, launched.cases) for value, (launched, _) in zip(values, waiting, strict=True)]

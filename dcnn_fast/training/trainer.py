@@ -16,6 +16,7 @@ from torch import nn
 from dcnn_fast.data import DataSet
 from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.ops.plain_torch import default_modes
+from dcnn_fast.runtime.contexts import own_stream
 from dcnn_fast.training.distributed import joined
 from dcnn_fast.training.errors import DivergedError
 from dcnn_fast.training.features import kept_features, require_features
@@ -122,6 +123,7 @@ def train(
             stack.enter_context(folder.locked())
             require_folder(out, resume=resume)  # another run may have been here meanwhile
         world.wait()
+        stack.enter_context(own_stream(where))
         stack.enter_context(computed_in(net, settings.precision, where))
         stack.enter_context(tied(net, settings.ties))
         still = still_columns(net, settings)

@@ -72,7 +72,7 @@ class ConvNetUpdate(torch.optim.Optimizer):
                     self._update_inputs(parameter, parameter.grad, group["inputs"])
                     continue
                 if parameter.requires_grad and parameter.grad is not None and options[0] != 0:
-                    row = (parameter, parameter.grad, self._increment(parameter), *options)
+                    row = (parameter, parameter.grad, self.increment(parameter), *options)
                     kinds[parameter.device, parameter.dtype].append(row)
         for rows in kinds.values():
             parameters, gradients, increments, rates, momenta, decays = zip(*rows, strict=True)
@@ -81,7 +81,7 @@ class ConvNetUpdate(torch.optim.Optimizer):
 
     def _update_inputs(self, weight: Tensor, gradient: Tensor, inputs: Sequence[Mapping[str, float]]) -> None:
         """Update the columns of a matrix that belong to each input: copies of them, as an update is of whole tensors."""
-        increment, sizes = self._increment(weight), [int(each["size"]) for each in inputs]
+        increment, sizes = self.increment(weight), [int(each["size"]) for each in inputs]
         parts = zip(*(torch.split(tensor, sizes, dim=1) for tensor in (weight, gradient, increment)), inputs, strict=True)
         for mine, slope, moved, each in parts:
             if each["lr"]:
@@ -100,7 +100,8 @@ class ConvNetUpdate(torch.optim.Optimizer):
                     increment = state_dict["state"][key]["increment"]
                     self.state[parameter]["increment"] = _laid_like(parameter).copy_(increment)
 
-    def _increment(self, parameter: Tensor) -> Tensor:
+    def increment(self, parameter: Tensor) -> Tensor:
+        """What is remembered of a parameter, zeros before its first update; it lies in memory as the parameter does."""
         state = self.state[parameter]
         increment: Tensor | None = state.get("increment")
         if increment is None:

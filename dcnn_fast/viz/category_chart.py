@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dcnn_fast.printable import printable
-from dcnn_fast.viz.files import save_figure
+from dcnn_fast.viz.picture_files import save_figure
 
 Bars = Mapping[tuple[str, str, str], tuple[float, float]]
 

@@ -6,11 +6,6 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from dcnn_fast.nets import BackboneColumn, Column, GraphColumn, Model
-from dcnn_fast.spec import Network
-from dcnn_fast.spec.graph_layers import ConvLayer
-from dcnn_fast.viz.files import safe
-
 _ACROSS, _GAP = 16, 1
 
 
@@ -33,34 +28,3 @@ def filters(weight: Tensor, zoom: int = 4) -> Image.Image:
         sheet[top : top + size, left : left + size] = picture
     image = Image.fromarray(sheet)
     return image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
-
-
-def filter_files(network: Network, name: str = "") -> tuple[str, ...]:
-    """The names of the pictures of each column's first filters: filters-<name>-<column>.png."""
-    return tuple("-".join(filter(None, ("filters", safe(name), safe(key)))) + ".png" for key in network.column_keys())
-
-
-def first_filters(model: Model) -> list[Tensor]:
-    """The first filters of each column."""
-    found = []
-    for column in model.net.columns:
-        if isinstance(column, BackboneColumn):
-            found.append(column.stem)
-            continue
-        if isinstance(column, GraphColumn):
-            found.append(_of_pixels(column))
-            continue
-        assert isinstance(column, Column)
-        weight = column.blocks[0].weight
-        assert isinstance(weight, Tensor)
-        found.append(weight)
-    return found
-
-
-def _of_pixels(column: GraphColumn) -> Tensor:
-    """The filters of the first convolution that reads pixels. Raises ValueError where there is none."""
-    for layer, module in zip(column.spec.layers, column.layers, strict=True):
-        weight = module.weight
-        if isinstance(layer, ConvLayer) and layer.shared and layer.inputs == (0,) and isinstance(weight, Tensor):
-            return weight
-    raise ValueError("filters are those of a convolution of pixels, which this network's column has not")

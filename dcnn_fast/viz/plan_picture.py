@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from dcnn_fast.networks import Column, Network
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.spec import Column, Network
-from dcnn_fast.viz.files import MARK
+from dcnn_fast.viz.picture_files import MARK
 
 _WIDTH = 640  # of each column's picture
 _START = '<svg xmlns="http://www.w3.org/2000/svg"'

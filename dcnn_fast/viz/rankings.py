@@ -1,16 +1,13 @@
-"""Which photographs to show of predictions: best and worst (paper Fig. 7, 9), and where one model is right and another is not
-(Fig. 8, 12, 13); and how ratings and predictions are distributed (Fig. 14)."""
+"""Contents of pictures of predictions: the best and worst photographs (paper Fig. 7, 9), those where one model
+is right and another is not (Fig. 8, 12, 13), and how ratings and predictions are distributed (Fig. 14)."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
 from dcnn_fast.data.tables import IAD_THRESHOLDS
 from dcnn_fast.evaluation.predict import Predictions
-from dcnn_fast.printable import printable
-from dcnn_fast.viz.files import save_figure
+from dcnn_fast.viz.distributions import Distribution
 from dcnn_fast.viz.grid import Row
 
 
@@ -57,32 +54,28 @@ def right_where_wrong(
     return rows
 
 
-def save_distributions(predictions: Predictions, path: Path) -> None:
-    """Histograms of the ratings and of the last label's probabilities, split by the true label, as a PNG or SVG file.
+def distributions(predictions: Predictions) -> list[Distribution]:
+    """How the ratings, where there are any, and the last label's probabilities are distributed, split by the true label.
 
-    The ratings of IAD's two sources, whose scales differ, have a histogram each, as in the paper's Fig. 14.
+    The ratings of IAD's two sources, whose scales differ, are apart, as in the paper's Fig. 14.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415 - optional dependency
-
-    rated = np.isfinite(predictions.ratings)
-    panels = [("P(" + predictions.labels[-1] + ")", predictions.probs[:, -1])]
-    if rated.any():
+    found = [("P(" + predictions.labels[-1] + ")", predictions.probs[:, -1])]
+    if np.isfinite(predictions.ratings).any():
         taken = np.array([example.category for example in predictions.examples])
         sources = sorted(set(taken)) if set(taken) <= set(IAD_THRESHOLDS) else []
         of_sources = [(f"mean rating, {source}", np.where(taken == source, predictions.ratings, np.nan)) for source in sources]
-        panels = [*(of_sources or [("mean rating", predictions.ratings)]), *panels]
-    figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")
+        found = [*(of_sources or [("mean rating", predictions.ratings)]), *found]
     labels = np.array([example.label for example in predictions.examples])
-    for axes, (title, values) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        known = np.isfinite(values)
-        parts = [values[known & (labels == label)] for label in range(len(predictions.labels))]
-        axes.hist(parts, bins=30, stacked=True, label=[printable(label) for label in predictions.labels])
-        axes.set_xlabel(printable(title), parse_math=False)
-        axes.set_ylabel("photographs")
-    legend = axes.legend(fontsize="small", ncols=1 + len(predictions.labels) // 8)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a label's dollars are dollars
-    save_figure(figure, path)
+    return [
+        Distribution(
+            title,
+            {
+                name: values[np.isfinite(values) & (labels == label)]
+                for label, name in enumerate(predictions.labels)
+            },
+        )
+        for title, values in found
+    ]  # fmt: skip
 
 
 def _order(predictions: Predictions) -> list[int]:

@@ -1,4 +1,4 @@
-"""The text of an XMP packet and the bytes that it is stored as: UTF-8, UTF-16 or an encoding that XML declares."""
+"""Converts between an XMP packet's text and its bytes: UTF-8, UTF-16 or an encoding that XML declares."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 
 from dcnn_fast.xmp import XmpError
 
-_MARKS = (  # of byte order; those of UTF-32 begin with one of UTF-16
+_MARKS = (  # byte order marks; those of UTF-32 begin with one of UTF-16
     (codecs.BOM_UTF32_LE, ""), (codecs.BOM_UTF32_BE, ""), (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
     (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"),
 )  # fmt: skip
 _DECLARED = re.compile(rb"""<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']""")
-_TABLES = ("iso8859", "cp125")  # one byte a character, ASCII among them
+_TABLES = ("iso8859", "cp125")  # one byte per character, supersets of ASCII
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A packet's text, and how it was stored. mark: of byte order, at the beginning. codec: Python's name."""
+    """A packet's text, and how it was stored. mark: the byte order mark at the beginning. codec: Python's name."""
 
     text: str
     mark: bytes
     codec: str
 
     def with_text(self, text: str) -> bytes:
-        """Another text stored in the same way; characters that the encoding lacks become XML's references."""
+        """Another text stored in the same way; characters that the encoding lacks become XML character references."""
         return self.mark + text.encode(self.codec, "xmlcharrefreplace")
 
 
 def decode(content: bytes) -> Encoded:
-    """The text of a packet. Raises XmpError for bytes that are not text of an encoding that is read."""
+    """The text of a packet. Raises XmpError for bytes that are not text in a supported encoding."""
     mark, codec = next(((mark, codec) for mark, codec in _MARKS if content.startswith(mark)), (b"", None))
     if b"<" in mark:
         mark = b""

@@ -1,4 +1,4 @@
-"""The segments of a JPEG file: its XMP, and all that must be the same after a rating was written."""
+"""The segments of a JPEG file: its XMP, and everything that writing a rating must leave unchanged."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
 def packet_in(content: bytes) -> bytes | None:
-    """The XMP packet of a JPEG file, None where it has none. Raises XmpError for what is no JPEG."""
+    """The XMP packet of a JPEG file, None where it has none. Raises XmpError for a file that is not a JPEG."""
     packets = (body[len(_PACKET) :] for marker, body in _segments(content) if marker == _APP1 and body.startswith(_PACKET))
     return next(packets, None)
 
 
 def but_xmp(content: bytes) -> list[tuple[int, bytes]]:
-    """Everything in a JPEG file but its XMP: markers with their bytes, of the first scan's all to the end of the file.
+    """Everything in a JPEG file but its XMP: markers with their bytes; the first scan's run to the end of the file.
 
-    The list of further pictures in the file (MPF) is left out as well: it has their places, which move. Raises XmpError.
+    The list of further pictures in the file (MPF) is omitted as well: it holds their positions, which change. Raises XmpError.
     """
     return [
         (marker, body)
@@ -30,7 +30,7 @@ def but_xmp(content: bytes) -> list[tuple[int, bytes]]:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each marker's number and what belongs to it, without lengths and without what fills the space between."""
+    """Each marker's number and payload, without lengths and fill bytes."""
     if not content.startswith(b"\xff\xd8"):
         raise XmpError("it is no JPEG file")
     at = 2
@@ -38,7 +38,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         marker = content[at + 1 : at + 2]
         if content[at : at + 1] != b"\xff" or not marker:
             raise XmpError("it is a damaged JPEG file")
-        if marker == b"\xff":  # filling
+        if marker == b"\xff":  # a fill byte
             at += 1
             continue
         number, at = marker[0], at + 2

@@ -1,8 +1,8 @@
-"""An XMP packet: the rating that it gives, and the same packet with a rating of ours and nothing else changed.
+"""An XMP packet: reads its rating, and writes a rating while changing nothing else.
 
-A rating is `xmp:Rating` of the packet's only resource: 1 to 5 stars, 0 for none, -1 for rejected. One that this program
-wrote is known by `dcnnfast:Rating`, which says what it wrote; where the two differ, somebody has rated the photograph since.
-Nothing in a packet is fetched or expanded: a packet with a DTD is refused before it is parsed.
+A rating is `xmp:Rating` of the packet's only resource: 1 to 5 stars, 0 for none, -1 for rejected. A rating by this program is
+marked by `dcnnfast:Rating` with the same value; where the two differ, somebody has rated the photograph since. Nothing in a
+packet is fetched or expanded: a packet with a DTD is refused before it is parsed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{0,9})?")
 _SOLID = re.compile(r"[^ \t\r\n]")
 _MISC = (("<?", "?>"), ("<!--", "-->"))
 _MOST_PARTS = 100_000  # elements and attributes
-_MOST_ATTRIBUTES = 1_000  # of an element: copying many takes the square of their number
-_CANDIDATES = 8  # ends of the root element that are tried: it is the last one, unless comments have more
+_MOST_ATTRIBUTES = 1_000  # of an element: copying takes time quadratic in their number
+_CANDIDATES = 8  # candidate end tags of the root element: the last one, unless comments contain more
 
 _EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -43,9 +43,9 @@ _EMPTY = (
 
 @dataclass(frozen=True)
 class Rating:
-    """What a packet says of its photograph.
+    """A packet's rating of its photograph.
 
-    stars: `xmp:Rating`, None where there is none. written: what this program gave, None where it gave none.
+    stars: `xmp:Rating`, None where there is none. written: the rating by this program, None where it gave none.
     """
 
     stars: float | None = None
@@ -53,13 +53,13 @@ class Rating:
 
     @property
     def by_a_person(self) -> bool:
-        """Whether somebody has rated the photograph, or has taken a rating of ours away: it must stay as it is."""
+        """Whether somebody has rated the photograph, or has removed our rating: the packet must stay unchanged."""
         return self.stars not in (None, 0) if self.written is None else self.stars != self.written
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a property stands: an attribute of the element or, without `attribute`, the element's text."""
+    """A property's location: an attribute of the element or, without `attribute`, the element's text."""
 
     element: etree._Element
     attribute: str | None
@@ -76,30 +76,31 @@ class _Place:
 
 
 def rating_in(content: bytes) -> Rating:
-    """What a packet says. Raises XmpError for one that is larger than `MOST_BYTES`, is no XMP, or says it in no known way."""
+    """A packet's rating. Raises XmpError if it is larger than `MOST_BYTES`, not XMP, or has a rating of unknown form."""
     return _rating(_resource(_parsed(decode(_bounded(content)).text)))
 
 
 def with_rating(content: bytes | None, stars: int) -> bytes:
-    """The packet with our rating of 1 to 5 stars; None is a new one.
+    """The packet with our rating of 1 to 5 stars; content None makes a new packet.
 
-    All else is as it was: elements, attributes, comments, namespaces, the encoding, and what stands around the root element.
-    Raises XmpError for what `rating_in` refuses, and for a packet with a person's rating.
+    Everything else is unchanged: elements, attributes, comments, namespaces, the encoding, and the text around the root
+    element. Raises XmpError where `rating_in` does, and for a packet with a person's rating.
     """
     return _rated(content, lambda now: Rating(float(stars), stars), persons_stays=True)
 
 
 def with_choice(content: bytes | None, rating: int) -> bytes:
-    """The packet with a person's rating, whatever it says now: 1 to 5 stars, 0 for none, -1 for rejected; None is a new one.
+    """The packet with a person's rating, replacing any: 1 to 5 stars, 0 for none, -1 for rejected; content None makes a new
+    packet.
 
-    All else is as it was, as with `with_rating`. Raises XmpError for what `rating_in` refuses.
+    Everything else is unchanged, as with `with_rating`. Raises XmpError where `rating_in` does.
     """
 
     def chosen(now: Rating) -> Rating:
         written = now.written
-        if rating == 0 and written is None:  # no stars would be nobody's
+        if rating == 0 and written is None:  # no stars without our mark would count as unrated
             written = 1
-        if written == rating:  # a mark of ours that is another number says that somebody has rated it since
+        if written == rating:  # our mark with a different number tells that somebody has rated it since
             written = rating % 5 + 1
         return Rating(float(rating), written)
 
@@ -107,7 +108,7 @@ def with_choice(content: bytes | None, rating: int) -> bytes:
 
 
 def _rated(content: bytes | None, wanted: Callable[[Rating], Rating], *, persons_stays: bool) -> bytes:
-    """The packet with the rating that is wanted in place of the one that it has."""
+    """The packet with its rating replaced by the wanted one."""
     old = decode(_bounded(_EMPTY if content is None else content))
     before = _parsed(old.text)
     after = deepcopy(before)
@@ -127,7 +128,7 @@ def _rated(content: bytes | None, wanted: Callable[[Rating], Rating], *, persons
 
 
 def _put(resource: etree._Element, rating: Rating) -> None:
-    """Have the resource say that rating, of which both numbers are whole where there are any."""
+    """Set the resource's rating; both numbers are integers where present."""
     missing = {}
     for name, value in ((_RATING, rating.stars), (_MARK, rating.written)):
         place = _place(resource, name)
@@ -170,7 +171,7 @@ def _parsed(text: str) -> etree._Element:
 
 
 def _resource(root: etree._Element) -> etree._Element:
-    """The element rdf:RDF, of which there must be one."""
+    """The element rdf:RDF, which must occur once."""
     found = list(root.iter(_ROOT))
     if len(found) != 1:
         raise XmpError("it is no XMP: it must have one rdf:RDF")
@@ -193,7 +194,7 @@ def _number(text: str, rule: str, least: int) -> float:
 
 
 def _place(resource: etree._Element, name: str) -> _Place | None:
-    """Where the property of the photograph itself stands, None where nowhere; not one of things that the packet tells of it."""
+    """The place of a property of the photograph itself, None where absent; properties of nested resources do not count."""
     places = []
     for description in resource.iterchildren(_DESCRIPTION):
         if name in description.attrib:
@@ -208,7 +209,7 @@ def _place(resource: etree._Element, name: str) -> _Place | None:
 
 
 def _add(resource: etree._Element, values: dict[str, str]) -> None:
-    """A description of its own, the first one: no element that is there gets an attribute or a namespace."""
+    """Add a separate description in first place, so that no existing element gets an attribute or a namespace."""
     first = next(resource.iterchildren(_DESCRIPTION), None)
     about = None if first is None else first.get(_ABOUT)
     prefixes = {"rdf": _RDF, "xmp": _XMP, "dcnnfast": _OURS}
@@ -218,7 +219,7 @@ def _add(resource: etree._Element, values: dict[str, str]) -> None:
     for name, value in values.items():
         added.set(name, value)
     if not (resource.text or "").strip():
-        added.tail = resource.text  # as far in as the one that was first
+        added.tail = resource.text  # indented like the former first one
     resource.insert(0, added)
 
 
@@ -227,7 +228,7 @@ def _is_needed(uri: str, values: dict[str, str]) -> bool:
 
 
 def _behind_misc(text: str, at: int) -> int:
-    """Where white space, comments and instructions end that begin at `at`."""
+    """The end of the white space, comments and instructions that begin at `at`."""
     while True:
         solid = _SOLID.search(text, at)
         if solid is None:
@@ -241,7 +242,7 @@ def _behind_misc(text: str, at: int) -> int:
 
 
 def _extent(text: str, root: etree._Element) -> tuple[int, int]:
-    """Where the root element begins and ends in the text."""
+    """The root element's begin and end in the text."""
     start, end = _behind_misc(text, 0), len(text)
     for _ in range(_CANDIDATES):
         end = text.rfind(">", start, end)
@@ -253,7 +254,7 @@ def _extent(text: str, root: etree._Element) -> tuple[int, int]:
 
 
 def _require_only_ours_changed(before: etree._Element, after: etree._Element, rating: Rating) -> None:
-    """What was written is read back: the rating, and node for node what was there. Takes our properties out of both."""
+    """Check the written packet: the rating, and node by node the former contents. Removes our properties from both."""
     said = _rating(_resource(after))
     same = all(ours == theirs for ours, theirs in zip_longest(_others(after), _others(before)))
     if said != rating or not same:
@@ -261,7 +262,7 @@ def _require_only_ours_changed(before: etree._Element, after: etree._Element, ra
 
 
 def _others(root: etree._Element) -> Iterator[object]:
-    """A packet's nodes in order, as values, but our two properties and descriptions that hold nothing else."""
+    """A packet's nodes in order, as values, without our two properties and descriptions that hold nothing else."""
     resource = _resource(root)
     for name in (_RATING, _MARK):
         place = _place(resource, name)

@@ -1,8 +1,8 @@
-"""Sidecars: the files beside a photograph in which programs keep what they know of it.
+"""Sidecars: the files beside a photograph in which programs store its metadata.
 
-digiKam, darktable and Immich call that of `photo.jpg` `photo.jpg.xmp`, Adobe's programs call it `photo.xmp`. The second
-may be that of other photographs, too: of `photo.png`, or of the raw file that `photo.jpg` was taken with. And what would be
-that of `photo.CR2.jpg` by the second name is that of `photo.CR2` by the first.
+digiKam, darktable and Immich name the sidecar of `photo.jpg` `photo.jpg.xmp`, Adobe's programs name it `photo.xmp`. The second
+may belong to other photographs, too: to `photo.png`, or to the raw file of `photo.jpg`. And the second name for `photo.CR2.jpg`
+is the first name for `photo.CR2`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUFFIXES = (".xmp", ".XMP")
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A sidecar as it was read. status: of the file then."""
+    """A sidecar as read. status: the file's status at that time."""
 
     path: Path
     content: bytes
@@ -30,16 +30,16 @@ class Sidecar:
 
 
 def sidecar_path(photograph: Path, names: str) -> Path:
-    """Where a photograph's sidecar is, by one of `xmp.NAMES`; one that is there and ends with `.XMP` is meant as well."""
+    """The path of a photograph's sidecar, by one of `xmp.NAMES`; an existing file that ends with `.XMP` counts as well."""
     start = photograph.name if names == "digikam" else photograph.stem
     paths = [photograph.with_name(start + suffix) for suffix in _SUFFIXES]
     return next((path for path in paths if os.path.lexists(path)), paths[0])
 
 
 def read_sidecar(path: Path) -> Sidecar | None:
-    """The sidecar of that name; None where there is nothing.
+    """The sidecar at this path; None where there is none.
 
-    Raises XmpError for what is no regular file, a link above all, or larger than any sidecar; OSError.
+    Raises XmpError for anything but a regular file (links included) and for a file larger than any sidecar; OSError.
     """
     try:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -62,9 +62,9 @@ def read_sidecar(path: Path) -> Sidecar | None:
 
 
 class Neighbours:
-    """Knows which files of a folder Adobe's programs would give the same sidecar: those of one stem. Lists each folder once.
+    """Finds a folder's files that share a sidecar by Adobe's naming: those with one stem. Lists each folder once.
 
-    suffixes: of the files that count, in small letters.
+    suffixes: the suffixes of files that count, in lower case.
     """
 
     def __init__(self, suffixes: Collection[str]) -> None:
@@ -76,7 +76,7 @@ class Neighbours:
         return tuple(name for name in self._folder(photograph).get(photograph.stem, ()) if name != photograph.name)
 
     def has_whole_name(self, photograph: Path) -> bool:
-        """Whether another file is called as the photograph is without its suffix, so that its sidecar is not this one's."""
+        """Whether another file has the photograph's name without its suffix, so that the sidecar is the other file's."""
         named = photograph.with_suffix("")
         return named != photograph and named.name in self._folder(named).get(named.stem, ())
 

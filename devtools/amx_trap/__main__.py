@@ -1,10 +1,10 @@
-"""Runs the compiled AMX kernels (csrc/cpu/isa_amx.cpp) where there is no AMX, and compares them with amx_emulated bit for bit.
+"""Runs the compiled AMX kernels (csrc/cpu/isa_amx.cpp) without AMX hardware, and compares them with amx_emulated bit for bit.
 
     python -m devtools.amx_trap [pytest's arguments]
 
-Builds the engine once more, with its own flags, beside a handler for illegal instructions that does those of AMX in software.
-With arguments it then runs those tests with that engine, for which AMX is one of the instruction sets: `tests/ops -k amx`.
-Needs Linux on a processor with AVX-512, and pip to build.
+Builds the engine again, with its usual flags, together with an illegal-instruction handler that executes AMX in software. With
+arguments it then runs those tests with that engine, which offers AMX as an instruction set: `tests/ops -k amx`. Needs Linux on
+a processor with AVX-512, and pip to build.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def build(target: Path) -> Path:
 
 
 def use(path: Path) -> None:
-    """From here on the package's engine is that module."""
+    """Make that module the package's engine."""
     spec = importlib.util.spec_from_file_location("dcnn_fast._engine", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -41,15 +41,15 @@ def use(path: Path) -> None:
 
 
 def compare() -> None:
-    """Blocks of each kind, products and inverted residual blocks on both; raises AssertionError where a bit differs."""
+    """Compare blocks of each kind, products and inverted residual blocks on both; raises AssertionError where a bit differs."""
     from dcnn_fast import engine  # noqa: PLC0415 - only with the engine that `use` names
+    from dcnn_fast.networks import CrossMapNorm, Pool  # noqa: PLC0415
     from dcnn_fast.ops.block import BlockOptions, BlockParams, cpu  # noqa: PLC0415
     from dcnn_fast.ops.linear import LinearParams  # noqa: PLC0415
     from dcnn_fast.ops.linear import cpu as linear  # noqa: PLC0415
     from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights  # noqa: PLC0415
     from dcnn_fast.ops.mbconv import cpu as mbconv  # noqa: PLC0415
     from dcnn_fast.ops.region import whole  # noqa: PLC0415
-    from dcnn_fast.spec import CrossMapNorm, Pool  # noqa: PLC0415
 
     generator = torch.Generator().manual_seed(0)
     blocks = (
@@ -109,7 +109,7 @@ def main() -> int:
         if sys.argv[1:]:
             import pytest  # noqa: PLC0415
 
-            status = int(pytest.main(["-p", "no:faulthandler", *sys.argv[1:]]))  # that takes the signal for itself
+            status = int(pytest.main(["-p", "no:faulthandler", *sys.argv[1:]]))  # which would catch the signal
         else:
             compare()
             status = 0

@@ -1,5 +1,5 @@
-// AMX for processors without it: an instruction of AMX is illegal there, and the handler of that signal decodes it, does in software
-// what it asks for, and goes on behind it. So the compiled kernels of isa_amx.cpp run as they are, encodings and operands included.
+// AMX for processors without it: an AMX instruction is illegal there, and the signal's handler decodes it, executes it in
+// software and resumes after it. So the compiled kernels of isa_amx.cpp run unchanged, including encodings and operands.
 
 #include <signal.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ namespace dcnn {
 
 const Features& detected_features();
 
-// In place of cpu_features.cpp's: the processor as it is, and AMX.
+// Replaces cpu_features.cpp's: the real processor's features, and AMX.
 const Features& features() {
   static const Features found = [] {
     Features f = detected_features();
@@ -68,7 +68,7 @@ Memory memory_of(const uint8_t* modrm, int64_t next, bool x, bool b, const greg_
   return m;
 }
 
-// The length of the instruction of AMX at `at`, which is done; 0 where there is none.
+// Executes the AMX instruction at `at` and returns its length; 0 where there is none.
 int execute(const uint8_t* at, const greg_t* registers) {
   constexpr int kPrefixes = 4;  // bytes of VEX and the opcode
   const bool vex = at[0] == 0xc4 && (at[1] & 31) == 2 && (at[2] & 0x84) == 0;  // map 0F38, W 0, 128 bits
@@ -122,7 +122,7 @@ void on_illegal_instruction(int number, siginfo_t*, void* context) {
     (void)!write(STDERR_FILENO, fault.what(), strlen(fault.what()));
     abort();
   }
-  if (length == 0) signal(number, SIG_DFL);  // comes again, and ends the process
+  if (length == 0) signal(number, SIG_DFL);  // the signal is raised again and ends the process
   registers[REG_RIP] += length;
 }
 
@@ -136,7 +136,7 @@ __attribute__((constructor)) void install() {
 }  // namespace
 }  // namespace dcnn
 
-// Instructions done so far: LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS.
+// Instructions executed so far: LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS.
 extern "C" __attribute__((visibility("default"))) void amx_trap_counts(int64_t* to) {
   for (int kind = 0; kind < dcnn::kKinds; ++kind) to[kind] = dcnn::counts[kind];
 }

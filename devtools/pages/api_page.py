@@ -18,7 +18,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Scoring and model files": ("dcnn_fast",),
     "Scoring, the rest": ("dcnn_fast.scoring",),
     "Operations": ("dcnn_fast.ops", "dcnn_fast.ops.head", "dcnn_fast.ops.update"),
-    "Networks as data": ("dcnn_fast.spec",),
+    "Networks as data": ("dcnn_fast.networks",),
     "Plans": ("dcnn_fast.plan",),
     "Networks as modules": ("dcnn_fast.nets",),
     "Data sets and photographs": ("dcnn_fast.data",),
@@ -33,7 +33,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def page() -> str:
-    """The page as it should be. A thing that is public in several packages is shown in the first."""
+    """The up-to-date page. A name that is public in several packages is shown in the first."""
     shown: set[tuple[str, str]] = set()
     parts = [_HEAD]
     for title, packages in SECTIONS.items():
@@ -56,7 +56,7 @@ def _names(package: str, shown: set[tuple[str, str]]) -> Iterator[str]:
 
 
 def _is_module(name: str) -> bool:
-    """Whether a module has the name as well: a reader of the sources alone would take it for that."""
+    """Whether a module has the same name, for which a static analyser would take it."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:

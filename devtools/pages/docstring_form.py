@@ -1,7 +1,7 @@
 """This project's docstrings in one rendered form, for the site's API page.
 
-A docstring says its arguments as `name: meaning.`, several on a line, errors and sources in sentences. Here arguments become a
-list; "Returns", "Raises" and "Source" stand out; a cited page is a link.
+A docstring describes its arguments as `name: meaning.`, several on a line, errors and sources in sentences. Here arguments
+become a list; "Returns", "Raises" and "Source" stand out; a cited page is a link.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SENTENCE = re.compile(r"(?:(?<=[.:;] )|(?<=\n)|^)(Returns|Raises|Source:|Exampl
 
 
 def rendered(text: str, names: Iterable[str]) -> str:
-    """A docstring as Markdown. names: of the arguments or fields that it may tell of."""
+    """A docstring as Markdown. names: the arguments or fields that it may describe."""
     summary, gap, rest = text.strip().partition("\n\n")
     return _cited(summary + gap + "\n\n".join(_paragraph(part, set(names)) for part in rest.split("\n\n")))
 

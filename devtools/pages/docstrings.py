@@ -1,4 +1,4 @@
-"""An extension of griffe: docstrings as `devtools.pages.docstring_form` renders them."""
+"""An extension of griffe: renders docstrings by `devtools.pages.docstring_form`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Docstrings(griffe.Extension):
     """Rewrites the docstrings of functions and classes."""
 
     def on_function(self, *, func: griffe.Function, **_: object) -> None:
-        """After a function was read."""
+        """Rewrite a function's docstring after it was read."""
         if func.docstring is not None:
             func.docstring.value = rendered(func.docstring.value, [parameter.name for parameter in func.parameters])
 
     def on_class(self, *, cls: griffe.Class, **_: object) -> None:
-        """After a class was read with its members: fields count as arguments."""
+        """Rewrite a class's docstring after it was read with its members; fields count as arguments."""
         if cls.docstring is not None:
             made = cls.members.get("__init__")
             arguments = [parameter.name for parameter in made.parameters] if isinstance(made, griffe.Function) else []

@@ -1,7 +1,7 @@
-"""A hook of mkdocs: pages that lie outside docs/, and links as they are in the repository.
+"""A mkdocs hook that adds pages outside docs/ and rewrites the repository's links.
 
-A link to a page becomes that page of the site, and a link to another file a copy of it below `source/`. A link to nothing or to
-a folder is a warning, which `--strict` refuses.
+A link to a page becomes a link to that page of the site, a link to another file one to its copy below `source/`. A link to a
+folder or a missing file is a warning, which `--strict` refuses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LOG = logging.getLogger("mkdocs.plugins.site_pages")
 
 
 def rewritten(markdown: str, page: str) -> str:
-    """The text of `page` (its path in the repository) with links as the site has them."""
+    """The text of `page` (its path in the repository) with the site's links."""
 
     def change(link: str) -> str:
         found = target(link, page)
@@ -32,7 +32,7 @@ def rewritten(markdown: str, page: str) -> str:
 
 
 def on_files(files: Any, *, config: Any) -> Any:
-    """Add the pages that lie elsewhere, and every other file that a page links to."""
+    """Add the pages outside docs/, and every other file linked from a page."""
     for path, name in ELSEWHERE.items():
         files.append(File.generated(config, name, abs_src_path=str(ROOT / path)))
     for page in [file.src_uri for file in files.documentation_pages()]:
@@ -47,5 +47,5 @@ def on_files(files: Any, *, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """The links as the site has them."""
+    """The page's text with the site's links."""
     return rewritten(markdown, origin(page.file.src_uri))

@@ -2,14 +2,14 @@
 
     python -m devtools.sanitize [--memory] [--thread] [pytest's arguments]
 
---memory: with AddressSanitizer and UndefinedBehaviorSanitizer, tests in a process of its own that the first finding ends.
-Scratch memory is full of NaN at every use: a kernel that reads what nobody wrote gives other results.
---thread: with ThreadSanitizer, several callers at once in programs without Python (csrc/tests/threads.cpp, and c_threads.cpp
-of the C library).
+--memory: with AddressSanitizer and UndefinedBehaviorSanitizer, tests in a separate process that ends at the first finding.
+Scratch memory is filled with NaN at every use: a kernel that reads unwritten values gives wrong results. --thread: with
+ThreadSanitizer, several callers at once in programs without Python (csrc/tests/threads.cpp, and c_threads.cpp of the C
+library).
 
-Without any of them, both. Each is built once more, into build/sanitize, where its sources have changed, and what it took is
-said in seconds. Without pytest's arguments the tests are those of SELECTION. Needs a compiler with the sanitizers, as gcc has
-them, and pip to build.
+Without either option, both. Each is rebuilt into build/sanitize when its sources have changed, and its seconds are reported.
+Without pytest's arguments the tests are those of SELECTION. Needs a compiler with the sanitizers, such as gcc, and pip to
+build.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from tests import small_lite
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "sanitize"
 
-# What calls the engine at small sizes, so that all of it takes minutes: two parts that take about as long, each in a process.
+# Tests that call the engine at small sizes, so that all take minutes: two parts of about equal time, each in a process.
 SELECTION = (
     ("tests/fuzz/test_binding.py", "tests/ops/test_region_rules.py", "tests/ops/test_tile_unit.py", "tests/ops/test_hostile.py",
      "tests/ops/backbone/test_backbone.py", "tests/ops/mbconv/test_cpu.py", "tests/ops/update", "tests/ops/linear",
      "tests/c_library/test_scores.py", "tests/c_library/test_refusals.py",
-     "-k", "not triton"),  # which is not the engine
+     "-k", "not triton"),  # as Triton is not the engine
     ("tests/ops/block/test_regions.py", "tests/ops/block/test_cpu.py", "tests/ops/block/test_column.py",
      "tests/ops/block/test_first_ties.py"),
 )  # fmt: skip
 
-# Python and torch leave memory to the system when they end, which the leak detector would call lost, by the thousand. What no
-# memory holds is asked for on purpose, and must be refused as without the sanitizer.
+# At exit Python and torch leave memory to the system, which the leak detector would report thousands of times. Some tests
+# request more than any memory on purpose, which must be refused as without the sanitizer.
 ASAN_OPTIONS = "detect_leaks=0:allocator_may_return_null=1"
 UBSAN_OPTIONS = "print_stacktrace=1"
 TSAN_OPTIONS = "halt_on_error=1"
 
 
 def build(name: str, **define: str) -> Path:
-    """The folder of what is installed of a build with these definitions of CMake's, built where its sources have changed.
+    """The install folder of a build with these CMake definitions, rebuilt when its sources have changed.
 
-    pip builds in a folder of another name each time, for which CMake would compile everything anew.
+    pip builds in a new folder each time, for which CMake would recompile everything.
     """
     stamp = BUILD / name / "built"
     sources = [ROOT / "CMakeLists.txt", ROOT / "pyproject.toml", *(ROOT / "csrc").rglob("*")]
     if stamp.exists() and stamp.stat().st_mtime >= max(path.stat().st_mtime for path in sources):
         return BUILD / name / "package" / "dcnn_fast"
     began = time.time()
-    # RelWithDebInfo: names of functions are kept, and nothing is optimised when it is linked, which would take minutes.
+    # RelWithDebInfo: keeps function names and omits link-time optimisation, which would take minutes.
     settings = [f"build-dir={BUILD / name / 'cmake'}", "cmake.build-type=RelWithDebInfo"]
     settings += [f"cmake.define.{variable}={value}" for variable, value in define.items()]
     command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--upgrade"]
@@ -68,13 +68,13 @@ def build(name: str, **define: str) -> Path:
     ]
     subprocess.run(command, check=True)
     stamp.touch()
-    os.utime(stamp, (began, began))  # what was changed meanwhile may not be in it
+    os.utime(stamp, (began, began))  # changes made meanwhile may not be included
     return BUILD / name / "package" / "dcnn_fast"
 
 
 def runtime(engine: Path) -> str:
-    """The libraries that must be in the process before anything asks for memory: the sanitizer's, and C++'s, whose exceptions
-    it looks for when it starts.
+    """The libraries that must be loaded before any allocation: the sanitizer's, and C++'s, whose exceptions the former looks up
+    at its start.
     """
     needed = subprocess.run(["ldd", str(engine)], capture_output=True, text=True, check=True).stdout
     paths = {line.split()[0].split(".")[0]: line.split()[2] for line in needed.splitlines() if "=>" in line}
@@ -95,7 +95,7 @@ def memory(tests: Sequence[str]) -> int:
         return done.returncode
 
     with ThreadPoolExecutor(len(SELECTION)) as pool:
-        return int(any(list(pool.map(run, [tests] if tests else SELECTION))))  # a signal's is below 0
+        return int(any(list(pool.map(run, [tests] if tests else SELECTION))))  # negative for a signal
 
 
 def threads(tests: Sequence[str]) -> int:
@@ -103,7 +103,7 @@ def threads(tests: Sequence[str]) -> int:
     folder = build("thread", DCNN_SANITIZE="thread")
     model = BUILD / "thread" / "model.safetensors"
     save_model(small_lite.model(), model)
-    # The sanitizer's own memory lies at fixed addresses, which the system may have given away where it draws them.
+    # The sanitizer's memory is at fixed addresses, which address randomisation may have given away.
     still = ["setarch", os.uname().machine, "-R"]
     environment = {**os.environ, "TSAN_OPTIONS": TSAN_OPTIONS}
     programs = ([str(folder / "threads")], [str(folder / "c_threads"), str(model)])
@@ -126,7 +126,7 @@ def main() -> int:
         print(f"sanitize, {kind}: status {status} after {time.perf_counter() - start:.0f} s", flush=True)
         return status
 
-    with ThreadPoolExecutor(2) as pool:  # tests use one core most of the time
+    with ThreadPoolExecutor(2) as pool:  # each uses one core most of the time
         statuses = list(pool.map(status_of, asked.kinds or KINDS))
     return 1 if any(statuses) else 0
 

@@ -1,4 +1,4 @@
-/* Scores a picture: score MODEL PICTURE.ppm (binary, eight bits a channel). Prints its score and each label's probability. */
+/* Scores a picture: score MODEL PICTURE.ppm (binary, eight bits per channel). Prints its score and each label's probability. */
 #include <dcnn_fast.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// Scores a picture: score MODEL PICTURE.ppm (binary, eight bits a channel), with exceptions and destructors in place of statuses.
+// Scores a picture: score MODEL PICTURE.ppm (binary, eight bits per channel), with exceptions and destructors, not statuses.
 #include <dcnn_fast.h>
 
 #include <cstdio>
@@ -10,7 +10,7 @@
 
 namespace {
 
-// Throws what a call says went wrong.
+// Throws the error that a call reports.
 template <typename Call>
 void checked(const Call& call) {
   dcnn_error error;

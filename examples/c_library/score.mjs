@@ -1,4 +1,4 @@
-// Scores a picture: node score.mjs LIBRARY MODEL PICTURE.ppm (binary, eight bits a channel). Needs koffi: npm install koffi
+// Scores a picture: node score.mjs LIBRARY MODEL PICTURE.ppm (binary, eight bits per channel). Needs koffi: npm install koffi
 import { readFileSync } from "node:fs";
 import koffi from "koffi";
 
@@ -27,7 +27,7 @@ const score = lib.func(
   "int dcnn_score(const dcnn_model *model, const dcnn_image *image, const void *options, _Inout_ dcnn_result *result, _Inout_ dcnn_error *error)",
 );
 
-// Throws what a call says went wrong.
+// Throws the error that a call reports.
 function checked(call) {
   const error = { struct_size: koffi.sizeof(ErrorStruct), status: 0, message: "" };
   if (call(error) !== 0) throw new Error(error.message);

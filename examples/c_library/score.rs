@@ -1,4 +1,4 @@
-//! Scores a picture: score MODEL PICTURE.ppm (binary, eight bits a channel). Prints its score and each label's probability.
+//! Scores a picture: score MODEL PICTURE.ppm (binary, eight bits per channel). Prints its score and each label's probability.
 use std::ffi::{c_char, c_void, CStr, CString};
 use std::mem::size_of;
 
@@ -57,7 +57,7 @@ impl Drop for Model {
     }
 }
 
-/// What a call says went wrong.
+/// The error that a call reports.
 fn checked(call: impl FnOnce(*mut Error) -> i32) -> Result<(), String> {
     unsafe {
         let mut error: Error = std::mem::zeroed();
@@ -77,7 +77,7 @@ impl Model {
         Ok(Model(model))
     }
 
-    /// The score, and a probability of each label. pixels: rows without gaps, three bytes a pixel.
+    /// The score, and a probability for each label. pixels: rows without gaps, three bytes per pixel.
     fn score(&self, pixels: &[u8], width: usize, height: usize) -> Result<(Score, Vec<f64>), String> {
         assert_eq!(pixels.len(), 3 * width * height);
         unsafe {

@@ -1,5 +1,5 @@
-// Model files as the C library reads them: any bytes are a model, or are refused with a sentence. The first byte says what the others
-// are: a whole file, a header whose length and tensors are put around it, or what the header's entry of this project says.
+// Model files in the C library's reader: any bytes are a model, or are refused with a sentence. The first byte selects the kind
+// of the others: a whole file, a header to which length and tensors are added, or the header's entry of this project.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,9 +14,9 @@
 
 namespace {
 
-constexpr size_t kMostBytes = 1 << 20;  // of tensors, so that an input takes milliseconds
+constexpr size_t kMostBytes = 1 << 20;  // of tensors, which limits an input to milliseconds
 
-// The bytes that a header's tensors end at, as far as they are few.
+// The end of a header's tensors in bytes, if it is small.
 size_t bytes_of(const std::string& header) {
   size_t last = 0;
   try {

@@ -1,4 +1,4 @@
-// Numbers from an input's bytes: small ones one byte each, and those at which sums and products overflow.
+// Numbers from an input's bytes: a byte is a small number, or stands for one at which sums and products overflow.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ constexpr int64_t kHostile[] = {
     INT64_MIN,        INT64_MIN + 1,     -(int64_t{1} << 31), -1000, 1000, 65535, int64_t{1} << 20, (int64_t{1} << 31) - 1,
     int64_t{1} << 31, int64_t{1} << 40, int64_t{1} << 62,    INT64_MAX,
 };
-constexpr int kFirstHostile = 240;  // bytes from here on name one of these; those below are themselves, less 2
+constexpr int kFirstHostile = 240;  // bytes from here on stand for one of these; those below for themselves minus 2
 
 class Input {
  public:

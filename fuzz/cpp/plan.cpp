@@ -13,7 +13,7 @@ namespace {
 
 using namespace dcnn;
 
-constexpr int64_t kMostPixels = 1 << 22;  // of a plane, so that an input takes milliseconds
+constexpr int64_t kMostPixels = 1 << 22;  // of a plane, which limits an input to milliseconds
 
 ColumnShape column_from(Input& input) {
   ColumnShape column{input.any(), input.any(), input.below(2) == 1, {}};
@@ -32,7 +32,7 @@ ColumnShape column_from(Input& input) {
     b.tile_side = input.any();
     b.tile_size = input.any();
     b.tile_macs = static_cast<double>(input.any());
-    if (input.below(2) == 1 && b.size < 100 && b.stride > 0 && b.stride <= b.size) {  // as an engine computes it
+    if (input.below(2) == 1 && b.size < 100 && b.stride > 0 && b.stride <= b.size) {  // as in an engine
       const OutputTile tile = engine_tile({b.size, b.stride, 12, 8}, Precision::ieee, Bf16::floats);
       b.tile_side = tile.side;
       b.tile_size = tile.size;

@@ -1,5 +1,5 @@
-// Tables of regions: what `require_regions` finds right, the kernels compute without touching anything else. Every source and output
-// is memory of its own, on whose ends AddressSanitizer looks.
+// Tables of regions: kernels must compute those that `require_regions` accepts without touching other memory. Every source and
+// output is a separate allocation, whose ends AddressSanitizer guards.
 #include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
@@ -15,7 +15,7 @@ namespace {
 
 using namespace dcnn;
 
-constexpr double kMostFloats = 1 << 18;  // of a source, an output or a region's scratch, so that an input takes milliseconds
+constexpr double kMostFloats = 1 << 18;  // of a source, an output or a region's scratch, which limits an input to milliseconds
 
 template <typename Row>
 std::vector<Row> rows_from(Input& input) {

@@ -1,4 +1,4 @@
-// Goes through corpora once, where there is no libFuzzer: PROGRAM [libFuzzer's options, passed over] FOLDER ...
+// Replays corpora once, without libFuzzer: PROGRAM [libFuzzer's options, ignored] FOLDER ...
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -15,7 +15,7 @@ int main(int count, char** arguments) {
     for (const auto& entry : std::filesystem::directory_iterator(arguments[i])) {
       std::ifstream file(entry.path(), std::ios::binary);
       const std::vector<uint8_t> data(std::istreambuf_iterator<char>(file), {});
-      std::fprintf(stderr, "%s\n", entry.path().c_str());  // the last one, where the program ends
+      std::fprintf(stderr, "%s\n", entry.path().c_str());  // the last one printed is the one that ended the program
       LLVMFuzzerTestOneInput(data.data(), data.size());
       ++inputs;
     }

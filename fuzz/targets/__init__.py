@@ -1,1 +1,1 @@
-"""One file a reader, each with its `TARGET`."""
+"""One file per reader, each with its `TARGET`."""

@@ -1,4 +1,4 @@
-"""AVA's lists: AVA.txt, lists of ids, and style lists, parted here by a line of their own."""
+"""AVA's lists: AVA.txt, lists of ids, and style lists, separated here by a marker line."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dcnn_fast.data import ReadError, read
 from fuzz.target import FoundError, Target
 from tests.data import camera_files
 
-_PIXELS = 1 << 20  # an input must not take seconds because its picture is large
+_PIXELS = 1 << 20  # so that large pictures do not take seconds
 _BACKGROUND = (255, 255, 255)
 
 

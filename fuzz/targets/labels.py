@@ -18,7 +18,7 @@ _FIELDS = (
 
 @cache
 def _photographs() -> None:
-    """Beside the label file, as a set without any is refused."""
+    """Write photographs beside the label file, as a set without any is refused."""
     for name in ("a", "b", *range(12)):
         file_of(b"", f"{name}.jpg")
 
@@ -51,7 +51,7 @@ def _seeds() -> Mapping[str, bytes]:
 
 
 def _mutated(data: bytes, longest: int, random: Random) -> bytes:
-    """Fields and lines left out, repeated or exchanged."""
+    """Drop, repeat or swap fields and lines."""
     rows = [line.split(b",") for line in data.split(b"\n")]
     for _ in range(random.randint(1, 4)):
         row = random.choice(rows)

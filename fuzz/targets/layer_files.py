@@ -1,4 +1,4 @@
-"""cuda-convnet's layer definitions and layer parameters: two texts, parted here by a line of their own."""
+"""cuda-convnet's layer definitions and layer parameters: two texts, separated here by a marker line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from random import Random
 
-from dcnn_fast.spec import Column, ConvNetError, Network, Preprocessing, parse_convnet_cfg, preprocessing_of, write_convnet_cfg
+from dcnn_fast.networks import (
+    Column,
+    ConvNetError,
+    Network,
+    Preprocessing,
+    parse_convnet_cfg,
+    preprocessing_of,
+    write_convnet_cfg,
+)
 from fuzz.target import FoundError, Target
 from tests.convnet_files import LAYERS, PARAMS
 
@@ -31,7 +39,7 @@ def _read(data: bytes) -> None:
 
 
 def _layers(network: Network) -> list[object]:
-    """All that a written file must say of a network: not its name, nor an order of pool and norm where one is missing."""
+    """The parts of a network that a file must keep: not its name, nor an order of pool and norm where one is missing."""
     return [
         [{**vars(column), "view": None, "blocks": None}, *({**vars(block), "order": None} for block in column.blocks)]
         for column in network.columns
@@ -51,7 +59,7 @@ def _seeds() -> Mapping[str, bytes]:
 
 
 def _mutated(data: bytes, longest: int, random: Random) -> bytes:
-    """Lines left out, repeated, moved, or with another value."""
+    """Drop, repeat or move lines, or change their values."""
     lines = data.decode("utf-8", "replace").split("\n")
     for _ in range(random.randint(1, 3)):
         at = random.randrange(len(lines))

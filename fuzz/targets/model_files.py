@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dcnn_fast.nets import Model, ModelError, build, load_model, save_model
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool, View
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Network, Pool, View
 from fuzz.headers import changed_header
 from fuzz.target import Target, file_of
 
@@ -15,7 +15,7 @@ def _read(data: bytes) -> None:
 
 
 def _tiny(views: tuple[View, ...]) -> Model:
-    """A model whose file is mostly header."""
+    """A model whose file consists mostly of the header."""
     blocks = (Block(2, 5, stride=2, pool=Pool(), norm=CrossMapNorm()), Block(2, 3, padding=1, groups=2))
     columns = tuple(Column(view, blocks, (3, 2), plane=16, window=12, mean=(120.5, 110.0, 100.0)) for view in views)
     return Model(build(Network("tiny", columns, ("low", "high")), seed=1).eval(), {"trained on": "nothing"})

@@ -1,4 +1,4 @@
-"""cuda-convnet's checkpoints: pickles of Python 2, which are interpreted and never loaded."""
+"""cuda-convnet's checkpoints: Python 2 pickles, which are interpreted and never loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fuzz.target import Target, file_of
 from tests.nets.convnet_writer import pickled
 from tests.nets.test_convnet_checkpoint import checkpoint, layers
 
-# Opcodes put in anywhere: what builds, copies, calls and remembers.
+# Opcodes to insert anywhere: those that build, copy, call and memoise.
 _PIECES = (
     b"}", b"]", b")", b"(", b"t", b"u", b"e", b"a", b"s", b"b", b"R", b"0", b"1", b"2", b"N", b"\x85", b"\x86", b"\x87",
     b"\x88", b"q\x00", b"h\x00", b"q\x01", b"h\x01", b"K\x07",
@@ -40,19 +40,19 @@ def _seeds() -> Mapping[str, bytes]:
 
 
 def _opcodes(data: bytes) -> list[bytes]:
-    """The pickle, an opcode with its argument each, as far as it can be told apart; the rest as one."""
+    """The pickle split into opcodes with their arguments, as far as it can be parsed; the rest as one piece."""
     starts: list[int] = []
     try:
         for _, _, place in pickletools.genops(data):
             starts.append(int(place or 0))
-    except Exception:  # it is damaged from there on
+    except Exception:  # it is damaged from here on
         pass
     starts = starts or [0]
     return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
 
 
 def _mutated(data: bytes, longest: int, random: Random) -> bytes:
-    """Opcodes left out, put in, repeated or exchanged."""
+    """Drop, insert, repeat or swap opcodes."""
     parts = _opcodes(data)
     for _ in range(random.randint(1, 4)):
         at, until = sorted(random.randrange(len(parts) + 1) for _ in range(2))

@@ -1,4 +1,4 @@
-"""What torch.save wrote, and safetensors files of other projects: read for `convert`."""
+"""Files by torch.save, and safetensors files of other projects, as read for `convert`."""
 
 from __future__ import annotations
 

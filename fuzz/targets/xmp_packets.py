@@ -1,4 +1,4 @@
-"""XMP packets: the rating in one, and the packet with a rating of ours."""
+"""XMP packets: reading a rating, and writing one of ours."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _seeds() -> Mapping[str, bytes]:
 
 
 def _mutated(data: bytes, longest: int, random: Random) -> bytes:
-    """Tags and attributes put in, taken out or repeated."""
+    """Insert, remove or repeat tags and attributes."""
     text = data.decode("utf-8", "surrogateescape")
     for _ in range(random.randint(1, 4)):
         start = random.randrange(len(text) + 1)

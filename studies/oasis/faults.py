@@ -1,4 +1,4 @@
-"""Photographic faults for pre-training: the photograph or the same photograph with one of them."""
+"""Photographic faults for pre-training: pairs of a photograph without and with one of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _defocus(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _shake(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The average of the image moved along a line."""
+    """The average of the image shifted along a line."""
     length, angle = rng.uniform(5, 14), rng.uniform(0, np.pi)
     pixels = np.asarray(image, np.float32)
     steps = np.linspace(-length / 2, length / 2, 9)
@@ -34,7 +34,7 @@ def _compression(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _tilt(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Turned by 5 to 15 degrees and cut so that no corner shows."""
+    """The image rotated by 5 to 15 degrees and cropped so that no corner shows."""
     angle = rng.uniform(5, 15) * rng.choice([-1, 1])
     turned = image.rotate(angle, Image.Resampling.BILINEAR)
     width, height = image.size
@@ -77,7 +77,7 @@ def jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 
 def pair(pixels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph and the same with one fault, both compressed at the same quality, so that only the fault tells."""
+    """A photograph and the same with one fault, both compressed at the same quality, so that they differ only in the fault."""
     image = Image.fromarray(pixels)
     fault = FAULTS[str(rng.choice(list(FAULTS)))]
     quality = int(rng.integers(80, 96))

@@ -1,4 +1,4 @@
-"""How the study's networks learn: faults first, then ratings; every one of them from the same crops and the same targets."""
+"""Training of the study's networks: faults first, then ratings, all from the same crops and targets."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcnn_fast.nets import MultiColumn
-from dcnn_fast.spec import View
+from dcnn_fast.networks import View
 from dcnn_fast.training import Batch, fit
 from studies.oasis import faults
 from studies.oasis.networks import PLANE, SEMANTIC_UNITS, WINDOW
 from studies.oasis.pictures import Crops, Picture, crops, windows
 
 BATCH = 32
-STEEPNESS = 2.0  # of the targets: a rating one deviation above the middle is high with probability 0.88
+STEEPNESS = 2.0  # of the targets: for a rating one deviation above the median, P(high) is 0.88
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Crops and what P(high) of each is to be. high: [crops] float32. rows: those to learn from."""
+    """Crops with their targets of P(high). high: [crops] float32. rows: those to learn from."""
 
     source: Crops
     high: Tensor
     rows: np.ndarray
 
     def of(self, rows: np.ndarray) -> Lesson:
-        """The same with other rows."""
+        """The lesson with other rows."""
         return Lesson(self.source, self.high, rows)
 
 
 def rating_lesson(source: Crops, ratings: np.ndarray, pictures: np.ndarray) -> Lesson:
-    """Every crop of the chosen `pictures`. ratings: of all of them. A target is a smooth step at the chosen ones' median."""
+    """Every crop of the chosen `pictures`. ratings: those of all. A target is a smooth step at the chosen ones' median."""
     middle, spread = np.median(ratings[pictures]), ratings[pictures].std()
     high = 1 / (1 + np.exp(-STEEPNESS * (ratings - middle) / spread))
     return Lesson(
@@ -50,7 +50,7 @@ def _loss(logits: Tensor, high: Tensor) -> Tensor:
 
 
 def _epochs(lesson: Lesson, views: Sequence[View], epochs: int, seed: int) -> tuple[Iterator[Iterator[Batch]], int]:
-    """Batches of windows, with the targets and each row's index and flip; and how many batches there are."""
+    """Batches of windows, with the targets and each row's index and flip; and the number of batches."""
     rng = np.random.default_rng(seed)
     parts = max(1, len(lesson.rows) // BATCH)
 
@@ -89,7 +89,7 @@ def fault_lesson(pictures: Sequence[Picture], variants: int, seed: int) -> Lesso
 
 @torch.inference_mode()
 def fault_accuracy(net: MultiColumn, lesson: Lesson, seed: int, count: int = 16) -> float:
-    """How often `net` is right on the lesson's rows, each averaged over `count` windows."""
+    """The share of the lesson's rows on which `net` is right, each averaged over `count` windows."""
     rng = np.random.default_rng(seed)
     net.eval()
     views = [column.view for column in net.spec.columns]
@@ -105,7 +105,7 @@ def fault_accuracy(net: MultiColumn, lesson: Lesson, seed: int, count: int = 16)
 class Attributes(nn.Module):
     """fc256 and a label layer behind frozen features (paper III-E: fine-tuned to the ratings, then frozen).
 
-    The layer learns on features standardised over what it learns from; `folded` is the same layer for the features themselves.
+    The layer is trained on features standardised over the training rows; `folded` is the equivalent layer for raw features.
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -124,7 +124,7 @@ class Attributes(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> nn.Linear:
-        """fc256 for features that are not standardised."""
+        """fc256 for raw features."""
         layer = nn.Linear(self.fc.in_features, self.fc.out_features)
         layer.weight.copy_(self.fc.weight / self.spread)
         layer.bias.copy_(self.fc.bias - layer.weight @ self.middle)
@@ -132,7 +132,7 @@ class Attributes(nn.Module):
 
 
 def learn_attributes(features: Tensor, lesson: Lesson, *, epochs: int, seed: int) -> Attributes:
-    """features: [crops, 2, 512], of each crop and of its mirror image."""
+    """features: [crops, 2, 512], for each crop and its mirror image."""
     torch.manual_seed(seed)
     rows = torch.from_numpy(lesson.rows)
     net = Attributes(features[rows].flatten(0, 1))
@@ -155,7 +155,7 @@ def learn_beside(
 ) -> nn.Linear:
     """Train the columns of `net` beside frozen attributes [crops, 2, 256] (RDCNN, paper eq. 4); returns their label layer.
 
-    start: the label layer of the attributes alone, from which the joined one starts.
+    start: the label layer of the attributes alone, which initialises the joint one.
     """
     torch.manual_seed(seed)
     width = net.label.in_features

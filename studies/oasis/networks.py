@@ -1,4 +1,4 @@
-"""The study's networks: compact columns on 64-pixel windows, alone, together, and beside a frozen semantic column."""
+"""The study's networks: compact columns on 64-pixel windows, alone, combined, and beside a frozen semantic column."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast.nets import Column, MultiColumn, import_squeezenet
+from dcnn_fast.networks import Block, CrossMapNorm, Network, Pool, View
+from dcnn_fast.networks import Column as ColumnSpec
 from dcnn_fast.ops import views as ops_views
-from dcnn_fast.spec import Block, CrossMapNorm, Network, Pool, View
-from dcnn_fast.spec import Column as ColumnSpec
 
 PLANE, WINDOW = 72, 64
-SEMANTIC_SIDE = 227  # ImageNet networks' usual side, odd so that nothing is cut off
+SEMANTIC_SIDE = 227  # ImageNet networks' usual side, odd so that no pixels are dropped
 SEMANTIC_UNITS = 256  # fc256 of the paper's semantic column (III-E)
 
 
@@ -48,7 +48,7 @@ def with_columns(columns: Sequence[Column], name: str = "compact") -> MultiColum
 
 
 class Semantic:
-    """SqueezeNet of ImageNet, frozen: the features of photographs, and a column from trained layers behind them."""
+    """SqueezeNet with frozen ImageNet weights: the features of photographs, and a column with a trained layer on top."""
 
     def __init__(self, weights: Path) -> None:
         side = {"plane": SEMANTIC_SIDE, "window": SEMANTIC_SIDE}
@@ -56,7 +56,7 @@ class Semantic:
 
     @torch.inference_mode()
     def features(self, images: Sequence[np.ndarray], batch: int = 16) -> Tensor:
-        """The mean of each of the last maps: [n, 512] float32, of photographs [H, W, 3]."""
+        """The means of the last maps, [n, 512] float32, for photographs [H, W, 3]."""
         found = []
         for start in range(0, len(images), batch):
             planes = [ops_views.plane(image, "warp", SEMANTIC_SIDE).pixels for image in images[start : start + batch]]

@@ -1,4 +1,4 @@
-"""Photographs, their ratings, and the crops that training sees of them."""
+"""Photographs, their ratings, and their crops for training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dcnn_fast.spec import View
+from dcnn_fast.networks import View
 
-LONG_SIDE = 800  # training pictures are at most this long, as the ratings' pictures and photos/ are
+LONG_SIDE = 800  # the limit for training pictures, as for the rated pictures and photos/
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def unrated(data: Path) -> list[Picture]:
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops of pictures, each treated as a picture of its own.
+    """Crops of pictures, each treated as a separate picture.
 
-    pixels[i]: [h, w, 3] uint8 view of crop i. planes: [n, plane, plane, 3] uint8, each warped. picture: [n] index of the
-    picture each comes from.
+    pixels[i]: [h, w, 3] uint8 view of crop i. planes: [n, plane, plane, 3] uint8, each warped. picture: [n] index of each
+    crop's picture.
     """
 
     pixels: list[np.ndarray]

@@ -1,4 +1,4 @@
-"""What the held-out predictions say: metrics over seeds, intervals over themes, differences between models."""
+"""Evaluates the held-out predictions: metrics over seeds, intervals over themes, differences between models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIFFERENCES = (
 
 
 def measured(prepared: Prepared, out: Path) -> dict[str, Any]:
-    """Every model's metrics, the mean over seeds of all held-out pictures pooled, with intervals of 95 % over themes."""
+    """Every model's metrics: the mean over seeds, all held-out pictures pooled, with 95 % intervals over themes."""
     scores = _pooled(out, len(prepared.rated))
     draws = _draws(prepared.themes)
     models: dict[str, dict[str, Any]] = {}
@@ -57,7 +57,7 @@ def write(results: dict[str, Any], path: Path) -> None:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The tables of the report: every model, differences of AUC, and the three ways to a category."""
+    """The tables of the report: every model, differences of AUC, and the three methods for a category."""
     ways = ("cats", "generic", "adapt", "RDCNN")
     models = [[name, *(_said(found[metric]) for metric in METRICS)] for name, found in results["models"].items()]
     differences = [[name, _said(found)] for name, found in results["auc differences"].items()]
@@ -76,7 +76,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _pooled(out: Path, count: int) -> dict[str, list[np.ndarray]]:
-    """Of every model and whole seed, each picture's score by the network that did not see its theme."""
+    """For every model and complete seed, each picture's score by the network that did not see its theme."""
     files: dict[int, list[Path]] = {}
     for path in sorted(out.glob("seed*-fold*.npz")):
         found = re.fullmatch(r"seed(\d+)-fold\d+\.npz", path.name)
@@ -97,7 +97,7 @@ def _pooled(out: Path, count: int) -> dict[str, list[np.ndarray]]:
 
 
 def _draws(themes: np.ndarray) -> list[np.ndarray]:
-    """Pictures of themes drawn with replacement."""
+    """The pictures of themes drawn with replacement."""
     rng, names = np.random.default_rng(0), np.unique(themes)
     rows = {name: np.flatnonzero(themes == name) for name in names}
     return [np.concatenate([rows[name] for name in rng.choice(names, len(names))]) for _ in range(DRAWS)]

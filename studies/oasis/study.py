@@ -1,4 +1,4 @@
-"""The study: what is trained on what, and what is kept of it."""
+"""The study: its networks, their training data, and the results that are kept."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor
 
 from dcnn_fast.nets import Column, Model, MultiColumn, build, load_model, save_model
+from dcnn_fast.networks import Network
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.spec import Network
 from studies.oasis import learning, pictures
 from studies.oasis.learning import Lesson
 from studies.oasis.networks import PLANE, Semantic, compact_network, with_columns
 from studies.oasis.pictures import Crops, Picture
 from studies.oasis.statistics import statistics
 
-CROPS = 4  # of each picture, to learn from
+CROPS = 4  # training crops of each picture
 VARIANTS = 3  # pairs of each unrated picture
 FOLDS = 5
 FAULT_EPOCHS, EPOCHS, ADAPT_EPOCHS, ATTRIBUTE_EPOCHS = 10, 10, 3, 20
-ADAPT_RATE = 3e-4  # of the generic network's further steps
+ADAPT_RATE = 3e-4  # for adapting the generic network
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data. ratings, themes, categories: of the rated pictures. source: their crops. features: [crops, 2, 512] of each crop
-    and its mirror image. shown: [n, 26] statistics."""
+    """The data. ratings, themes, categories: of the rated pictures. source: their crops. features: [crops, 2, 512], for each
+    crop and its mirror image. shown: [n, 26] statistics.
+    """
 
     rated: list[Picture]
     unrated: list[Picture]
@@ -62,7 +63,7 @@ class Prepared:
 
 
 def prepare(data: Path, out: Path) -> Prepared:
-    """Read everything; frozen features are computed once and kept in `out`."""
+    """Read everything; frozen features are computed once and stored in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     rated, unrated = pictures.rated(data), pictures.unrated(data)
     source = pictures.crops(rated, CROPS, PLANE, seed=0)
@@ -82,7 +83,7 @@ def folds(prepared: Prepared, seed: int) -> Iterator[tuple[np.ndarray, np.ndarra
 
 
 def pretrained(prepared: Prepared, seed: int, out: Path) -> tuple[MultiColumn, float]:
-    """A double-column network that has learnt faults on four fifths of the unrated photographs; its accuracy on the others."""
+    """A double-column network trained for faults on four fifths of the unrated photographs, and its accuracy on the others."""
     path = out / f"faults{seed}.safetensors"
     if not path.exists():
         net = build(compact_network(("local", "warp"), pictures.channel_mean(prepared.unrated)), seed=seed)
@@ -97,7 +98,7 @@ def pretrained(prepared: Prepared, seed: int, out: Path) -> tuple[MultiColumn, f
 
 
 def held_out(prepared: Prepared, base: MultiColumn, train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """P(high) of the held-out pictures by every model that learnt from the others: [len(test)] each."""
+    """P(high) of the held-out pictures by every model trained on the others: [len(test)] each."""
     lesson = learning.rating_lesson(prepared.source, prepared.ratings, train)
     unseen = [prepared.rated[i] for i in test]
     found = _baselines(prepared, train, test)
@@ -153,9 +154,9 @@ def _adapted(
     prepared: Prepared, base: MultiColumn, generic: MultiColumn, lesson: Lesson, unseen: Sequence[Picture],
     generic_scores: np.ndarray, seed: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """The three ways to a category's pictures (paper III-C), each picture by its own category's networks.
+    """The three methods for a category's pictures (paper III-C), each picture by its category's networks.
 
-    cats: learnt on the category alone. generic: on all. adapt: the generic network, a few epochs more on the category.
+    cats: trained on the category alone. generic: on all. adapt: the generic network after a few more epochs on the category.
     """
     cats, adapt = np.empty(len(unseen)), np.empty(len(unseen))
     for category in np.unique(prepared.categories):
@@ -185,6 +186,6 @@ def _baselines(prepared: Prepared, train: np.ndarray, test: np.ndarray) -> dict[
 
 
 def _scores(net: MultiColumn, photographs: Sequence[Picture]) -> np.ndarray:
-    """P(high) by the protocol users get: 50 views, seed 0."""
+    """P(high) by the users' protocol: 50 views, seed 0."""
     scorer = Scorer(Model(net.eval()))
     return np.array([score.mean for score in scorer.score_many(picture.pixels for picture in photographs)])

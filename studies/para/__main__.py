@@ -95,7 +95,7 @@ def report(para: Para, out: Out, workers: Workers = 1, quick: Quick = False) -> 
 
 
 def _done(step: Step, collection: Collection, recipe: Recipe, place: Place) -> bool:
-    """Run a step and say so; whether it is there now. One that fails does not keep the others from being run."""
+    """Run a step and report it. Returns whether its result exists. A failing step does not stop the others."""
     absent = [name for name, _ in step.starts if name != IMAGENET and not place.predictions(name).exists()]
     if absent:
         typer.echo(f"{step.name}: waits for {', '.join(absent)}", err=True)

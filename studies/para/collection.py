@@ -1,4 +1,4 @@
-"""PARA's photographs as the study takes them: the official split, without those that lie in both parts."""
+"""PARA's photographs for the study: the official split, without training photographs that are also in the test part."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dcnn_fast.data.para import ATTRIBUTES, Photograph, file_of, photograph_file
 from dcnn_fast.data.reading import read
 from studies.processes import spread
 
-SAME = 0.998  # correlation of two photographs' thumbnails from which they are one photograph
+SAME = 0.998  # correlation of thumbnails above which two photographs are the same
 _THUMBNAIL, _PART = 16, 500
-FOLDS = 3  # of the photographs whose attributes and categories are known; no session is in two
+FOLDS = 3  # of the photographs with known attributes and categories; no session is in two folds
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Collection:
 
     photographs: tuple[Photograph, ...]
     files: tuple[str, ...]
-    doubles: int  # training photographs that were left out, as the test part has them too
-    missing: int = 0  # listed photographs that are not there
+    doubles: int  # omitted training photographs that are also in the test part
+    missing: int = 0  # listed photographs whose files are missing
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what the photographs are called and rated, and of the part that each is in."""
+        """SHA-256 of the photographs' names, ratings and parts."""
         text = "\n".join(f"{each.name} {each.rating!r} {each.split}" for each in self.photographs)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -43,17 +43,17 @@ class Collection:
 
     @cached_property
     def train(self) -> np.ndarray:
-        """Where the training part is."""
+        """The training part's indices."""
         return np.flatnonzero([photograph.split == "train" for photograph in self.photographs])
 
     @cached_property
     def test(self) -> np.ndarray:
-        """Where the official test part is."""
+        """The official test part's indices."""
         return np.flatnonzero([photograph.split == "test" for photograph in self.photographs])
 
     @cached_property
     def annotated(self) -> np.ndarray:
-        """Where the test photographs are: their categories and attributes are known in every copy."""
+        """The indices of the test photographs with categories and attributes, which every copy has."""
         return np.array([row for row in self.test if self.photographs[row].category and self.photographs[row].attributes])
 
     @cached_property
@@ -63,20 +63,20 @@ class Collection:
 
     @cached_property
     def sessions(self) -> np.ndarray:
-        """The session of each photograph, which the same people rated together."""
+        """Each photograph's session, a set rated together by the same people."""
         return np.array([photograph.session for photograph in self.photographs])
 
     @cached_property
     def categories(self) -> np.ndarray:
-        """What each photograph shows, "" where it is not known."""
+        """Each photograph's category, "" where unknown."""
         return np.array([photograph.category for photograph in self.photographs])
 
     def drawn(self, size: int, seed: int) -> np.ndarray:
-        """`size` training photographs of the seed's choice; a smaller choice is a part of a larger one."""
+        """`size` training photographs drawn by the seed; a smaller draw is a subset of a larger one."""
         return np.sort(np.random.default_rng(seed).permutation(self.train)[:size])
 
     def fold(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """The annotated photographs to train on and those that are held out."""
+        """The annotated photographs to train on and the held-out ones."""
         names = sorted(set(self.sessions[self.annotated]))
         order = np.random.default_rng(0).permutation(len(names))
         held = {names[i] for i in order[number::FOLDS]}
@@ -84,14 +84,14 @@ class Collection:
         return self.annotated[~out], self.annotated[out]
 
     def strongest(self) -> dict[int, str]:
-        """The attribute by which each annotated photograph stands out: its mean, in deviations of all, is the greatest."""
+        """The most salient attribute of each annotated photograph: its standardised mean is the greatest."""
         values = np.array([self.photographs[row].attributes for row in self.annotated])
         standard = (values - values.mean(axis=0)) / values.std(axis=0)
         names = tuple(ATTRIBUTES)
         return {int(row): names[best] for row, best in zip(self.annotated, standard.argmax(axis=1), strict=True)}
 
     def table(self, path: Path, train: Sequence[int] | np.ndarray, test: Sequence[int] | np.ndarray) -> Path:
-        """Write the CSV file that the commands read, unless it is there."""
+        """Write the CSV file for the commands, unless it exists."""
         if path.exists():
             return path
         strongest = self.strongest()
@@ -111,7 +111,7 @@ class Collection:
 
 
 def read_collection(folder: Path, workers: int) -> Collection:
-    """PARA below `folder`, every photograph of it that is there. Raises ValueError as `read_para` does."""
+    """PARA below `folder`, every photograph with a file. Raises ValueError as `read_para` does."""
     files, named = photograph_files(folder), read_para(folder)
     found = [(photograph, path) for photograph in named if (path := file_of(photograph, files)) is not None]
     if not found:
@@ -127,7 +127,7 @@ def read_collection(folder: Path, workers: int) -> Collection:
 
 
 def doubled(thumbnails: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which of these is one of the others: [n, pixels] and [m, pixels] -> [n] bool."""
+    """Which thumbnails match one of `others`: [n, pixels] and [m, pixels] -> [n] bool."""
     mine, theirs = _standard(thumbnails), _standard(others)
     parts = [mine[start : start + _PART] @ theirs.T for start in range(0, len(mine), _PART)]
     return np.concatenate([(part > SAME).any(axis=1) for part in parts]) if len(mine) else np.zeros(0, bool)

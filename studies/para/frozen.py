@@ -1,4 +1,4 @@
-"""The simplest use of a frozen column: ridge regression of the mean ratings on the means that EfficientNet-Lite0 gives."""
+"""The simplest use of a frozen column: ridge regression of the mean ratings on EfficientNet-Lite0's features."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from studies.para.recipe import Recipe
 from studies.para.running import Place
 from studies.processes import spread
 
-_STRENGTHS = np.logspace(0, 5, 11)  # of the ridge, on features of deviation 1; the training photographs choose
+_STRENGTHS = np.logspace(0, 5, 11)  # of the ridge, on features of deviation 1; chosen by the training photographs
 STEEPNESS = 4.0  # of P(high), a smooth step of the predicted rating
-_FLOOR = 0.1  # of the usual deviation: a feature that hardly varies where a ridge learns is not to decide elsewhere
+_FLOOR = 0.1  # share of the usual deviation: keeps features that hardly vary in training from dominating elsewhere
 _PART = 32
 
 
 def ridge(collection: Collection, recipe: Recipe, place: Place) -> None:
-    """Fit and predict for every size of every seed; files of key and score, as a step's predictions are."""
+    """Fit and predict for every size of every seed; files with key and score, like a step's predictions."""
     values: np.ndarray | None = None
     for seed in range(recipe.seeds):
         for size in (*recipe.sizes, len(collection.train)):
@@ -41,7 +41,7 @@ def ridge(collection: Collection, recipe: Recipe, place: Place) -> None:
 
 
 def features(collection: Collection, place: Place) -> np.ndarray:
-    """The means of every photograph: [photographs, features] float32; the file features.npy holds them from then on."""
+    """Every photograph's features: [photographs, features] float32, cached in the file features.npy."""
     kept = place.out / "features.npy"
     if not kept.exists():
         parts = [collection.files[start : start + _PART] for start in range(0, len(collection.files), _PART)]
@@ -55,7 +55,7 @@ def features(collection: Collection, place: Place) -> np.ndarray:
     return np.asarray(held)
 
 
-_COLUMN: list[BackboneColumn] = []  # of this process
+_COLUMN: list[BackboneColumn] = []  # this process's column
 
 
 def _begin(imagenet: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the predictions say: each network, the differences that the paper's claims are about, categories and attributes."""
+"""Evaluates the predictions: each network, the differences in the paper's claims, categories and attributes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from studies.para.recipe import Recipe
 from studies.para.running import Place
 from studies.para.steps import Step
 
-Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # of high, ratings, P(high)
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # from high, ratings, P(high)
 MEASURES: Mapping[str, Measure] = {
     "AUC": lambda high, ratings, p: float(roc_auc_score(high, p)),
     "Spearman": lambda high, ratings, p: float(spearmanr(p, ratings).statistic) if np.ptp(p) else 0.0,
@@ -27,13 +27,13 @@ MEASURES: Mapping[str, Measure] = {
 
 
 _ALONE, _BOTH = "rating alone", "rating and attribute"
-_BY_FOLD = (_ALONE, _BOTH)  # groups of a network for each fold, which are judged within their folds
-_BY_CATEGORY = ("cats", "adapt")  # groups of a network for each category and fold, which have a table of their own
+_BY_FOLD = (_ALONE, _BOTH)  # groups with one network per fold, judged within their folds
+_BY_CATEGORY = ("cats", "adapt")  # groups with one network per category and fold, shown in a separate table
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of one network against another, with the networks as the groups call them."""
+    """The paper's claim about two networks, by their groups' names."""
 
     text: str
     better: str
@@ -52,7 +52,7 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Found:
-    """P(high) of the collection's photographs by one seed of one group; NaN where it was not asked."""
+    """P(high) of the collection's photographs by one seed of one group; NaN where not predicted."""
 
     group: str
     seed: int
@@ -60,7 +60,7 @@ class Found:
 
 
 def collect(collection: Collection, recipe: Recipe, steps: Sequence[Step], place: Place) -> list[Found]:
-    """All that is there: steps, the average of two SCNNs, ridge, the shipped model, and the larger class."""
+    """All available predictions: steps, the average of two SCNNs, ridge, the shipped model, and the larger class."""
     rows = {photograph.name: row for row, photograph in enumerate(collection.photographs)}
     pooled: dict[tuple[str, int], np.ndarray] = {}
 
@@ -97,7 +97,7 @@ def _read(path: Path) -> list[tuple[str, float]]:
 
 
 def figures(collection: Collection, recipe: Recipe, found: Sequence[Found]) -> dict[str, Any]:
-    """Every figure of the report: means over the seeds that are there, intervals of 95 % over sessions."""
+    """Every figure of the report: means over the available seeds, 95 % intervals over sessions."""
     judge = _Judge(collection, found, recipe.draws)
     whole = [group for group in judge.groups if judge.complete(group)]
     differences: dict[str, Any] = {}
@@ -138,21 +138,22 @@ class _Judge:
         self._draws = [np.concatenate([members[name] for name in rng.choice(names, len(names))]) for _ in range(draws)]
 
     def common(self, *groups: str) -> list[int]:
-        """The seeds that all of them have."""
+        """The seeds common to all groups."""
         return sorted(set.intersection(*(set(self.groups[group]) for group in groups)))
 
     def complete(self, group: str) -> bool:
-        """Whether it says something of every test photograph."""
+        """Whether the group has predictions for every test photograph."""
         return self.says(group, self._test)
 
     def says(self, group: str, rows: np.ndarray) -> bool:
-        """Whether it says something of all these photographs."""
+        """Whether the group has predictions for all these photographs."""
         return all(bool(np.isfinite(values[rows]).all()) for values in self.groups[group].values())
 
     def value(self, group: str, measure: Measure, rows: np.ndarray, seeds: Sequence[int], *, folds: bool = False) -> float:
-        """The mean over the seeds. folds: within each fold, weighted by the photographs in it; always so for networks of folds.
+        """The mean over the seeds. folds: measure within each fold, weighted by its photographs; always done for networks per
+        fold.
 
-        A fold whose photographs are all high or all low says nothing of an order and is left out.
+        A fold whose photographs are all high or all low has no ranking and is skipped.
         """
         folds = folds or group in _BY_FOLD
         parts = [rows[self._fold[rows] == number] for number in range(FOLDS)] if folds else [rows]
@@ -165,7 +166,7 @@ class _Judge:
         return float(np.average(np.mean(values, axis=0), weights=[len(part) for part in told]))
 
     def measures(self, group: str) -> dict[str, Any]:
-        """All of them, on the test part."""
+        """All measures, on the test part."""
         seeds = self.common(group)
         return {
             name: _interval([self.value(group, measure, rows, seeds) for rows in (self._test, *self._draws)])
@@ -173,7 +174,7 @@ class _Judge:
         }
 
     def difference(self, better: str, worse: str) -> dict[str, Any]:
-        """Of the AUC, by the seeds that both have."""
+        """The difference of AUC, over the seeds common to both."""
         auc, seeds = MEASURES["AUC"], self.common(better, worse)
         found = [
             self.value(better, auc, rows, seeds) - self.value(worse, auc, rows, seeds) for rows in (self._test, *self._draws)
@@ -182,13 +183,13 @@ class _Judge:
 
 
 def _interval(values: Sequence[float]) -> dict[str, Any]:
-    """The first value, and where 95 % of the others lie."""
+    """The first value, and the central 95 % range of the others."""
     low, high = np.nanpercentile(values[1:], [2.5, 97.5])
     return {"value": round(values[0], 4), "interval": [round(float(low), 4), round(float(high), 4)]}
 
 
 def _categories(collection: Collection, judge: _Judge) -> dict[str, Any]:
-    """AUC within each category and fold by the three ways to it (III-C)."""
+    """AUC within each category and fold by the three methods (III-C)."""
     ways = {"cats": "cats", "generic": f"DCNN {len(collection.train)}", "adapt": "adapt"}
     found: dict[str, Any] = {}
     if not set(ways.values()) <= set(judge.groups):

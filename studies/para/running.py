@@ -1,4 +1,4 @@
-"""Run a step by the commands `train` or `adapt`, then `evaluate`; what is there already is not done again."""
+"""Run a step by the commands `train` or `adapt`, then `evaluate`; finished steps are not repeated."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from studies.para.collection import Collection
 from studies.para.recipe import Recipe
 from studies.para.steps import IMAGENET, Step
 
-PREDICTIONS, MODEL = "predictions.csv", "last.safetensors"  # the best epoch would be chosen on the test part
-_FEATURES = "3,4,5"  # stages of EfficientNet-Lite0 beside its last layer, as the preset lite0 has them
+PREDICTIONS, MODEL = "predictions.csv", "last.safetensors"  # not the best epoch, which would be chosen on the test part
+_FEATURES = "3,4,5"  # stages of EfficientNet-Lite0 beside its last layer, as in the preset lite0
 _CACHE = 2048  # megabytes of decoded photographs
 
 
 class OtherStudyError(ValueError):
-    """A folder that holds a study of other photographs, sizes or weights."""
+    """The folder holds a study of other photographs, sizes or weights."""
 
 
 class StepError(RuntimeError):
-    """A command that failed; the message has what it printed."""
+    """A command failed; the message has its output."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the study's files lie. lite: EfficientNet-Lite0's weights, a file that `convert` reads."""
+    """The places of the study's files. lite: the file with EfficientNet-Lite0's weights, read by `convert`."""
 
     out: Path
     lite: Path
     workers: int
 
     def folder(self, name: str) -> Path:
-        """A step's."""
+        """A step's folder."""
         return self.out / "steps" / name
 
     def predictions(self, name: str) -> Path:
-        """The step's row for each held-out photograph."""
+        """The file with the step's row for each held-out photograph."""
         return self.folder(name) / PREDICTIONS
 
     @property
@@ -51,7 +51,7 @@ class Place:
 
 
 def run_step(step: Step, collection: Collection, recipe: Recipe, place: Place) -> float | None:
-    """Train and evaluate; returns the seconds it took, None where it was done before. An interrupted training goes on.
+    """Train and evaluate. Returns the seconds taken, None where it was done before. An interrupted training is resumed.
 
     Raises StepError where a command fails.
     """
@@ -69,7 +69,7 @@ def run_step(step: Step, collection: Collection, recipe: Recipe, place: Place) -
 
 
 def shipped(collection: Collection, recipe: Recipe, place: Place) -> None:
-    """The predictions of the model that comes with the package, which knows nothing of PARA."""
+    """The predictions of the model that comes with the package, which was not trained on PARA."""
     name = "shipped"
     if place.predictions(name).exists():
         return
@@ -80,7 +80,9 @@ def shipped(collection: Collection, recipe: Recipe, place: Place) -> None:
 
 
 def claim(collection: Collection, recipe: Recipe, place: Place, *, weights: bool) -> None:
-    """Take the folder for this study; weights: of this column too. Raises OtherStudyError where it holds another one."""
+    """Claim the folder for this study. weights: include this column's weights. Raises OtherStudyError where it holds another
+    study.
+    """
     path = place.out / "study.json"
     mine = {"photographs": collection.digest, "sizes": repr(recipe)}
     if weights:
@@ -124,13 +126,13 @@ def _training(step: Step, recipe: Recipe, place: Place, table: Path, out: Path) 
     ]  # fmt: skip
 
 
-_FIXED = "lite0"  # whose layers are what they are
-# Presets whose fully-connected layers are Arch 1's: Table I varies those of others.
+_FIXED = "lite0"  # the preset whose layers cannot be changed
+# Presets whose fully-connected layers are Arch 1's: Table I varies those of the others.
 _OF_ARCH_1 = ("scnn-arch1", "dcnn", "rdcnn-lite0")
 
 
 def _unfinished(run: Path, epochs: int) -> bool:
-    """Whether the log of a run has fewer epochs than it is to have."""
+    """Whether a run's log has fewer than `epochs` epochs."""
     log = run / "log.csv"
     return not log.exists() or len(log.read_text().splitlines()) < epochs + 1
 
@@ -145,7 +147,7 @@ def _command(*words: object) -> None:
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said, _ = process.communicate()
-    except KeyboardInterrupt:  # which the command has got too: it writes a checkpoint first
+    except KeyboardInterrupt:  # the command receives it, too, and writes a checkpoint first
         process.communicate()
         raise
     if process.returncode:

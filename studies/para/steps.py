@@ -1,4 +1,4 @@
-"""What is trained, on what, from what, in which order: the paper's networks by the command that a user has."""
+"""The training steps in order, with their data and starting weights: the paper's networks by the users' command."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from studies.para.collection import FOLDS, Collection
 from studies.para.recipe import Recipe
 
-IMAGENET = "imagenet"  # the converted weights of EfficientNet-Lite0, which a column may start from
-_SHOWN_A_MINUTE = 9000  # photographs that one column learns from on two cores
+IMAGENET = "imagenet"  # the converted weights of EfficientNet-Lite0, from which a column may start
+_SHOWN_A_MINUTE = 9000  # photographs per minute in training one column on two cores
 
 
 @dataclass(frozen=True)
 class Step:
-    """One network that is trained and then judged on what its table holds out.
+    """One network that is trained and then judged on its table's held-out photographs.
 
-    name: of its folder. group: which of the report's rows it counts for. net: the preset, or "adapt" for a further training of
-    what column 0 starts from. train, test: rows of the collection. starts: the step and the column that each column starts
-    from. minutes: what it costs on two cores, roughly.
+    name: its folder's name. group: its row in the report. net: the preset, or "adapt" for training column 0's starting network
+    further. train, test: rows of the collection. starts: the step and column from which each column starts. minutes: its
+    approximate cost on two cores.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Step:
 
 
 def steps(collection: Collection, recipe: Recipe) -> list[Step]:
-    """All of them: one seed of the paper's networks on the whole training part first, then the others by their cost.
+    """All steps: one seed of the paper's networks on the whole training part first, then the others by their cost.
 
-    A step comes behind those that it starts from.
+    A step comes after those from which it starts.
     """
     whole = len(collection.train)
     first = list(_networks(collection, recipe, whole, recipe.whole, 0))
@@ -59,7 +59,7 @@ def _name(kind: str, size: int, seed: int) -> str:
 
 
 def _networks(collection: Collection, recipe: Recipe, size: int, epochs: int, seed: int) -> Iterator[Step]:
-    """SCNN of both views, DCNN from them, the frozen column's layers, RDCNN from both; AVG_SCNN needs no training."""
+    """SCNN for both views, DCNN from them, the frozen column's layers, RDCNN from both; AVG_SCNN needs no training."""
     rows = collection.drawn(size, seed)
     local, warp, dcnn, lite, rdcnn = (_name(kind, size, seed) for kind in ("scnn-local", "scnn-warp", "dcnn", "lite0", "rdcnn"))
     fewer = max(1, round(recipe.further * epochs))
@@ -80,7 +80,7 @@ def _networks(collection: Collection, recipe: Recipe, size: int, epochs: int, se
 
 
 def _architectures(collection: Collection, recipe: Recipe) -> Iterator[Step]:
-    """Table I's other architectures, of the warped view."""
+    """Table I's other architectures, for the warped view."""
     whole = len(collection.train)
     minutes = whole * recipe.whole / _SHOWN_A_MINUTE
     for number in recipe.architectures:
@@ -91,7 +91,7 @@ def _architectures(collection: Collection, recipe: Recipe) -> Iterator[Step]:
 
 
 def _attributes(collection: Collection, recipe: Recipe, start: str) -> Iterator[Step]:
-    """Eq. 3: the rating alone, and with the attribute by which a photograph stands out, from the same trained column."""
+    """Eq. 3: the rating alone, and with the photograph's most salient attribute, from the same trained column."""
     for fold in range(FOLDS):
         train, test = collection.fold(fold)
         minutes = len(train) * recipe.fine / _SHOWN_A_MINUTE
@@ -103,7 +103,7 @@ def _attributes(collection: Collection, recipe: Recipe, start: str) -> Iterator[
 
 
 def _adaptation(collection: Collection, recipe: Recipe, size: int) -> Iterator[Step]:
-    """To each category: a network that learnt of it alone, and the generic one after a few epochs on it (paper III-C)."""
+    """For each category: a network trained on it alone, and the generic one after a few epochs on it (paper III-C)."""
     generic = _name("dcnn", size, 0)
     of = collection.categories[collection.annotated]
     for category in sorted(set(of)):

@@ -14,7 +14,7 @@ from dcnn_fast import Scorer
 from dcnn_fast.photographs import FAULTS, Look, Member, find_faults, groups_of, look_at
 from studies.photographs.changes import FAULTED, NEXT, SAME, Change, opened, photographs
 
-_EVERY = 6  # of the photographs; bounds were chosen on others than these
+_EVERY = 6  # every sixth photograph; the bounds were chosen on others
 _MANY = 20_000
 
 
@@ -72,7 +72,7 @@ def _at(member: Member, second: int) -> Member:
 
 
 def _spread(paths: Sequence[Path]) -> None:
-    """By how much the shipped model's score moves where nothing has changed that anybody would call another photograph."""
+    """The spread of the shipped model's score under changes that leave a photograph the same."""
     scorer, moved = Scorer(views=1), dict[str, list[float]]()
     changes: Mapping[str, Change] = {what: SAME[what] for what in list(SAME)[:4] if "30" not in what}
     for path in paths:

@@ -1,4 +1,4 @@
-"""What is done to photographs whose faults, and whose likeness to what they were, are known then."""
+"""Changes to photographs that produce known faults and known near-duplicates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BY_NAME = {fault.name: fault for fault in TASTE}
 
 
 def photographs(data: Path, every: int, first: int = 0) -> list[Path]:
-    """Every `every`-th real photograph of the folder of data, in the order of their paths, from the one numbered `first`."""
+    """Every `every`-th real photograph of the data folder, sorted by path, from number `first`."""
     folders = (data / "oasis" / "images", data / "photos")
     return sorted(path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)[first::every]
 
@@ -49,7 +49,7 @@ def _small(side: int) -> Change:
 
 
 def _covered(share: float) -> Change:
-    """All but a rectangle in the middle, of this share of the sides, is one colour."""
+    """A change that paints all but a central rectangle, of this share of the sides, in one colour."""
 
     def apply(image: Image.Image) -> Image.Image:
         width, height = round(image.width * share), round(image.height * share)
@@ -60,7 +60,7 @@ def _covered(share: float) -> Change:
     return apply
 
 
-# Fault -> what is done -> how.
+# Fault -> name of a change -> the change.
 FAULTED: Mapping[str, Mapping[str, Change]] = {
     "blurred": {
         "defocus, sigma 2 pixels of 800": _taste("defocus", 2),
@@ -104,7 +104,7 @@ def _turned(degrees: float) -> Change:
     return lambda image: inner(image.rotate(degrees, Image.Resampling.BICUBIC))
 
 
-# What leaves a photograph the same photograph.
+# Changes that leave it the same photograph.
 SAME: Mapping[str, Change] = {
     "JPEG of quality 80": _encoded(80),
     "JPEG of quality 30": _encoded(30),

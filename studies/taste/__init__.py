@@ -1,1 +1,1 @@
-"""The shipped model: how it is trained, and how well it does on photographs that training never saw."""
+"""The shipped model: its training, and its performance on photographs not seen in training."""

@@ -1,7 +1,7 @@
-"""Photographic faults in three strengths: a photograph with one of them is to score lower than without it.
+"""Photographic faults in three strengths: a photograph must score lower with a fault than without it.
 
-Strength 2 is the visible one that the study's bars are stated for; 1 is subtle, 3 is strong. Lengths in pixels are those of a
-photograph whose long side is 800; of another they are in proportion.
+The study's bars refer to strength 2, the visible one; 1 is subtle, 3 is strong. Lengths in pixels are for a long side of 800,
+to which they are proportional.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ _SIDE = 800
 
 @dataclass(frozen=True)
 class Fault:
-    """apply: makes it, from the photograph, the strength and a generator for directions. strengths: from subtle to strong.
+    """apply: adds the fault, given the photograph, the strength and a generator for directions. strengths: from subtle to
+    strong.
 
-    what: says what strengths are, with a place for one. bar: the share of faulted photographs that are to score lower at the
-    visible strength.
+    what: a description with a placeholder for the strength. bar: the required share of faulted photographs that score lower at
+    the visible strength.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Fault:
     bar: float
 
     def levels(self) -> Iterator[tuple[int, float]]:
-        """(1, subtle), (2, visible), (3, strong); of one without strengths (2, 0.0) alone."""
+        """(1, subtle), (2, visible), (3, strong); only (2, 0.0) for a fault without strengths."""
         return iter(enumerate(self.strengths, 1) if len(self.strengths) > 1 else ((2, self.strengths[0]),))
 
 
@@ -41,7 +42,7 @@ def _defocus(image: Image.Image, sigma: float, _: np.random.Generator) -> Image.
 
 
 def _shake(image: Image.Image, length: float, rng: np.random.Generator) -> Image.Image:
-    """The mean of the photograph moved along a line in a random direction."""
+    """The mean of the photograph shifted along a line in a random direction."""
     reach, angle = _scaled(length, image), rng.uniform(0, math.pi)
     pixels, steps = np.asarray(image, np.float32), max(3, int(reach) + 1)
     rows, cols = pixels.shape[:2]
@@ -70,7 +71,7 @@ def _exposure(image: Image.Image, stops: float, _: np.random.Generator) -> Image
 
 
 def _tilt(image: Image.Image, degrees: float, rng: np.random.Generator) -> Image.Image:
-    """Turned to one side or the other, and cut to the largest rectangle of the same shape in which no corner shows."""
+    """The photograph rotated to either side and cropped to the largest rectangle of the same shape without corners."""
     angle, (width, height) = degrees * rng.choice([-1, 1]), image.size
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     share = min(width / (width * cos + height * sin), height / (width * sin + height * cos))
@@ -80,7 +81,7 @@ def _tilt(image: Image.Image, degrees: float, rng: np.random.Generator) -> Image
 
 
 def _cast(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Light of a random hue: the channels' gains in linear light are e to the power of twice the strength at most."""
+    """A colour cast of random hue: the channels' gains in linear light are at most e ** (2 * strength)."""
     hue = rng.uniform(0, 2 * math.pi)
     gains = np.exp(2 * strength * np.cos(hue - np.array([0, 2, -2]) * math.pi / 3))
     return _image(_encoded(_linear(image) * gains))
@@ -91,7 +92,7 @@ def _clipped(image: Image.Image, factor: float, _: np.random.Generator) -> Image
 
 
 def _enlarged(image: Image.Image, factor: float, _: np.random.Generator) -> Image.Image:
-    """Reduced by the factor, and enlarged again."""
+    """The photograph reduced by the factor and enlarged again."""
     width, height = image.size
     by = max(1.0, _scaled(factor, image))
     small = image.resize((max(2, round(width / by)), max(2, round(height / by))), Image.Resampling.BOX)
@@ -122,13 +123,13 @@ def _scaled(pixels: float, image: Image.Image) -> float:
 
 
 def _linear(image: Image.Image) -> np.ndarray:
-    """Light, 0 to 1, of sRGB levels."""
+    """Linear light, 0 to 1, from sRGB levels."""
     levels = np.asarray(image, np.float64) / 255
     return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
 
 
 def _encoded(light: np.ndarray) -> np.ndarray:
-    """sRGB levels of light; what is brighter than white is white."""
+    """sRGB levels from linear light, clipped at white."""
     light = light.clip(0, 1)
     return np.asarray(255 * np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055))
 

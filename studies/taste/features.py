@@ -1,4 +1,4 @@
-"""The photographs, clean, mirrored and with every fault, as the means that the frozen layers give of them."""
+"""Features of the photographs, clean, mirrored and with every fault: the frozen layers' means."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from PIL import Image
 from dcnn_fast.data.reading import read
 from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import BackboneColumn, import_lite, lite_column
+from dcnn_fast.networks.efficientnet import Lite, lite_stages
 from dcnn_fast.ops import views
-from dcnn_fast.spec.efficientnet import Lite, lite_stages
 from studies.processes import spread
 from studies.taste.faults import FAULTS
 from studies.wheels import lite_weights
 
 LITE: Lite = "lite2"
 STAGES = tuple(range(len(lite_stages(LITE))))
-LONG_SIDE = 500  # of OASIS's photographs, whose ratings are learnt
+LONG_SIDE = 500  # OASIS's photographs', the training set
 CLEAN, MIRRORED = "clean", "mirrored"
 
 
@@ -45,7 +45,7 @@ class Rated:
 
 @dataclass(frozen=True)
 class Features:
-    """values: [rows, features] float32. rows: where (photograph, variant, level) is among them; clean ones have level 0."""
+    """values: [rows, features] float32. rows: the row of each (photograph, variant, level); clean ones have level 0."""
 
     values: np.ndarray
     rows: dict[tuple[str, str, int], int]
@@ -71,14 +71,14 @@ def rated(data: Path) -> Rated:
 
 @lru_cache(maxsize=1)
 def frozen_column() -> BackboneColumn:
-    """The layers with weights as the model file will hold them, in 16 bits."""
+    """The frozen layers with the model file's weights, in 16 bits."""
     column = lite_column(import_lite(lite_weights(LITE), LITE), LITE, stages=STAGES)
     column.backbone.copy_(column.backbone.half().float())
     return column
 
 
 def means_of(image: Image.Image) -> np.ndarray:
-    """What the layers above the frozen ones are given of a photograph, as the scorer makes it."""
+    """The input of the layers above the frozen ones for a photograph, as in the scorer."""
     column = frozen_column()
     pixels = reduced(np.array(image), LONG_SIDE)
     plane = views.plane(pixels, column.spec.view, column.spec.plane).pixels
@@ -86,12 +86,12 @@ def means_of(image: Image.Image) -> np.ndarray:
 
 
 def oasis(data: Path, kept: Path, workers: int) -> Features:
-    """Of the rated photographs; the file `kept` holds them from the second time on."""
+    """The rated photographs' features, cached in the file `kept`."""
     return _features([data / "oasis" / "images" / name for name in rated(data).names], kept / "oasis.npz", workers)
 
 
 def photos(data: Path, kept: Path, workers: int) -> Features:
-    """Of freely licensed photographs without ratings."""
+    """The features of freely licensed photographs without ratings."""
     return _features(
         sorted((data / "photos").glob("*.jpg")) + sorted((data / "photos").glob("*.png")), kept / "photos.npz", workers
     )
@@ -112,7 +112,7 @@ def _features(paths: Sequence[Path], kept: Path, workers: int) -> Features:
 
 
 def _variants(path: Path) -> list[tuple[tuple[str, str, int], np.ndarray]]:
-    """The photograph clean, mirrored, and with every fault; random directions follow from its name."""
+    """The photograph clean, mirrored, and with every fault; its name seeds the random directions."""
 
     def images() -> Iterator[tuple[str, int, Image.Image]]:
         image, rng = Image.fromarray(read(path).pixels), np.random.default_rng(zlib.crc32(path.name.encode()))

@@ -1,4 +1,4 @@
-"""How the layers above the frozen ones learn: from ratings, and from pairs of a photograph and the same one with a fault."""
+"""Training of the layers above the frozen ones: from ratings, and from pairs of a photograph without and with a fault."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from studies.taste.faults import FAULTS
 from studies.taste.features import CLEAN, MIRRORED, Features
 
-UNITS = 128  # of the layer between features and score
-EPOCHS, BATCH, PAIRS = 60, 64, 96  # pairs: of each set, beside a batch of ratings
+UNITS = 128  # in the layer between features and score
+EPOCHS, BATCH, PAIRS = 60, 64, 96  # pairs: from each set, beside a batch of ratings
 RATE, DECAY, DROPOUT = 1e-3, 0.05, 0.5
-MARGIN, SOFTNESS = 0.1, 0.1  # of a pair's difference of scores; scores are in deviations of the ratings
-# How much a pair of each fault weighs: more for those that the layers see less of.
+MARGIN, SOFTNESS = 0.1, 0.1  # for a pair's difference of scores, in deviations of the ratings
+# The weight of each fault's pairs: higher for faults that are less visible to the layers.
 WEIGHTS = {
     "defocus": 0.5, "shake": 0.9, "noise": 0.5, "compression": 0.4, "over-exposure": 2.4, "under-exposure": 1.3, "tilt": 1.7,
     "colour cast": 1.3, "clipped": 1.0, "enlarged": 0.4, "upside down": 3.0,
@@ -26,7 +26,7 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rows of photographs, `better` and `worse`, and by how many levels and with how much weight."""
+    """Rows of photographs, `better` and `worse`, with their difference in levels and their weight."""
 
     features: Tensor
     better: Tensor
@@ -37,7 +37,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Lesson:
-    """ratings: [n], standardised. rated: [n, 2, features], each photograph and its mirror image. pairs: of each set."""
+    """ratings: [n], standardised. rated: [n, 2, features], each photograph and its mirror image. pairs: for each set."""
 
     ratings: np.ndarray
     rated: np.ndarray
@@ -46,14 +46,14 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Scale:
-    """What is taken off each feature, and what it is divided by."""
+    """The offset and divisor of each feature."""
 
     middle: np.ndarray
     spread: np.ndarray
 
     @classmethod
     def of(cls, sets: Sequence[Features]) -> Scale:
-        """Of all rows of these sets: no rating is looked at."""
+        """The scale from all rows of these sets, without ratings."""
         values = np.concatenate([each.values for each in sets])
         return cls(values.mean(axis=0), values.std(axis=0) + 1e-6)
 
@@ -76,7 +76,7 @@ class Head(nn.Module):
 
 
 def pairs_of(features: Features, names: Sequence[str]) -> Pairs:
-    """Each photograph against it with each fault, and each strength against the next."""
+    """Pairs of each photograph without and with each fault, and of each strength and the next."""
     better, worse, levels, weights = [], [], [], []
     for name in names:
         for fault in FAULTS:
@@ -99,14 +99,14 @@ def pairs_of(features: Features, names: Sequence[str]) -> Pairs:
 
 
 def lesson_of(oasis: Features, names: Sequence[str], ratings: np.ndarray, photos: Features, unrated: Sequence[str]) -> Lesson:
-    """The lesson of these rated photographs, whose ratings are given, and these without ratings."""
+    """The lesson from rated photographs with their `ratings`, and from unrated ones."""
     rated = np.stack([oasis.values[oasis.of(names, variant)] for variant in (CLEAN, MIRRORED)], axis=1)
     standard = (ratings - ratings.mean()) / ratings.std()
     return Lesson(standard, rated, (pairs_of(oasis, names), pairs_of(photos, unrated)))
 
 
 def learn(lesson: Lesson, pressure: float, seed: int) -> Head:
-    """A head whose squared errors on the ratings are small, and `pressure` times as much its pairs in the wrong order."""
+    """A head trained to minimise squared errors on the ratings plus `pressure` times the loss of wrongly ordered pairs."""
     torch.manual_seed(seed)
     rated, ratings = torch.from_numpy(lesson.rated), torch.from_numpy(lesson.ratings.astype(np.float32))
     head = Head(rated.shape[-1])

@@ -1,8 +1,8 @@
-"""Your own taste: how well a few ratings fit the shipped model to four people who like different things.
+"""Personal taste: how well a few ratings adapt the shipped model to four people with different preferences.
 
-The people are synthetic: each rates OASIS's photographs by its mean beauty and by a preference of their own. What counts is the
-Spearman correlation with their ratings of photographs that they have not rated, before and after `dcnn-fast adapt`. The shipped
-model learnt from the mean beauty of these photographs, but not from any of the preferences.
+The people are synthetic: each rates OASIS's photographs by their mean beauty and by a personal preference. The measure is the
+Spearman correlation with their ratings of held-out photographs, before and after `dcnn-fast adapt`. The shipped model was
+trained on the mean beauty of these photographs, but not on the preferences.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from dcnn_fast.data.reading import read
 from dcnn_fast.scoring import Scorer
 from studies.taste.features import Rated
 
-SIZES, DRAWS, HELD_OUT = (25, 50, 100, 200), 3, 300  # held out: photographs that nobody rates
+SIZES, DRAWS, HELD_OUT = (25, 50, 100, 200), 3, 300  # held out: photographs used only for testing
 
 
 @dataclass(frozen=True)
 class Person:
-    """How well a model ranks what somebody has not rated: Spearman before, and after so many ratings.
+    """A model's Spearman correlation for one person's held-out photographs, before and after each number of ratings.
 
-    likes: in words. seconds: of one adaptation, in the middle.
+    likes: in words. seconds: the median for one adaptation.
     """
 
     likes: str
@@ -42,7 +42,7 @@ class Person:
 
 
 def tastes(rated: Rated, data: Path) -> dict[str, np.ndarray]:
-    """Each person's ratings of all photographs, in deviations of what they look at."""
+    """Each person's ratings of all photographs, from standardised measures."""
     colours, edges, warmth = [], [], []
     for name in rated.names:
         pixels = np.asarray(Image.fromarray(read(data / "oasis" / "images" / name).pixels).resize((100, 80)), np.float64)
@@ -59,7 +59,7 @@ def tastes(rated: Rated, data: Path) -> dict[str, np.ndarray]:
 
 
 def measure(rated: Rated, data: Path) -> list[Person]:
-    """Everybody's agreement, with every number of ratings; a line is printed as soon as it is there."""
+    """Each person's agreement for every number of ratings; each line is printed as soon as it is measured."""
     found = []
     for name, ratings in tastes(rated, data).items():
         before: list[float] = []
@@ -84,7 +84,7 @@ def measure(rated: Rated, data: Path) -> list[Person]:
 
 
 def write(found: Sequence[Person], out: Path) -> None:
-    """personal.json, personal.md and personal.svg."""
+    """Write personal.json, personal.md and personal.svg."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "personal.json").write_text(json.dumps([asdict(person) for person in found], indent=1) + "\n")
     (out / "personal.md").write_text(markdown(found))
@@ -103,7 +103,7 @@ def _row(person: Person) -> str:
 
 
 def draw(found: Sequence[Person], path: Path) -> None:
-    """Agreement over the number of ratings, a line for each person."""
+    """Draw agreement over the number of ratings, a line for each person."""
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _adapted(folder: Path, rated: Rated, ratings: np.ndarray, rows: np.ndarray, data: Path) -> Path:
-    """What the command makes of these ratings."""
+    """The model file that the command makes from these ratings."""
     with open(folder / "ratings.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "rating"))

@@ -1,4 +1,4 @@
-"""What is measured: folds whose themes training never saw, choices by inner folds, calibrated probabilities, and faults."""
+"""The measurements: folds with unseen themes, choices by inner folds, calibrated probabilities, and faults."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from studies.taste.features import CLEAN, Features, Rated
 from studies.taste.learning import Head, Lesson, Scale, learn, lesson_of, scores
 
 SEEDS, FOLDS, INNER_FOLDS, HEADS = (0, 1, 2), 5, 3, 3
-PRESSURES = (1.0, 1.5, 2.0)  # of the pairs: what the inner folds choose among
-MISSED = 3.0  # AUC that it costs in that choice to miss the bars by 1, on average over the faults
+PRESSURES = (1.0, 1.5, 2.0)  # weights of the pairs, chosen by the inner folds
+MISSED = 3.0  # the penalty in AUC, in that choice, for missing the bars by 1, averaged over the faults
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Study:
 
     @classmethod
     def of(cls, rated: Rated, oasis: Features, photos: Features) -> Study:
-        """The study of features as they are."""
+        """The study from raw features."""
         scale = Scale.of((oasis, photos))
         return cls(rated, scale(oasis), scale(photos), scale)
 
 
 @dataclass(frozen=True)
 class Taught:
-    """Heads, how their scores become P(high), and the pressure that was chosen for them."""
+    """Heads, the mapping of their scores to P(high), and their chosen pressure."""
 
     heads: list[Head]
     slope: float
@@ -54,8 +54,8 @@ class Taught:
 
 @dataclass(frozen=True)
 class Fold:
-    """P(high) by a model that saw neither the themes nor the photographs: of rated photographs `test` and of their and the
-    unrated photographs' variants, [photographs] by (fault, level); clean ones are under (CLEAN, 0).
+    """P(high) by a model that saw neither the themes nor the photographs: for the rated photographs `test` and for their and
+    the unrated photographs' variants, [photographs] by (fault, level); clean ones are under (CLEAN, 0).
     """
 
     seed: int
@@ -66,14 +66,14 @@ class Fold:
 
 
 def folds(rated: Rated, rows: np.ndarray, count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Training and held-out ones of these rows, stratified by label; no theme is in both."""
+    """The rows split into training and held-out ones, stratified by label; no theme is in both."""
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     for train, test in splitter.split(rows, rated.high[rows], rated.themes[rows]):
         yield rows[train], rows[test]
 
 
 def teach(study: Study, rows: np.ndarray, unrated: Sequence[str], seed: int) -> Taught:
-    """A model of these photographs alone. Inner folds choose the pressure and give the scores that P(high) is fitted to."""
+    """A model trained on these photographs alone. Inner folds choose the pressure and give the scores for fitting P(high)."""
     found = {pressure: _inner(study, rows, unrated, pressure, seed) for pressure in PRESSURES}
     pressure = max(found, key=lambda each: found[each][0])
     held_out = found[pressure][1]
@@ -84,7 +84,7 @@ def teach(study: Study, rows: np.ndarray, unrated: Sequence[str], seed: int) -> 
 
 
 def _parts(names: Sequence[str], count: int, seed: int) -> list[list[str]]:
-    """The photographs in so many parts, in an order of the seed's."""
+    """The photographs divided into `count` parts, in an order drawn by the seed."""
     order = np.random.default_rng(seed).permutation(len(names))
     return [[names[row] for row in part] for part in np.array_split(order, count)]
 
@@ -95,7 +95,7 @@ def _lesson(study: Study, rows: np.ndarray, unrated: Sequence[str]) -> Lesson:
 
 
 def _inner(study: Study, rows: np.ndarray, unrated: Sequence[str], pressure: float, seed: int) -> tuple[float, np.ndarray]:
-    """How good a pressure is, its AUC less what it misses of the bars, and every row's score by a head that had not seen its
+    """The merit of a pressure, its AUC minus the penalty for missed bars, and every row's score by a head that had not seen its
     theme.
     """
     held_out, lower = np.zeros(len(study.rated.names)), []
@@ -117,13 +117,13 @@ def _lower(head: Head, photos: Features, names: Sequence[str]) -> list[float]:
 
 
 def measure(study: Study, workers: int) -> list[Fold]:
-    """Every fold of every seed."""
+    """Measure every fold of every seed."""
     seeds, numbers = zip(*((seed, number) for seed in SEEDS for number in range(FOLDS)), strict=True)
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin, (study,)) as pool:
         return list(pool.map(_fold, seeds, numbers))
 
 
-_STUDY: list[Study] = []  # of this process, which is given the features once
+_STUDY: list[Study] = []  # this process's, so that it receives the features once
 
 
 def _begin(study: Study) -> None:

@@ -1,4 +1,4 @@
-"""What the held-out probabilities say: ratings, calibration, faults; with intervals, as Markdown and as JSON."""
+"""Evaluates the held-out probabilities: ratings, calibration, faults; with intervals, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from studies.taste.features import CLEAN, Rated
 from studies.taste.protocol import SEEDS, Fold, Study, measure
 
 DRAWS, BINS = 1000, 10
-Statistic = Callable[[np.ndarray], float]  # of the rows that are looked at
+Statistic = Callable[[np.ndarray], float]  # from the chosen rows
 
 
 def measured(study: Study, workers: int) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def measured(study: Study, workers: int) -> dict[str, Any]:
 
 
 def figures(rated: Rated, found: Sequence[Fold]) -> dict[str, Any]:
-    """Every figure, from the folds. Of ratings: the mean over the seeds of all held-out photographs pooled."""
+    """Every figure, from the folds; for ratings, the mean over the seeds, all held-out photographs pooled."""
     high = rated.high
     pooled = np.zeros((len(SEEDS), len(high)))
     for fold in found:
@@ -71,7 +71,7 @@ def reliability(pooled: np.ndarray, high: np.ndarray) -> list[dict[str, float]]:
 
 
 def _fault(fault: Fault, found: Sequence[Fold], kind: str) -> dict[str, Any]:
-    """Per strength: the share of photographs that score lower than without the fault, and the mean fall of P(high)."""
+    """Per strength: the share of photographs that score lower than without the fault, and the mean decrease of P(high)."""
     levels: dict[str, Any] = {}
     for level, strength in fault.levels():
         falls = []
@@ -90,7 +90,7 @@ def _fault(fault: Fault, found: Sequence[Fold], kind: str) -> dict[str, Any]:
 
 
 def _draws(themes: np.ndarray) -> list[np.ndarray]:
-    """Rows of themes drawn with replacement."""
+    """The rows of themes drawn with replacement."""
     names, rng = sorted(set(themes)), np.random.default_rng(0)
     rows = {name: np.flatnonzero(themes == name) for name in names}
     return [np.concatenate([rows[name] for name in rng.choice(names, len(names))]) for _ in range(DRAWS)]
@@ -101,13 +101,13 @@ def _interval(value: Statistic, rows: np.ndarray, draws: Sequence[np.ndarray]) -
     return {"value": value(rows), "interval": [float(low), float(high)]}
 
 
-# At least, but for ECE at most.
+# Lower bounds, except an upper bound for ECE.
 BARS = {"AUC": 0.85, "Spearman": 0.70, "ECE": 0.06}
 CATEGORY_BAR = 0.75
 
 
 def bars(found: dict[str, Any]) -> list[tuple[str, float, float, bool]]:
-    """Every bar: its name, what was measured, what was asked for, and whether it is met."""
+    """Every bar: its name, the measured value, the required value, and whether it is met."""
     rows = []
     for name, figure in found["ratings"].items():
         bar = BARS.get(name, CATEGORY_BAR if name.startswith("AUC within") else None)

@@ -1,4 +1,4 @@
-"""The model that comes with the package: the study's recipe on all photographs, as a model file."""
+"""Makes the shipped model file: the study's recipe on all photographs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Reference, load_model, save_model
 from dcnn_fast.scoring import Scorer
 from studies.taste import features
@@ -43,10 +43,10 @@ def ship(study: Study, data: Path, out: Path) -> None:
 
 
 def network_of(taught: Taught, scale: Scale) -> MultiColumn:
-    """The heads side by side in one layer behind the frozen ones, and a label layer of their mean score as P(high)."""
+    """The heads concatenated in one layer above the frozen ones, and a label layer that maps their mean score to P(high)."""
     frozen = features.frozen_column()
     described = replace(frozen.spec, fc=(UNITS * HEADS,))
-    net = MultiColumn(spec.Network("taste-lite2", (described,), ("low", "high"), long_side=features.LONG_SIDE))
+    net = MultiColumn(networks.Network("taste-lite2", (described,), ("low", "high"), long_side=features.LONG_SIDE))
     (column,) = net.columns
     assert isinstance(column, BackboneColumn)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def network_of(taught: Taught, scale: Scale) -> MultiColumn:
 
 
 def _both(difference: torch.Tensor) -> torch.Tensor:
-    """What low and high are given, so that they differ by this."""
+    """The values for low and high, which differ by `difference`."""
     return torch.stack([-difference / 2, difference / 2])
 
 

@@ -16,8 +16,8 @@ from bench.peers import Setting, settings_of
 from bench.peers.settings import fastest, known
 from bench.row import precision_of
 from bench.timing import Rival, agreement
-from dcnn_fast import nets, spec
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool, SameMapNorm
+from dcnn_fast import nets, networks
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Network, Pool, SameMapNorm
 
 BLOCKS = (Block(8, 5, stride=2, pool=Pool(), norm=CrossMapNorm(5, 0.1)), Block(6, 3, padding=1, groups=2, pool=Pool(2, 2)))
 
@@ -171,7 +171,7 @@ def test_a_library_of_which_every_setting_fails_says_so_when_it_is_run():
 @pytest.mark.parametrize("every", [False, True])
 def test_windows_are_cut_as_the_scorer_cuts_them_in_either_layout(every):
     plane = cases.photograph(256, 256)
-    column = replace(spec.preset("scnn-arch1").columns[0], mean=(120.0, 115.0, 105.0))
+    column = replace(networks.preset("scnn-arch1").columns[0], mean=(120.0, 115.0, 105.0))
     cut = cases.Cut(column, plane, np.array([[3, 7], [0, 0], [3, 7]]), every)
     rows, index = cut.given()
     assert len(rows) == (3 if every else 2)

@@ -18,7 +18,7 @@ from bench.features import sharing
 from bench.row import OURS, OURS_BF16, Failed, Refused, Row
 from bench.suites import gpu, kernels, paper, roofline, scaling, score, training
 from bench.work import IN_TILES, work_of
-from dcnn_fast import engine, spec
+from dcnn_fast import engine, networks
 
 LIMITS = {"multiply-adds avx2": 100.0, "torch GEMM 2048 bfloat16": 200.0, "reading memory GB/s": 10.0}
 QUICK = replace(TINY, quick=True)
@@ -34,7 +34,7 @@ def photographs(tmp_path):
 
 def test_a_preset_that_treats_pixels_otherwise_is_measured_all_the_same(monkeypatch):
     """Nothing of the benchmark repeats what a spec says."""
-    monkeypatch.setattr(spec.presets, "PIXEL_SCALE", 1 / 32)
+    monkeypatch.setattr(networks.presets, "PIXEL_SCALE", 1 / 32)
     assert cases.scnn().spec.columns[0].scale == 1 / 32
     found = list(score.rows(1, replace(QUICK, compiled=False)))
     assert not [one for one in found if isinstance(one, Refused)]
@@ -43,7 +43,7 @@ def test_a_preset_that_treats_pixels_otherwise_is_measured_all_the_same(monkeypa
 
 def test_networks_are_the_presets_with_a_mean():
     for name in (*paper.PAPER, cases.SCNN, cases.DCNN):
-        for column, of_preset in zip(cases.described(name).columns, spec.preset(name).columns, strict=True):
+        for column, of_preset in zip(cases.described(name).columns, networks.preset(name).columns, strict=True):
             assert column == replace(of_preset, mean=column.mean) and column.mean != of_preset.mean
     assert cases.described(cases.SCNN, ("warp",)).columns[0].view == "warp"
 
@@ -94,9 +94,9 @@ def test_the_roofline_names_each_layer_with_its_share_of_the_peak():
 
 
 def test_counts_of_one_window_are_those_of_the_description():
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     plan = sharing(column, np.zeros((1, 2), np.int64), (224, 224), "ieee")
-    described = [layer.macs for layer in spec.column_costs(column) if layer.macs]
+    described = [layer.macs for layer in networks.column_costs(column) if layer.macs]
     found = work_of(column, plan, (224, 224), values=4, weights=4)
     assert [work.flops for work in found] == [2 * macs for macs in described]
     assert found[0].bytes == 224 * 224 * 3 + 4 * (64 * 363 + 64 * 54 * 54)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from bench import c_binding as binding
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import Model, ModelError, build, load_model, save_model
+from dcnn_fast.networks.graph_layers import ConvLayer, NeuronLayer, PoolLayer
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.spec.graph_layers import ConvLayer, NeuronLayer, PoolLayer
 from tests import small, small_lite
 from tests.nets import test_hostile_models as hostile
 
@@ -183,16 +183,16 @@ def test_a_picture_that_cannot_be_reduced(model):
 
 
 def test_views_that_take_more_memory_than_a_column_may_have(tmp_path):
-    column = spec.Column("local", (spec.Block(1024, 1),), (2,), plane=181, window=181, reduce="mean")
-    save_model(Model(build(spec.Network("wide", (column,)), seed=1).eval()), tmp_path / "m.safetensors")
+    column = networks.Column("local", (networks.Block(1024, 1),), (2,), plane=181, window=181, reduce="mean")
+    save_model(Model(build(networks.Network("wide", (column,)), seed=1).eval()), tmp_path / "m.safetensors")
     with binding.Model(tmp_path / "m.safetensors") as opened, pytest.raises(binding.FailedError, match="64 GiB") as failed:
         opened.score(np.zeros((5000, 5000, 3), np.uint8), views=3000)
     assert failed.value.status == binding.MEMORY and "so many views of so large a picture" in str(failed.value)
 
 
 def test_strides_that_cannot_be_planned_are_found_on_opening(tmp_path):
-    column = spec.Column("warp", (spec.Block(2, 3, stride=3, padding=1),) * 20, (2,), plane=16, window=12)
-    save_model(Model(build(spec.Network("strides", (column,)), seed=1).eval()), tmp_path / "m.safetensors")
+    column = networks.Column("warp", (networks.Block(2, 3, stride=3, padding=1),) * 20, (2,), plane=16, window=12)
+    save_model(Model(build(networks.Network("strides", (column,)), seed=1).eval()), tmp_path / "m.safetensors")
     with pytest.raises(binding.FailedError, match="strides' product") as failed:
         binding.Model(tmp_path / "m.safetensors")
     assert failed.value.status == binding.MODEL
@@ -232,10 +232,10 @@ def test_an_instruction_set_that_there_is_not(path, monkeypatch):
 
 def test_networks_that_it_does_not_run(tmp_path):
     layers = (ConvLayer((0,), 4, 3), PoolLayer((1,), "avg"), NeuronLayer((2,), "tanh", (1.0, 1.0)))
-    graph = spec.GraphColumn(layers, plane=16, window=12)
+    graph = networks.GraphColumn(layers, plane=16, window=12)
     grey = replace(small.column("warp"), channels=1, mean=(0.0,))
     for column, said in ((graph, "column of single layers"), (grey, "columns of 3 channels")):
-        save_model(Model(build(spec.Network("other", (column,)), seed=1).eval()), tmp_path / "m.safetensors")
+        save_model(Model(build(networks.Network("other", (column,)), seed=1).eval()), tmp_path / "m.safetensors")
         with pytest.raises(binding.FailedError, match=said) as failed:
             binding.Model(tmp_path / "m.safetensors")
         assert failed.value.status == binding.UNSUPPORTED

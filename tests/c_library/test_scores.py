@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench import c_binding as binding
-from dcnn_fast import engine, spec
+from dcnn_fast import engine, networks
 from dcnn_fast.nets import BackboneColumn, Model, build, save_model
 from dcnn_fast.nets.reference import Reference
 from dcnn_fast.ops.head.softmax import by_numpy
@@ -54,7 +54,7 @@ def require_same_scores(path, pictures, **options):
 
 def tables(seed=3, **changes):
     """Table I's first column, the paper's, shrunk; every preset is one of those below, or is too large for a test as it is."""
-    network = spec.compact(spec.preset("rdcnn-style"), plane=64, window=56, filters=0.15, fc=(24, 12))
+    network = networks.compact(networks.preset("rdcnn-style"), plane=64, window=56, filters=0.15, fc=(24, 12))
     network = replace(network, **changes)
     style = replace(network.columns[2], plane=64, window=56, fc=(20, 8))
     network = replace(network, columns=(*network.columns[:2], style))
@@ -63,21 +63,21 @@ def tables(seed=3, **changes):
 
 def block_kinds():
     """A network of columns with everything that a block can have."""
-    same, cross = spec.SameMapNorm(), spec.CrossMapNorm(size=4, scale=0.01, k=2.0)
-    average = spec.Pool(3, 2, "avg")
+    same, cross = networks.SameMapNorm(), networks.CrossMapNorm(size=4, scale=0.01, k=2.0)
+    average = networks.Pool(3, 2, "avg")
     columns = (
         small.column("center", rounding="down"),
         small.column("pad", reduce="mean"),
         replace(small.column("local"), blocks=(
-            spec.Block(8, 5, stride=2, pool=spec.Pool(), norm=same, order="conv-norm-pool"),
-            spec.Block(8, 3, padding=1, groups=2, pool=average, norm=cross, order="conv-pool-norm-relu"),
+            networks.Block(8, 5, stride=2, pool=networks.Pool(), norm=same, order="conv-norm-pool"),
+            networks.Block(8, 3, padding=1, groups=2, pool=average, norm=cross, order="conv-pool-norm-relu"),
         )),
         replace(small.column("local"), blocks=(
-            spec.Block(8, 4, stride=2, padding=2, pool=average, norm=cross, order="conv-norm-pool-relu"),
-            spec.Block(6, 3, padding=1, groups=2),
+            networks.Block(8, 4, stride=2, padding=2, pool=average, norm=cross, order="conv-norm-pool-relu"),
+            networks.Block(6, 3, padding=1, groups=2),
         )),
     )  # fmt: skip
-    return Model(build(spec.Network("kinds", columns, labels=tuple("abcdefghijk")), seed=5).eval())
+    return Model(build(networks.Network("kinds", columns, labels=tuple("abcdefghijk")), seed=5).eval())
 
 
 MODELS = {
@@ -107,7 +107,7 @@ PRESETS = (("scnn-arch4", "valid"), ("dcnn", "convnet"), ("rdcnn-lite0", "convne
 @pytest.mark.parametrize(("name", "geometry"), PRESETS)
 def test_presets_have_the_same_bits(name, geometry, tmp_path):
     """Their blocks and windows as they are, with fewer filters."""
-    net = build(spec.compact(spec.preset(name, geometry), filters=0.25, fc=(16, 8)), seed=2).eval()
+    net = build(networks.compact(networks.preset(name, geometry), filters=0.25, fc=(16, 8)), seed=2).eval()
     for column in net.columns:
         if isinstance(column, BackboneColumn):
             column.backbone.copy_(small_lite.model().net.columns[0].backbone)

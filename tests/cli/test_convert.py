@@ -14,8 +14,8 @@ from dcnn_fast import load_model
 from dcnn_fast.cli.main import app
 from dcnn_fast.nets import Model, build, import_lite, import_squeezenet, save_model
 from dcnn_fast.nets.backbone import flattened
-from dcnn_fast.spec import BackboneColumn, preprocessing_of, preset, read_convnet_cfg, write_convnet_cfg
-from dcnn_fast.spec.efficientnet import LITES, lite_window
+from dcnn_fast.networks import BackboneColumn, preprocessing_of, preset, read_convnet_cfg, write_convnet_cfg
+from dcnn_fast.networks.efficientnet import LITES, lite_window
 from tests.lite_files import lite_state
 from tests.nets.convnet_writer import pickled
 from tests.nets.test_convnet_checkpoint import checkpoint, layers

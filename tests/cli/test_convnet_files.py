@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dcnn_fast import load_model, spec
+from dcnn_fast import load_model, networks
 from dcnn_fast.data import synthetic
 from tests import convnet_original
 from tests.cli.command import lines, run
@@ -117,7 +117,7 @@ def test_a_trained_network_scores_alike_in_any_company_and_is_written_back(files
     assert (alone["mean"], alone["std"]) == (same["mean"], same["std"]) and 0 < alone["mean"] < 1
 
     done("convert", tmp_path / "run" / "last.safetensors", "back.cfg", option, "backp.cfg", cwd=tmp_path)
-    again = spec.read_convnet_cfg(tmp_path / "back.cfg", tmp_path / "backp.cfg", spec.preprocessing_of(model.spec))
+    again = networks.read_convnet_cfg(tmp_path / "back.cfg", tmp_path / "backp.cfg", networks.preprocessing_of(model.spec))
     assert again.network.columns == model.spec.columns
 
 

@@ -21,7 +21,7 @@ from dcnn_fast.cli.main import app
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import average, measure, predict
 from dcnn_fast.nets import Model, build, load_model, save_model, second_task
-from dcnn_fast.spec import STYLES
+from dcnn_fast.networks import STYLES
 from tests import small
 from tests.cli.command import environment, main
 from tests.export.schemas import require_valid

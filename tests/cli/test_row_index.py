@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from dcnn_fast.cli.outputs import RowFile
-from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.record import Record, record_path
 from dcnn_fast.cli.resume import drop_superseded, take_up
 from dcnn_fast.cli.rows import CSV, JSONL

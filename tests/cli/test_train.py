@@ -16,7 +16,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from dcnn_fast import save_model, spec
+from dcnn_fast import networks, save_model
 from dcnn_fast.cli import train_run
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import DataSet, load_set, synthetic
@@ -26,12 +26,11 @@ from tests.cli.command import PROGRAM, environment, main, wait_for
 from tests.lite_files import lite_state
 from tests.training import sets
 
-MACHINE = train_run.Machine("cpu")
+MACHINE = train_run.Machine()
 
 
-def shape(**changes):
-    plain = {"net": "dcnn", "views": None, "geometry": "convnet", "plane": None, "window": None, "stride": None}
-    return train_run.Shape(**{**plain, "filters": 1.0, "fc": None, "dropout": None, "init": (), "seed": 0, **changes})
+def shape(*, seed=0, **changes):
+    return train_run.Shape(train_run.NetworkOptions(**changes), seed)
 
 
 def labelled(*labels):
@@ -63,7 +62,7 @@ def test_the_network_is_the_preset_in_the_views_and_sizes_asked_for():
 
 def test_columns_start_from_other_models(tmp_path):
     """RDCNN: its frozen column must come from somewhere; the others may."""
-    style = build(spec.preset("style-scnn"), seed=5)
+    style = build(networks.preset("style-scnn"), seed=5)
     save_model(Model(style), tmp_path / "style.safetensors")
     dcnn = shape(plane=36, filters=0.125, fc="16,8", seed=3).network(labelled("a", "b"))
     save_model(Model(dcnn), tmp_path / "dcnn.safetensors")
@@ -81,8 +80,8 @@ def test_columns_start_from_other_models(tmp_path):
 
 def test_a_frozen_column_takes_the_shape_of_the_network_it_comes_from(tmp_path):
     """A semantic column is whatever ImageNet network there is a file of."""
-    theirs = spec.Column("center", (spec.Block(8, 5, stride=2),), (6,), plane=40, window=33, mean=(1, 2, 3), scale=0.5)
-    source = build(spec.Network("semantic", (theirs,)), seed=5)
+    theirs = networks.Column("center", (networks.Block(8, 5, stride=2),), (6,), plane=40, window=33, mean=(1, 2, 3), scale=0.5)
+    source = build(networks.Network("semantic", (theirs,)), seed=5)
     save_model(Model(source), tmp_path / "semantic.safetensors")
     changes = {"net": "rdcnn-semantic", "plane": 36, "filters": 0.125, "fc": "16,8"}
     net = shape(**changes, init=(f"2={tmp_path / 'semantic.safetensors'}",)).network(labelled("a", "b"))
@@ -259,11 +258,11 @@ def layer_files(tmp_path):
     """A double column whose first layer learns nothing and whose second learns ten times faster than the rest."""
     network = shape(plane=36, window=32, filters=0.125, fc="16,8").network(labelled("a", "b")).spec
     rules = {
-        f"columns.{column}.{part}": spec.LayerRule(rate=rate, bias_rate=2 * rate, deviation=0.1, bias=0.5)
+        f"columns.{column}.{part}": networks.LayerRule(rate=rate, bias_rate=2 * rate, deviation=0.1, bias=0.5)
         for column in (0, 1)
         for part, rate in (("blocks.0", 0.0), ("blocks.1", 0.01), *((f"blocks.{i}", 1e-3) for i in (2, 3)), ("fc.0", 1e-3))
-    } | {f"columns.{column}.fc.1": spec.LayerRule(schedule="linear[tgtFactor=10]") for column in (0, 1)}
-    layers, params = spec.write_convnet_cfg(network, {**rules, "label": spec.LayerRule()}, "v2")
+    } | {f"columns.{column}.fc.1": networks.LayerRule(schedule="linear[tgtFactor=10]") for column in (0, 1)}
+    layers, params = networks.write_convnet_cfg(network, {**rules, "label": networks.LayerRule()}, "v2")
     (tmp_path / "layers.cfg").write_text(layers)
     (tmp_path / "params.cfg").write_text(params)
     return tmp_path

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
 from dcnn_fast.nets import Model, build, load_model, save_model
-from dcnn_fast.spec import Network
+from dcnn_fast.networks import Network
 from dcnn_fast.training.checkpoint import load_checkpoint
 from dcnn_fast.training.step import Step
 from tests import small

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dcnn_fast import nets, spec
+from dcnn_fast import nets, networks
 from dcnn_fast.data import Example, read
 from dcnn_fast.data.reduction import reduced, reduced_size
 from dcnn_fast.evaluation import predict
@@ -94,7 +94,7 @@ def test_a_model_file_states_it_and_older_ones_do_not(tmp_path):
     nets.save_model(_model(64), tmp_path / "m.safetensors")
     found = nets.load_model(tmp_path / "m.safetensors")
     assert found.spec.long_side == 64 and found.digest != _model(None).digest
-    assert "long_side" not in spec.network_to_dict(_model(None).spec)
+    assert "long_side" not in networks.network_to_dict(_model(None).spec)
     for wrong in (0, -1, 2.0, True, "500"):
         with pytest.raises(ValueError, match="long_side must be an integer"):
             replace(small.network(), long_side=wrong)

@@ -16,7 +16,7 @@ from dcnn_fast.data.ava import read_list, read_ratings, read_styles
 from dcnn_fast.data.names import LISTS, STYLE_LISTS
 from dcnn_fast.data.sets import kind_of
 from dcnn_fast.data.splits import split
-from dcnn_fast.spec import STYLES
+from dcnn_fast.networks import STYLES
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import STAGED, counted_tiles, predicted
+from bench.gpu_cost import BY_HAND, STAGED, WARPGROUP, counted_tiles, predicted
 from dcnn_fast.ops.backend import choose, explain
 from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.cuda.config import config_of
+from dcnn_fast.ops.block.cuda.warpgroup import BY_WARPS, tile_of, warpgroup_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.triton import config as triton_config
-from dcnn_fast.ops.gpus import GPUS
-from tests.ops.block.problems import AVERAGE, POOL, problem
+from dcnn_fast.ops.gpus import GPUS, HOPPER
 from devtools import choose_tiles, kernel_report
 from devtools.launches import collected, scoring_problems
+from tests.ops.block.problems import AVERAGE, POOL, problem
 
 
 def test_every_problem_of_the_presets_was_counted_in_every_candidate_that_is_no_last_resort():
@@ -30,7 +32,7 @@ def test_problems_with_different_machine_code_have_different_names():
 
 
 def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit():
-    rows = [row for row in counted_tiles().values() if row.tile != STAGED]
+    rows = [row for row in counted_tiles().values() if row.tile not in BY_HAND]
     others = 0
     for gpu in GPUS:
         for params in scoring_problems(50):
@@ -49,7 +51,7 @@ def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit()
 
 def test_counts_of_a_launch_are_those_committed():
     params, name = next(pair for pair in choose_tiles.pairs() if pair[0].channels == 64 and pair[0].dtype == torch.float16)
-    counts = choose_tiles.counted(choose_tiles.launch_of(params, name), params)
+    counts = choose_tiles.counted(choose_tiles.launch_of(params, name), params, name)
     assert counts == counted_tiles()[str(params), name].counts
 
 
@@ -58,6 +60,21 @@ def test_the_choice_between_cuda_and_triton_is_the_models():
     assert committed == choose_tiles.choices(counted_tiles().values())
     assert committed.keys() == {str(gpu.capability) for gpu in GPUS}
     assert len(committed["80"]) > 10
+
+
+def test_on_hopper_the_cuda_block_takes_what_the_model_has_faster():
+    known, hopper = counted_tiles(), next(gpu for gpu in GPUS if gpu.capability == HOPPER)
+    taken = set()
+    for params in scoring_problems(50):
+        rows = [row for row in known.values() if row.key == problem_key(params) and row.tile in BY_HAND]
+        if len(rows) == len(BY_HAND):
+            fastest = min(rows, key=lambda row: predicted(hopper, row.counts, row.tile)[0]).tile
+            expected = {WARPGROUP: warpgroup_of, STAGED: config_of}[fastest](params)
+            assert tile_of(params, HOPPER) == expected, str(params)
+            assert type(tile_of(replace(params, height=40, width=50), HOPPER)) is type(expected), "whatever the extents"
+            taken.add(fastest)
+    assert taken == set(BY_HAND)
+    assert json.loads(BY_WARPS.read_text()) == choose_tiles.by_warps(known.values())
 
 
 def test_a_backend_that_the_model_has_slower_says_so_and_runs_when_it_is_forced(monkeypatch):
@@ -94,7 +111,7 @@ def test_an_average_and_a_relu_that_comes_last_are_counted_as_what_they_are():
         replace(params, weight_dtype=torch.float16, out_dtype=torch.float16)
         for params in (largest, replace(largest, options=options))
     )
-    counts = [choose_tiles.counted(choose_tiles.launch_of(params, "small"), params) for params in (largest, average)]
+    counts = [choose_tiles.counted(choose_tiles.launch_of(params, "small"), params, "small") for params in (largest, average)]
     assert counts[0].tensor_16 == counts[1].tensor_16 > 0 and counts[0].pipes != counts[1].pipes
     assert problem_key(largest) != problem_key(average)
     assert gpu_choice.predicted(average, 80) is None

@@ -6,10 +6,10 @@ import torch
 
 from dcnn_fast import ops
 from dcnn_fast.ops.launch import Launch
-from tests.ops.block.problems import CROSS, POOL, operands, problem
-from tests.ops.guarded import assert_untouched, output, poisoned
 from devtools.mirrored import Mirror, mirrored
 from devtools.simulated import simulate, simulated
+from tests.ops.block.problems import CROSS, POOL, operands, problem
+from tests.ops.guarded import assert_untouched, output, poisoned
 
 
 def _block(monkeypatch, context):

@@ -10,12 +10,13 @@ import pytest
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import paper_tables
 from dcnn_fast.evaluation.estimate import UntoldError, estimate, planned
 from dcnn_fast.evaluation.reproduce import Protocol, category_bars, reproduce
+from dcnn_fast.evaluation.table_sets import AESTHETICS, IAD_TEST, SHOWN, STYLE, STYLE_APART, TableSet
 from dcnn_fast.evaluation.timing import PAPER, duration, kind_of_network
 from dcnn_fast.nets import Model, build, load_model, save_model
 from tests.export.schemas import require_valid
@@ -61,8 +62,8 @@ def test_table_3_trains_the_frozen_columns_first_and_keeps_them(ava, tmp_path):
 
 def test_the_semantic_column_may_be_a_model_file(ava, tmp_path):
     """As `dcnn-fast convert` makes one of a checkpoint of cuda-convnet."""
-    theirs = spec.Column("warp", (spec.Block(8, 5, stride=2, pool=spec.Pool()),), (6,), plane=40, window=33)
-    made = Model(build(spec.Network("imagenet", (theirs,), ("cat", "dog", "hen")), seed=1))
+    theirs = networks.Column("warp", (networks.Block(8, 5, stride=2, pool=networks.Pool()),), (6,), plane=40, window=33)
+    made = Model(build(networks.Network("imagenet", (theirs,), ("cat", "dog", "hen")), seed=1))
     save_model(made, tmp_path / "imagenet.safetensors")
     runs = reproduce("table3", ava, tmp_path / "out", Protocol(**SMALL, semantic=tmp_path / "imagenet.safetensors"))
     row = next(row for row in runs if row.name == "RDCNN-semantic, delta 0")  # those behind it are not trained
@@ -272,11 +273,22 @@ def test_photographs_that_cannot_be_read_are_passed_over_in_the_time(tmp_path):
 
 def test_the_papers_networks_are_known_by_what_they_learn():
     for preset, learns, kind in (
-        ("scnn", "aesthetics", "SCNN"), ("dcnn", "aesthetics 1", "DCNN"), ("rdcnn-style", "aesthetics", "RDCNN"),
-        ("style-scnn", "style", "Style-SCNN"), ("quad", "aesthetics", ""), ("alexnet-dcnn", "iad extremes", "DCNN, IAD"),
-        ("scnn", "iad threshold", "SCNN, IAD"), ("dcnn", "category portrait", ""), ("scnn", "shown", ""),
+        ("scnn", AESTHETICS, "SCNN"), ("dcnn", TableSet(delta=1), "DCNN"), ("rdcnn-style", AESTHETICS, "RDCNN"),
+        ("style-scnn", STYLE, "Style-SCNN"), ("quad", AESTHETICS, ""),
+        ("alexnet-dcnn", TableSet("iad", variant="extremes"), "DCNN, IAD"), ("scnn", TableSet("iad"), "SCNN, IAD"),
+        ("dcnn", TableSet("category", category="portrait"), ""), ("scnn", SHOWN, ""),
     ):  # fmt: skip
-        assert kind_of_network(spec.preset(preset), learns) == kind and (kind in PAPER or not kind)
+        assert kind_of_network(networks.preset(preset), learns) == kind and (kind in PAPER or not kind)
     assert [duration(each) for each in (0.25, 31.4, 90, 3600, 5400, 2 * 86400 + 3 * 3600)] == [
         "0.25 s", "31 s", "2 min", "1 h", "1 h 30 min", "2 d 3 h",
     ]  # fmt: skip
+
+
+def test_runs_keep_the_names_that_earlier_ones_have():
+    """Their folders are found by them."""
+    names = {
+        AESTHETICS: "aesthetics", TableSet(delta=1): "aesthetics 1", STYLE: "style", SHOWN: "shown", IAD_TEST: "iad test",
+        STYLE_APART: "style without the aesthetics test set", TableSet("category", category="floral"): "category floral",
+        TableSet("iad", variant="extremes"): "iad extremes", TableSet("iad"): "iad threshold",
+    }  # fmt: skip
+    assert {each: str(each) for each in names} == names

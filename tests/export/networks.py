@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from dcnn_fast import nets, spec
+from dcnn_fast import nets, networks
 from dcnn_fast.nets.backbone import flattened
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool, SameMapNorm
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Network, Pool, SameMapNorm
 from tests import small, small_lite
 from tests.lite_files import lite_state
 
@@ -31,7 +31,7 @@ def built(network, seed=3):
 
 def preset(name, geometry="convnet", *, plane=72, window=64):
     """A preset of fewer filters, on smaller windows."""
-    return built(spec.compact(spec.preset(name, geometry), plane=plane, window=window, filters=0.125, fc=(12, 8)))
+    return built(networks.compact(networks.preset(name, geometry), plane=plane, window=window, filters=0.125, fc=(12, 8)))
 
 
 def overhanging(norm=None, order="conv-pool-norm", *, rounding="up", view="pad", reduce="flatten", plane=41, window=37):

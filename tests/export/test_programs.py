@@ -17,7 +17,7 @@ from dcnn_fast.export.expected import given_of, probabilities
 from dcnn_fast.export.inputs import require_exportable
 from dcnn_fast.export.programs import onnx_file
 from dcnn_fast.nets import build
-from dcnn_fast.spec import Network
+from dcnn_fast.networks import Network
 from tests import small
 from tests.export import networks
 from tests.export.networks import KINDS, NORMS, VIEWS, overhanging, photograph

@@ -13,7 +13,7 @@ import torch
 from dcnn_fast.export.aten import pt2_file
 from dcnn_fast.export.expected import given_of, probabilities
 from dcnn_fast.export.plain import PlainNetwork
-from dcnn_fast.spec import SameMapNorm
+from dcnn_fast.networks import SameMapNorm
 from tests.export import networks
 from tests.export.networks import KINDS, NORMS, overhanging, photograph
 

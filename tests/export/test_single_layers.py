@@ -13,8 +13,8 @@ from dcnn_fast.export.aten import pt2_file
 from dcnn_fast.export.expected import given_of, probabilities
 from dcnn_fast.export.plain import PlainNetwork
 from dcnn_fast.export.programs import onnx_file
-from dcnn_fast.spec import GraphColumn, Network
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks import GraphColumn, Network
+from dcnn_fast.networks.graph_layers import (
     NEURONS,
     ConcatLayer,
     ConvLayer,

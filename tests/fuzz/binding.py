@@ -39,11 +39,11 @@ ENGINE = load(sys.argv[1])
 
 import torch  # noqa: E402 - the package is imported with that engine
 
+from dcnn_fast.networks import CrossMapNorm, Pool, SameMapNorm  # noqa: E402
 from dcnn_fast.ops.block import BlockOptions, BlockParams, reference  # noqa: E402
 from dcnn_fast.ops.block.backend import Operands, Work  # noqa: E402
 from dcnn_fast.ops.region import RegionList  # noqa: E402
 from dcnn_fast.ops.region import whole as whole_images  # noqa: E402
-from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm  # noqa: E402
 from tests.ops.random_tables import Tables, damaged, random_tables  # noqa: E402
 
 REFUSALS = (ValueError, TypeError, MemoryError)  # the last for outputs that no memory holds

@@ -13,13 +13,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dcnn_fast import Scorer, spec
+from dcnn_fast import Scorer, networks
 from dcnn_fast.nets import Column, Model
 from dcnn_fast.ops.recording import Again, CudaGraph, Recorder, collected
 from dcnn_fast.ops.views.fixed import windows_launch
-from dcnn_fast.runtime.contexts import DeviceStream
+from dcnn_fast.runtime.contexts import DeviceStream, own_stream
 from dcnn_fast.training import ConvNetUpdate, groups_of
+from dcnn_fast.training.device_windows import DeviceWindows
+from dcnn_fast.training.loading import Request
+from devtools.taped import Taped
 from tests import small
+from tests.training.steps import BATCHES, Learning, require_equal
 from tools.gpu_check import families
 
 pytestmark = pytest.mark.gpu
@@ -102,8 +106,8 @@ def test_a_change_of_the_weights_is_refused(gpu):
 
 def _step(where, dtype):
     """The parameters after a step of a small column."""
-    column = spec.preset("scnn-arch1").columns[0]
-    blocks = (spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2), norm=spec.CrossMapNorm()),)
+    column = networks.preset("scnn-arch1").columns[0]
+    blocks = (networks.Block(8, 3, padding=1, pool=networks.Pool(3, 2), norm=networks.CrossMapNorm()),)
     net = Column(replace(column, blocks=blocks, window=11, plane=12, fc=(4, 2), dropout=0.0)).to(where, dtype)
     net.initialise(torch.Generator().manual_seed(0))
     windows = torch.randint(0, 256, (2, 3, 11, 11), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).to(where)
@@ -127,3 +131,36 @@ def test_the_model_s_own_module_is_left_where_it_is(gpu):
     assert isinstance(model, Model)
     Scorer(model, gpu.scorers, views=2).score(PICTURES[0])
     assert {parameter.device.type for parameter in model.net.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "tf32"])
+def test_a_recorded_training_step_has_the_bits_of_one_launched_one_by_one(precision, gpu):
+    _recorded_steps(gpu, precision, len(BATCHES))
+
+
+def test_quick_a_recorded_training_step_has_the_bits_of_one_launched_one_by_one(gpu):
+    _recorded_steps(gpu, "fp16", 3)
+
+
+def _recorded_steps(gpu, precision, last):
+    """On a GPU by a CUDA graph, on a stream of the project's own."""
+    record = Taped if gpu.simulated else partial(CudaGraph, gpu.where)
+    made = []
+    with own_stream(gpu.where):
+        expected = Learning(Recorder(None), gpu.where, precision=precision).go(0, last)
+        recorder = Recorder(lambda steps: made.append(record(steps)) or made[-1])
+        found = Learning(recorder, gpu.where, precision=precision).go(0, last)
+    assert len(made) == (1 if last < 4 else 2)
+    require_equal(found, expected)
+
+
+def test_quick_windows_cut_by_launches_that_never_change_are_those_that_are_planned(gpu):
+    learning = Learning(Recorder(None), gpu.where)
+    inputs = learning.lesson.draws.pictures.inputs
+    record = Recorder(None if gpu.simulated else partial(CudaGraph, gpu.where))
+    with own_stream(gpu.where):
+        windows = DeviceWindows(inputs, 4, gpu.where, record)
+        for epoch, numbers in enumerate([(0, 1, 2, 3), (4, 5), (6, 7, 8, 9)]):
+            cases = learning.lesson.draws[Request(epoch, numbers)]
+            pairs = zip(windows.of(cases), cases.on(gpu.where, inputs), strict=True)
+            assert all(torch.equal(one, other) for one, other in pairs), epoch

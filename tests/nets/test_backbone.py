@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from torch.nn import functional as F
 
-from dcnn_fast import nets, spec
+from dcnn_fast import nets, networks
 from dcnn_fast.nets.backbone import layers_of, params_of
 from dcnn_fast.ops.backbone import prepare
 from tests import small, small_lite
@@ -197,7 +197,7 @@ def test_a_column_that_cannot_be_is_refused_by_name(changes, message):
 
 def test_a_network_is_the_same_after_json():
     network = small_lite.network(LITE, LOCAL, small.column("pad"))
-    assert spec.network_from_dict(json.loads(json.dumps(spec.network_to_dict(network)))) == network
+    assert networks.network_from_dict(json.loads(json.dumps(networks.network_to_dict(network)))) == network
 
 
 def test_columns_are_loaded_from_their_kind_alone():
@@ -232,13 +232,13 @@ def test_its_mean_is_its_own():
 
 
 def test_cuda_convnet_cannot_say_it():
-    with pytest.raises(spec.ConvNetError, match=r"columns\[0\]: cuda-convnet has no layers"):
-        spec.write_convnet_cfg(spec.Network("n", (replace(LITE, fc=(8,)),)))
+    with pytest.raises(networks.ConvNetError, match=r"columns\[0\]: cuda-convnet has no layers"):
+        networks.write_convnet_cfg(networks.Network("n", (replace(LITE, fc=(8,)),)))
 
 
 def test_costs_are_those_of_the_operation():
-    column = spec.BackboneColumn("lite0")
-    rows = [row for row in spec.column_costs(column) if not row.name.startswith("fc")]
+    column = networks.BackboneColumn("lite0")
+    rows = [row for row in networks.column_costs(column) if not row.name.startswith("fc")]
     assert sum(row.parameters for row in rows) == nets.BackboneColumn(column).backbone.numel()
     assert sum(row.macs for row in rows) == params_of("lite0", side=224).macs
 

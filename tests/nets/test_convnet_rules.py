@@ -7,8 +7,8 @@ import torch
 
 from dcnn_fast import nets
 from dcnn_fast.nets.convnet_rules import initialise, parameter_groups
-from dcnn_fast.spec.convnet_cfg import parse_convnet_cfg
-from dcnn_fast.spec.convnet_layer import Preprocessing
+from dcnn_fast.networks.convnet_cfg import parse_convnet_cfg
+from dcnn_fast.networks.convnet_layer import Preprocessing
 from dcnn_fast.training import ConvNetUpdate
 from tests.convnet_files import LAYERS, PARAMS
 

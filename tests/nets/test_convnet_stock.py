@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import Model, build, import_convnet, initialise, load_model, parameter_groups, save_model
-from dcnn_fast.spec.cost import parameters
-from dcnn_fast.spec.graph_layers import DropoutLayer
+from dcnn_fast.networks.cost import parameters
+from dcnn_fast.networks.graph_layers import DropoutLayer
 from tests import convnet_original
 from tests.convnet_stock import NETWORKS, cifar
 from tests.nets.convnet_writer import Option, pickled
@@ -22,7 +22,7 @@ MEAN = (120.0, 110.0, 100.0)
 def read(name):
     layers, params, side = NETWORKS[name]
     layers = layers.replace("sizeX=5\nscale", "size=5\nscale").replace("sizeX=3\nscale", "size=3\nscale")
-    return spec.parse_convnet_cfg(layers, params, spec.Preprocessing(plane=side, window=side))
+    return networks.parse_convnet_cfg(layers, params, networks.Preprocessing(plane=side, window=side))
 
 
 def original(name, **options):
@@ -78,15 +78,15 @@ def test_what_is_written_reads_as_the_same_network_and_rules(name):
 def test_version_1_has_dropout_in_the_parameters_of_the_layer_below():
     layers, params, side = cifar(True, True, 16)
     dropped = params.replace("[fc1]", "[fc1]\ndropout=0.25").replace("[conv2]", "[conv2]\ndropout=0.5")
-    first = spec.parse_convnet_cfg(layers, dropped, spec.Preprocessing(plane=side, window=side))
+    first = networks.parse_convnet_cfg(layers, dropped, networks.Preprocessing(plane=side, window=side))
     assert [layer.share for layer in first.network.columns[0].layers if isinstance(layer, DropoutLayer)] == [0.5, 0.25]
     require_read_again(first, "v1")
     require_read_again(first, "v2")
 
 
 def require_read_again(first, dialect):
-    texts = spec.write_convnet_cfg(first.network, first.rules, dialect)
-    again = spec.parse_convnet_cfg(*texts, spec.preprocessing_of(first.network), name=first.network.name)
+    texts = networks.write_convnet_cfg(first.network, first.rules, dialect)
+    again = networks.parse_convnet_cfg(*texts, networks.preprocessing_of(first.network), name=first.network.name)
     assert again.network == dataclasses.replace(first.network, labels=again.network.labels)
     assert _unnamed(again.rules) == _unnamed(first.rules)
 
@@ -99,8 +99,8 @@ def require_read_again(first, dialect):
     ],
 )
 def test_what_version_1_cannot_say_is_named(name, message):
-    with pytest.raises(spec.ConvNetError, match=message):
-        spec.write_convnet_cfg(read(name).network, None, "v1")
+    with pytest.raises(networks.ConvNetError, match=message):
+        networks.write_convnet_cfg(read(name).network, None, "v1")
 
 
 def test_inputs_with_rates_of_their_own_are_refused_where_they_would_be_trained():
@@ -179,4 +179,4 @@ def test_the_label_layers_inputs_of_one_picture_need_not_be_in_any_order(tmp_pat
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     rates = "epsW=0.1\nepsB=0.1\nmomW=0.9\nmomB=0.9\nwc=0\n"
     params = "".join(f"[{name}]\n{rates}" for name in ("below", "first", "between", "last", "fclabel")) + "[cost]\ncoeff=1\n"
-    require_read_again(spec.parse_convnet_cfg(APART, params, spec.Preprocessing(plane=6, window=6)), "v2")
+    require_read_again(networks.parse_convnet_cfg(APART, params, networks.Preprocessing(plane=6, window=6)), "v2")

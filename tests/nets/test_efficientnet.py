@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from dcnn_fast.nets import ModelError
 from dcnn_fast.nets.efficientnet import EPSILON, import_lite
+from dcnn_fast.networks.efficientnet import LITES, lite_stages, lite_window
 from dcnn_fast.ops.mbconv import MbConvParams, reference
-from dcnn_fast.spec.efficientnet import LITES, lite_stages, lite_window
 from tests.lite_files import lite_state
 
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dcnn_fast import engine, spec
+from dcnn_fast import engine, networks
 from dcnn_fast.nets import build, freeze
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
 
 # Every kind of network there is; all of a preset but its sizes.
 NETWORKS = {
-    **{name: spec.preset(name) for name in ("scnn-arch1", "scnn-arch4", "style-scnn-arch5", "dcnn", "quad", "alexnet")},
-    "valid": spec.preset("scnn-arch3", "valid"),
-    "torchvision": spec.preset("alexnet-torchvision"),
+    **{name: networks.preset(name) for name in ("scnn-arch1", "scnn-arch4", "style-scnn-arch5", "dcnn", "quad", "alexnet")},
+    "valid": networks.preset("scnn-arch3", "valid"),
+    "torchvision": networks.preset("alexnet-torchvision"),
     "means of maps": small.network(reduce="mean", dropout=0.0),
     "two tasks": replace(small.network(dropout=0.0), attributes=("soft", "hdr", "macro")),
 }
@@ -32,7 +32,7 @@ def reduced(network):
     for column in network.columns:
         window = next(side for side in range(32, 256) if _fits(column, side))
         columns.append(replace(column, window=window, plane=window, fc=(6, 5)[: len(column.fc)], dropout=0.0))
-    return spec.compact(replace(network, columns=tuple(columns)), filters=0.125)
+    return networks.compact(replace(network, columns=tuple(columns)), filters=0.125)
 
 
 def _fits(column, side):
@@ -72,7 +72,7 @@ def assert_equal(found, wanted, tolerance):
 @pytest.mark.parametrize("isa", ["reference", *engine.isas()])
 def test_gradients_are_the_references(name, isa, monkeypatch):
     frozen = {FROZEN[name]} if name in FROZEN else set()
-    network = reduced(NETWORKS.get(name) or spec.preset(name))
+    network = reduced(NETWORKS.get(name) or networks.preset(name))
     wanted = expected(monkeypatch, network, frozen)
     assert sum(gradient is None for gradient in wanted.values()) == (12 if frozen else 0)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "reference" if isa == "reference" else "cpu")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import Model, build, graph_layers, load_columns, load_model, save_model
 from dcnn_fast.nets.graph import fused_layers
-from dcnn_fast.spec import GraphColumn, Network
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks import GraphColumn, Network
+from dcnn_fast.networks.graph_layers import (
     ConcatLayer,
     ConvLayer,
     DropoutLayer,
@@ -27,7 +27,7 @@ from dcnn_fast.spec.graph_layers import (
 )
 from tests import small
 
-RELU, AVERAGE = "relu", spec.Pool(kind="avg")
+RELU, AVERAGE = "relu", networks.Pool(kind="avg")
 LAYERS = (
     ConvLayer((0,), 4, 3, 1, 1), NeuronLayer((1,), RELU), PoolLayer((2,), "max"), NormLayer((3,)),
     ConvLayer((4,), 6, 3, 2, 1, groups=2, shared=False, bias="place", connections=(3, 0, 1, 2)),
@@ -129,32 +129,32 @@ def test_a_windows_features_do_not_depend_on_others_and_are_those_of_training():
 def test_what_a_block_can_compute_is_computed_by_one():
     (fused,) = fused_layers(NETWORK.columns[0])
     assert (fused.conv, fused.last) == (0, 4)
-    assert fused.block == spec.Block(4, 3, 1, 1, pool=spec.Pool(), norm=spec.CrossMapNorm())
+    assert fused.block == networks.Block(4, 3, 1, 1, pool=networks.Pool(), norm=networks.CrossMapNorm())
     conv = ConvLayer((0,), 4, 3)
     for tail, block in (
-        ((PoolLayer((1,)), NeuronLayer((2,))), spec.Block(4, 3, pool=spec.Pool())),
+        ((PoolLayer((1,)), NeuronLayer((2,))), networks.Block(4, 3, pool=networks.Pool())),
         (
             (NeuronLayer((1,)), NormLayer((2,)), PoolLayer((3,))),
-            spec.Block(4, 3, pool=spec.Pool(), norm=spec.CrossMapNorm(), order="conv-norm-pool"),
+            networks.Block(4, 3, pool=networks.Pool(), norm=networks.CrossMapNorm(), order="conv-norm-pool"),
         ),
-        ((NeuronLayer((1,)), PoolLayer((2,), "avg")), spec.Block(4, 3, pool=AVERAGE)),
-        ((NormLayer((1,)), NeuronLayer((2,))), spec.Block(4, 3, norm=spec.CrossMapNorm(), order="conv-norm-pool-relu")),
-        ((PoolLayer((1,), "avg"), NeuronLayer((2,))), spec.Block(4, 3, pool=AVERAGE, order="conv-pool-norm-relu")),
+        ((NeuronLayer((1,)), PoolLayer((2,), "avg")), networks.Block(4, 3, pool=AVERAGE)),
+        ((NormLayer((1,)), NeuronLayer((2,))), networks.Block(4, 3, norm=networks.CrossMapNorm(), order="conv-norm-pool-relu")),
+        ((PoolLayer((1,), "avg"), NeuronLayer((2,))), networks.Block(4, 3, pool=AVERAGE, order="conv-pool-norm-relu")),
         (
             (NormLayer((1,)), PoolLayer((2,)), NeuronLayer((3,))),
-            spec.Block(4, 3, pool=spec.Pool(), norm=spec.CrossMapNorm(), order="conv-norm-pool-relu"),
+            networks.Block(4, 3, pool=networks.Pool(), norm=networks.CrossMapNorm(), order="conv-norm-pool-relu"),
         ),
         (
             (NormLayer((1,)), NeuronLayer((2,)), PoolLayer((3,))),
-            spec.Block(4, 3, pool=spec.Pool(), norm=spec.CrossMapNorm(), order="conv-norm-pool-relu"),
+            networks.Block(4, 3, pool=networks.Pool(), norm=networks.CrossMapNorm(), order="conv-norm-pool-relu"),
         ),
         (
             (NormLayer((1,)), NeuronLayer((2,)), PoolLayer((3,), "avg")),
-            spec.Block(4, 3, norm=spec.CrossMapNorm(), order="conv-norm-pool-relu"),
+            networks.Block(4, 3, norm=networks.CrossMapNorm(), order="conv-norm-pool-relu"),
         ),
         (
             (PoolLayer((1,), "max"), NeuronLayer((2,)), NormLayer((3,))),
-            spec.Block(4, 3, pool=spec.Pool(), norm=spec.CrossMapNorm()),
+            networks.Block(4, 3, pool=networks.Pool(), norm=networks.CrossMapNorm()),
         ),
         ((PoolLayer((1,), "sum"), NeuronLayer((2,))), None),
         ((NeuronLayer((1,), "logistic"),), None),
@@ -187,8 +187,8 @@ def test_a_model_file_holds_it(tmp_path):
 
 
 def test_a_network_of_such_a_column_is_json():
-    as_dict = spec.network_to_dict(NETWORK)
-    assert spec.network_from_dict(json.loads(json.dumps(as_dict))) == NETWORK
+    as_dict = networks.network_to_dict(NETWORK)
+    assert networks.network_from_dict(json.loads(json.dumps(as_dict))) == NETWORK
     assert as_dict["columns"][0]["layers"][0]["layer"] == "conv"
 
 
@@ -214,10 +214,10 @@ def test_a_network_of_such_a_column_is_json():
     ],
 )
 def test_wrong_layers_are_refused_by_name(change, message):
-    data = spec.network_to_dict(NETWORK)
+    data = networks.network_to_dict(NETWORK)
     data["columns"][0]["layers"][0].update(change)
     with pytest.raises(ValueError, match=message):
-        spec.network_from_dict(data)
+        networks.network_from_dict(data)
 
 
 def test_every_layers_result_is_used():
@@ -246,7 +246,7 @@ ALONE = (ConvLayer((0,), 4, 3), PoolLayer((1,), "max", 2, 2))  # without the ReL
 @pytest.mark.parametrize(
     "column",
     [GraphColumn(FUSED, plane=12, window=12), GraphColumn(ALONE, plane=12, window=12),
-     spec.Column("warp", (spec.Block(4, 3, pool=spec.Pool(2, 2)),), (8,), plane=12, window=12)],
+     networks.Column("warp", (networks.Block(4, 3, pool=networks.Pool(2, 2)),), (8,), plane=12, window=12)],
     ids=["fused", "a pool alone", "blocks"],
 )  # fmt: skip
 def test_who_gets_a_pools_gradient_is_the_columns(column):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import Model, Regularised, build, freeze, load_columns, load_model, save_model
 from tests import small
 
@@ -38,14 +38,14 @@ def test_columns_come_from_files_models_and_columns(tmp_path):
 
 
 def test_columns_of_one_network_may_differ():
-    wide = replace(small.column("warp"), blocks=(*small.column("warp").blocks, spec.Block(8, 3, padding=1)), fc=(10,))
-    net = build(spec.Network("n", (small.column("local"), wide)), seed=0)
+    wide = replace(small.column("warp"), blocks=(*small.column("warp").blocks, networks.Block(8, 3, padding=1)), fc=(10,))
+    net = build(networks.Network("n", (small.column("local"), wide)), seed=0)
     assert net(*windows(2)).shape == (3, 2)
 
 
 def test_a_column_that_does_not_fit_is_named():
     other = small.column("warp", rounding="down")
-    theirs = build(spec.Network("n", (other,)), seed=0)
+    theirs = build(networks.Network("n", (other,)), seed=0)
     with pytest.raises(ValueError, match="column 1: rounding must be those of its source; the network has up, the source down"):
         load_columns(build(small.network(), seed=0), {1: theirs})
     with pytest.raises(ValueError, match="sources must name columns from 0 to 1, got 2"):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from dcnn_fast.nets import ModelError, load_model, save_model
+from dcnn_fast.networks import BackboneColumn
 from dcnn_fast.scoring import Scorer, shipped_model
-from dcnn_fast.spec import BackboneColumn
 from tests import small
 
 

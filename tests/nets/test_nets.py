@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import MultiColumn, build
 from tests import small
 
@@ -36,12 +36,12 @@ def test_a_network_is_torchs_layers_in_a_row():
 
 
 @pytest.mark.parametrize("name", ["scnn", "style-scnn-arch4", "alexnet-torchvision", "rdcnn-style"])
-@pytest.mark.parametrize("geometry", spec.GEOMETRIES)
+@pytest.mark.parametrize("geometry", networks.GEOMETRIES)
 def test_presets_build_with_the_parameters_that_describe_counts(name, geometry):
-    network = spec.preset(name, geometry)
+    network = networks.preset(name, geometry)
     with torch.device("meta"):
         net = MultiColumn(network)
-    counted = sum(row.parameters for column in network.columns for row in spec.column_costs(column))
+    counted = sum(row.parameters for column in network.columns for row in networks.column_costs(column))
     label = len(network.labels) * (sum(column.fc[-1] for column in network.columns) + 1)
     assert sum(parameter.numel() for parameter in net.parameters()) == counted + label
 
@@ -57,8 +57,8 @@ def test_a_full_size_network_runs_forward_and_backward():
 def test_fresh_activations_are_near_one_whatever_the_scale():
     for scale in (1.0, 1 / 64):
         blocks = small.column("warp").blocks
-        column = spec.Column("warp", blocks, (64, 64), plane=32, window=24, scale=scale, mean=(127.5,) * 3)
-        features = build(spec.Network("n", (column,))).eval().columns[0](*_windows(64, 24, 1))
+        column = networks.Column("warp", blocks, (64, 64), plane=32, window=24, scale=scale, mean=(127.5,) * 3)
+        features = build(networks.Network("n", (column,))).eval().columns[0](*_windows(64, 24, 1))
         assert 0.2 < features.square().mean().sqrt() < 5
 
 
@@ -70,7 +70,7 @@ def test_the_seed_decides_the_weights():
 
 def test_a_frozen_column_has_no_gradients_and_no_dropout():
     frozen = small.column("local", frozen=True)
-    net = build(spec.Network("n", (small.column("warp"), frozen))).train()
+    net = build(networks.Network("n", (small.column("warp"), frozen))).train()
     assert [column.training for column in net.columns] == [True, False]
     windows = _windows(2, 24, 2)
     assert torch.equal(net.columns[1](windows[1]), net.columns[1](windows[1]))
@@ -107,7 +107,7 @@ def test_compiles_whole():
 def test_maps_may_enter_the_layers_as_their_means():
     flat, mean = (small.column("warp", reduce=reduce) for reduce in ("flatten", "mean"))
     assert (mean.features, flat.features) == (12, 12 * mean.extents()[-1] ** 2)
-    net = build(spec.Network("n", (mean,)), seed=2).eval()
+    net = build(networks.Network("n", (mean,)), seed=2).eval()
     x = (_windows(3, 24, 1)[0].float() - net.columns[0].mean) * mean.scale
     for block in net.columns[0].blocks:
         x = block(x)
@@ -115,7 +115,7 @@ def test_maps_may_enter_the_layers_as_their_means():
     for layer in net.columns[0].fc:
         features = layer(features).relu()
     torch.testing.assert_close(net(*_windows(3, 24, 1)), net.label(features))
-    rows = {row.name: row for row in spec.column_costs(mean)}
+    rows = {row.name: row for row in networks.column_costs(mean)}
     assert rows["mean"].shape == (12, 1, 1) and rows["fc1"].parameters == 20 * 13
 
 

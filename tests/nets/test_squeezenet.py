@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import ModelError, import_squeezenet
-from dcnn_fast.spec.squeezenet import FIRES
+from dcnn_fast.networks.squeezenet import FIRES
 
 
 def state(seed=0):
@@ -96,4 +96,4 @@ def test_wrong_weights_and_windows_are_named(tmp_path):
     with pytest.raises(ModelError, match="not a readable state dict"):
         import_squeezenet(tmp_path / "missing.safetensors")
     with pytest.raises(ValueError, match="window must be odd"):
-        spec.squeezenet_column(window=224, plane=224)
+        networks.squeezenet_column(window=224, plane=224)

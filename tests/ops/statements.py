@@ -5,6 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
+
+
+def of_images(statement, x, *arguments):
+    """A statement of one image [C, H, W], made of every image of the tensor x [N, C, H, W]: a list of one tensor."""
+    return [torch.from_numpy(np.stack([statement(image, *arguments) for image in x.numpy()]))]
 
 
 def conv_relu(x, weight, bias, stride, padding, groups, up, relu=True):
@@ -33,6 +39,17 @@ def max_pool(x, size, stride, up, pick=np.max):
     for c, i, j in np.ndindex(out.shape):
         out[c, i, j] = pick(x[c, i * stride : i * stride + size, j * stride : j * stride + size])
     return out
+
+
+def max_pool_gradient(x, grad, size, stride, ties):
+    """x: [C, H, W], grad: of the result -> the gradient of x: a window gives its own to all its largest or to their first."""
+    result = np.zeros_like(x)
+    for c, i, j in np.ndindex(grad.shape):
+        window = x[c, i * stride : i * stride + size, j * stride : j * stride + size]
+        largest = np.argwhere(window == window.max())
+        for a, b in largest if ties == "all" else largest[:1]:
+            result[c, i * stride + a, j * stride + b] += grad[c, i, j]
+    return result
 
 
 def cross_map_norm(x, size, scale, power, k):

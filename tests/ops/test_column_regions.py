@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dcnn_fast import engine
+from dcnn_fast.networks import Block, Column, Pool
 from dcnn_fast.ops import region_rules
 from dcnn_fast.ops.region import ColumnRegions, RegionList, held
 from dcnn_fast.plan import share
-from dcnn_fast.spec import Block, Column, Pool
 from tests.ops.random_tables import damaged, random_tables
 
 pytestmark = pytest.mark.needs_engine

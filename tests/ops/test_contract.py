@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops import CrossMapNorm, Pool
 from dcnn_fast.ops.backbone import BACKENDS as BACKBONE
 from dcnn_fast.ops.backbone.backend import BackboneBackend
@@ -36,10 +36,10 @@ from dcnn_fast.ops.views import BACKENDS as VIEWS
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.ops.views.backend import ViewsBackend
 from dcnn_fast.ops.views.cuts import Cut, CutList
+from devtools.launches import collected
 from tests.cli.command import run as command
 from tests.ops.backbone.problems import TINY
 from tests.ops.block.problems import SMALL, operands, problem, runnable
-from devtools.launches import collected
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -133,7 +133,7 @@ def _printed(*arguments):
 
 def test_explain_prints_every_refusal():
     printed = _printed("scnn-arch1")
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     blocks = block_problems(column)
     asked = [(BLOCK, params) for each in blocks for params in (each, each.gradient())]
     asked += [(LINEAR, params) for params in linear_problems(column)[:-1]]  # the last layer is the head's

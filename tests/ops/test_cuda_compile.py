@@ -21,10 +21,10 @@ from dcnn_fast.ops import cuda_compile, cuda_launch
 from dcnn_fast.ops.cuda_compile import CudaCompileError, compiled
 from dcnn_fast.ops.gpus import CAPABILITIES, LEAST_CAPABILITY
 from dcnn_fast.ops.launch import CudaKernel, Launch, cuda_refused, launch
-from tests.ops.cuda_copy import COMPILERS, copied, ptx_by
-from tests.ops.guarded import assert_untouched, output
 from devtools import aot, sass
 from devtools.simulated import simulated
+from tests.ops.cuda_copy import COMPILERS, copied, ptx_by
+from tests.ops.guarded import assert_untouched, output
 
 TARGETS = [capability for capability in CAPABILITIES if capability >= LEAST_CAPABILITY]
 SCALED = CudaKernel("scaled.cu", "scaled_kernel", ("x", "y", "count", "offset"))
@@ -50,7 +50,7 @@ def _kept(cache):
 def test_every_source_compiles_alone_for_every_target_without_a_spill(capability):
     for file in cuda_compile.sources().rglob("*.cu"):
         code = compiled(str(file.relative_to(cuda_compile.sources())), {}, capability)
-        assert f".target sm_{capability}" in code.ptx
+        assert f".target {cuda_compile.architecture(capability)}" in code.ptx
         assert code.cubin.startswith(b"\x7fELF")
         assert sass.read(code.cubin).stack == 0
         assert code.log == ""

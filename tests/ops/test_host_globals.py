@@ -10,11 +10,11 @@ import torch
 
 from dcnn_fast import ops
 from dcnn_fast.nets import build
+from dcnn_fast.networks import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops import backbone, views
 from dcnn_fast.ops.block import BlockOptions, column_blocks, params_of
 from dcnn_fast.ops.block.backend import Operands
 from dcnn_fast.ops.region import of_windows
-from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm
 from tests import small
 from tests.ops.backbone.problems import TINY, backbone_weights
 from tests.ops.on_cpu import kernels_on_cpu

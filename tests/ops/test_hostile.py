@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from dcnn_fast import ops
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.block import BlockOptions, params_of, prepare
 from dcnn_fast.ops.block.backend import Work
 from dcnn_fast.ops.region import Piece, Region, RegionList, Store, of_windows, whole
-from dcnn_fast.spec import CrossMapNorm, Pool
 
 RAW = torch.ops.dcnn_fast
 BACKENDS = (pytest.param("cpu", marks=pytest.mark.needs_engine), "reference")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dcnn_fast.networks import Block, Column
 from dcnn_fast.ops import CrossMapNorm, Pool
 from dcnn_fast.ops.block import prepare
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
@@ -19,7 +20,6 @@ from dcnn_fast.ops.launch import launch, launched_by
 from dcnn_fast.ops.recording import MOST, Recordings
 from dcnn_fast.ops.records import STRIP, TILE
 from dcnn_fast.plan import brute_force, share
-from dcnn_fast.spec import Block, Column
 from tests.ops.on_cpu import kernels_on_cpu
 
 pytestmark = pytest.mark.gpu

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dcnn_fast import spec
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Pool, SameMapNorm
+from dcnn_fast import networks
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Pool, SameMapNorm
 
 NORMS = (
     SameMapNorm(1, 0.4),
@@ -64,10 +64,10 @@ def cases(seeds):
 def preset_columns():
     """Every different column of every preset, in both geometries."""
     found = {}
-    for name in spec.preset_names():
-        for geometry in spec.GEOMETRIES:
-            for column in spec.preset(name, geometry).columns:
-                if not isinstance(column, spec.Column):
+    for name in networks.preset_names():
+        for geometry in networks.GEOMETRIES:
+            for column in networks.preset(name, geometry).columns:
+                if not isinstance(column, networks.Column):
                     continue
                 found[str((column.blocks, column.rounding))] = column
     return list(found.values())

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dcnn_fast import ops
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Pool
 from dcnn_fast.plan import brute_force
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Pool
 
 COLUMN = Column(
     "warp",

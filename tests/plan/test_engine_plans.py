@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dcnn_fast import engine
+from dcnn_fast.networks import Block, Column
 from dcnn_fast.ops.block import OutputTile, output_tile
 from dcnn_fast.plan import share
 from dcnn_fast.plan.cost import MACS_PER_BYTE, tiles_of
 from dcnn_fast.plan.share import planned, records
-from dcnn_fast.spec import Block, Column
 from tests.plan import reference_plan
 from tests.plan.networks import preset_columns, random_column, random_windows
 

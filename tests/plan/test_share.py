@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import engine, ops, spec
+from dcnn_fast import engine, networks, ops
 from dcnn_fast.plan import brute_force, share
 from dcnn_fast.plan.cost import MACS_PER_BYTE, costs_of, tiles_of
 from tests.plan import reference_plan
@@ -103,7 +103,7 @@ def test_no_preset_costs_more_than_brute_force(backend):
 @pytest.mark.parametrize(("backend", "least"), [("reference", (7.0, 1.8)), ("cpu", (8.5, 2.2))])
 def test_fifty_windows_of_the_global_column_take_far_fewer_multiplications(backend, least):
     """Than window by window as sums over taps, in blocks 1 and 2; the tiles meet the counts of docs/engine-notes.md."""
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     counts = np.zeros((2, 4))
     for seed in range(20):
         shared, alone = share(column, _windows(seed), (256, 256), backend), brute_force(column, _windows(seed))
@@ -128,7 +128,7 @@ def _touch(one, other):
 def test_no_block_output_is_computed_twice_for_several_windows(backend):
     """Also where groups of windows overlap on a large photograph. An output is known by the pixels where it starts."""
     touching = 0
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     for seed, reach in enumerate((33, 150, 250, 400, 700)):
         plane = (reach + 224, reach + 200 + 224)
         windows = _windows(seed, reach=reach)
@@ -154,7 +154,7 @@ def test_no_block_output_is_computed_twice_for_several_windows(backend):
 @pytest.mark.needs_engine
 def test_an_instruction_set_decides_what_its_windows_share(monkeypatch):
     """In one process, one after the other: bfloat16 in a tile unit is summed one by one, elsewhere block 2 is in tiles."""
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     singly = share(column, _windows(), (256, 256), "reference").blocks[1].conv_outputs()
     for _ in range(2):
         for isa in (*engine.isas(), *engine.emulated_isas()):
@@ -166,7 +166,7 @@ def test_an_instruction_set_decides_what_its_windows_share(monkeypatch):
 
 
 def test_far_apart_windows_are_not_made_to_share():
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     windows = np.array([[0, 0], [0, 2000], [2000, 0], [2000, 2000]])
     plan = share(column, windows, (2224, 2224))
     assert plan.name == "brute-force"
@@ -174,7 +174,7 @@ def test_far_apart_windows_are_not_made_to_share():
 
 
 def test_equal_windows_are_computed_once():
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     plan = share(column, np.array([[5, 9]] * 50), (256, 256))
     assert [len(block) for block in plan.blocks] == [1] * 4
     assert plan.window_of.tolist() == [0] * 50
@@ -183,7 +183,7 @@ def test_equal_windows_are_computed_once():
 @pytest.mark.needs_engine
 def test_the_plan_of_one_window_is_made_once():
     """As that of a column whose window is its plane: the same for every photograph, whatever the number of views."""
-    column = spec.squeezenet_column()
+    column = networks.squeezenet_column()
     plans = [share(column, np.zeros((views, 2), np.int64), (227, 227)) for views in (50, 3)]
     assert [len(plan.window_of) for plan in plans] == [50, 3]
     assert plans[0].blocks is plans[1].blocks
@@ -192,7 +192,7 @@ def test_the_plan_of_one_window_is_made_once():
 
 
 def test_the_order_of_views_changes_nothing_but_where_they_are_found():
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     windows = _windows()
     order = np.random.default_rng(1).permutation(50)
     one, other = share(column, windows, (256, 256)), share(column, windows[order], (256, 256))

@@ -14,10 +14,10 @@ PLANS = (
     WITHOUT_ENGINE
     + """
 import numpy as np
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.plan import brute_force, share
 from dcnn_fast.plan.cost import costs_of
-column = spec.preset("scnn-arch1").columns[0]
+column = networks.preset("scnn-arch1").columns[0]
 windows = np.array([[0, 0], [8, 16], [0, 0], [3, 32]])
 for backend in ("cpu", "reference", "triton", "cuda"):
     plan, brute = share(column, windows, (256, 256), backend), brute_force(column, windows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcnn_fast.spec import Pool, SameMapNorm
+from dcnn_fast.networks import Pool, SameMapNorm
 
 
 def mixed(x):

@@ -13,11 +13,11 @@ import torch
 
 from dcnn_fast import engine
 from dcnn_fast.nets import Model, WeightsError, build, network_with
+from dcnn_fast.networks import Network
 from dcnn_fast.runtime import PlaneJob, column_maps, executor_of
 from dcnn_fast.runtime.gpu import GpuNetwork
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.scoring.prepare import prepare
-from dcnn_fast.spec import Network
 from tests import small_lite
 from tests.small_lite import LITE, LOCAL
 

@@ -14,6 +14,7 @@ import torch
 
 from dcnn_fast import Scorer, WeightsError
 from dcnn_fast.nets import Model, build
+from dcnn_fast.networks import Network, preset
 from dcnn_fast.ops import recording
 from dcnn_fast.ops.block.triton import forward_launch
 from dcnn_fast.ops.block.triton import tune as triton_tune
@@ -23,7 +24,6 @@ from dcnn_fast.ops.views.fixed import FixedPlanes
 from dcnn_fast.runtime import fixed_rule, gpu
 from dcnn_fast.runtime.gpu import GpuNetwork
 from dcnn_fast.scoring.prepare import prepare
-from dcnn_fast.spec import Network
 from tests import small, small_lite
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.scoring.test_scorer import PHOTOS, numbers
@@ -236,7 +236,7 @@ def test_an_enlarged_photograph_is_scored_by_its_plan_beside_others(simulated_gp
 def test_shared_work_is_planned_where_the_gpu_would_save_more_than_the_host_takes():
     slow = Network("large", (*small.network().columns,))
     assert fixed_rule.predicted_seconds(slow.columns, torch.float16, 80) == 0  # nothing is predicted of the small ones
-    net = build("dcnn", seed=0).spec
+    net = preset("dcnn")
     for capability in (80, 86, 89, 90, 100, 120):
         assert fixed_rule.Fixed(net, torch.float16, capability, True).refused((600, 800), 50, 1) is None
     assert fixed_rule.predicted_seconds(net.columns, torch.float16, 90) > 0
@@ -245,7 +245,7 @@ def test_shared_work_is_planned_where_the_gpu_would_save_more_than_the_host_take
 
 @pytest.mark.needs_engine
 def test_a_network_with_a_backbone_is_scored_by_either_way(simulated_gpu, monkeypatch):
-    model = small_lite.model(small_lite.spec.BackboneColumn("lite0", "local", (1,), (8,), plane=12, window=9))
+    model = small_lite.model(small_lite.networks.BackboneColumn("lite0", "local", (1,), (8,), plane=12, window=9))
 
     def score():
         return Scorer(model, "cuda", views=2, dtype="bfloat16").score(PHOTOS[0])

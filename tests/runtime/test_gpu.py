@@ -16,14 +16,14 @@ import torch
 
 from dcnn_fast import Scorer
 from dcnn_fast.nets import Model, build
+from dcnn_fast.networks import Block, CrossMapNorm, Network, Pool, compact, preset
 from dcnn_fast.ops import launch
 from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.plan import brute_force
 from dcnn_fast.runtime import verdict
 from dcnn_fast.runtime.device_columns import last_channels
 from dcnn_fast.scoring import prepare
-from dcnn_fast.spec import Block, CrossMapNorm, Network, Pool
-from tests import small
+from tests import small, small_lite
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.runtime.test_graph import GRAPH
 from tests.scoring.test_scorer import PHOTOS, numbers
@@ -94,7 +94,8 @@ def test_averages_and_a_relu_that_comes_last_score_as_on_the_cpu():
 
 
 def test_the_papers_dcnn_scores_a_photograph_as_on_the_cpu():
-    model = Model(build("dcnn", seed=1).eval(), {})
+    """With 64 units for each 1,000, as its weights, packed for both devices, take 2 GB otherwise."""
+    model = Model(build(compact(preset("dcnn"), fc=(64, 16)), seed=1).eval(), {})
     photo = np.random.default_rng(0).integers(0, 256, (260, 300, 3)).astype(np.uint8)
     theirs = Scorer(model, "cpu", views=2).score(photo)
     with kernels_on_cpu() as launches:
@@ -273,3 +274,14 @@ def test_a_verdict_that_cannot_be_read_is_none(checked, text):
 def test_a_dtype_of_the_gpu_alone_is_refused_on_the_cpu():
     with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16"):
         Scorer(small.model(), "cpu", dtype="float16")
+
+
+def test_tf32_rounds_the_products_of_blocks_and_is_refused_where_there_is_none():
+    with kernels_on_cpu():
+        ours, exact = (Scorer(small.model(), "cuda", views=3, dtype=dtype).score(PHOTOS[1]) for dtype in ("tf32", "float32"))
+        with pytest.raises(ValueError, match="float32 or bfloat16 for a network with EfficientNet-Lite's layers, got tf32"):
+            Scorer(small_lite.model(), "cuda", dtype="tf32")
+    assert ours.mean != exact.mean
+    assert ours.mean == pytest.approx(exact.mean, abs=2e-3)
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16; got 'tf32'"):
+        Scorer(small.model(), "cpu", dtype="tf32")

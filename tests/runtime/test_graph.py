@@ -10,10 +10,10 @@ import torch
 
 from dcnn_fast import Scorer
 from dcnn_fast.nets import Model, build
+from dcnn_fast.networks import Block, Column, GraphColumn, Network, Pool
+from dcnn_fast.networks.graph_layers import ConvLayer, FcLayer, NeuronLayer, NormLayer, PoolLayer
 from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.runtime import executor_of
-from dcnn_fast.spec import Block, Column, GraphColumn, Network, Pool
-from dcnn_fast.spec.graph_layers import ConvLayer, FcLayer, NeuronLayer, NormLayer, PoolLayer
 
 SIDE = 24
 LAYERS = (

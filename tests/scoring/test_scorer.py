@@ -16,9 +16,9 @@ from PIL import Image
 from dcnn_fast import ReadError, Scorer, engine, save_model
 from dcnn_fast.data import read
 from dcnn_fast.nets import Model, build
+from dcnn_fast.networks import Block, Column, Network
 from dcnn_fast.ops import views
 from dcnn_fast.scoring.prepare import prepare
-from dcnn_fast.spec import Block, Column, Network
 from tests import small, warm
 from tests.cli.command import FIELDS
 

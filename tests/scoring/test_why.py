@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import Scorer, nets, spec
+from dcnn_fast import Scorer, nets, networks
 from dcnn_fast.scoring.samples import ColumnWindows, Samples
 from dcnn_fast.scoring.why import heat_map, over_windows
 from tests import small
 
 PHOTO = np.random.default_rng(4).integers(0, 256, (90, 120, 3)).astype(np.uint8)
-WHOLE = spec.Network("whole", (replace(small.column("warp"), plane=24),), ("low", "high"))  # its window is its plane
+WHOLE = networks.Network("whole", (replace(small.column("warp"), plane=24),), ("low", "high"))  # its window is its plane
 
 
 def samples(view, plane, window, corners, high):

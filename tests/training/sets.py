@@ -11,7 +11,7 @@ from PIL import Image
 
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import build
-from dcnn_fast.spec import Network
+from dcnn_fast.networks import Network
 from tests import small
 
 LABELS = ("low", "high")

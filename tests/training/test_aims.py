@@ -13,6 +13,7 @@ from dcnn_fast.data import DataSet, Example
 from dcnn_fast.data.label_names import with_labels
 from dcnn_fast.training import Settings
 from dcnn_fast.training.aims import aim_of
+from devtools.taped import Taped
 
 RATINGS = (2.0, 3.5, 4.0, 6.5, 8.0)
 VOTES = tuple(tuple(np.random.default_rng(i).integers(0, 9, 10).tolist()) for i in range(5))
@@ -33,6 +34,22 @@ def summed(**settings):
 def odds_of_ratings():
     ratings = np.array(RATINGS)
     return 2 * (ratings - 4.0) / ratings.std()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"targets": "soft"}, {"targets": "regression"}, {"targets": "emd"}, {"class_weights": (1, 3)}], ids=str
+)
+def test_examples_by_a_tensor_of_their_numbers_cost_the_same_and_nothing_waits_for_the_device(settings):
+    """As in a recorded step: on a tape, a value that is asked for is an error."""
+    aim, logits, numbers = aim_of(DATA, EXAMPLES, Settings(**settings)), LOGITS.clone(), torch.tensor(CHOSEN)
+    labels, found = torch.tensor([EXAMPLES[i].label for i in CHOSEN]), torch.zeros(())
+    aim.summed(logits, labels, numbers)
+    taped = Taped([lambda: found.copy_(aim.summed(logits, labels, numbers))])
+    taped.replay()
+    assert float(found) == summed(**settings)
+    logits.mul_(2)
+    taped.replay()
+    assert float(found) == float(aim.summed(LOGITS * 2, labels, CHOSEN))
 
 
 def foretold():

@@ -13,7 +13,9 @@ from dcnn_fast.data import Example
 from dcnn_fast.nets import build
 from dcnn_fast.ops import views
 from dcnn_fast.ops.launch import CudaKernel
+from dcnn_fast.ops.recording import Recorder
 from dcnn_fast.training import ConvNetUpdate
+from dcnn_fast.training.device_windows import DeviceWindows
 from dcnn_fast.training.loading import Draws, Request
 from dcnn_fast.training.pictures import Pictures
 from dcnn_fast.training.update_rule import groups_of
@@ -115,6 +117,32 @@ def test_what_the_loader_draws_is_cut_on_the_device_to_the_windows_that_the_cpu_
         found = cases.on(torch.device("cpu"), inputs)
     assert len(launches) == len(inputs)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("views", [("local", "warp", "center", "pad", "warp")], ids="-".join)
+def test_launches_that_never_change_cut_the_bytes_of_those_that_are_planned(views):
+    """Of full mini-batches and one part-filled, whose photographs and places differ, flipped and not."""
+    inputs = [replace(_net().inputs[0], view=view) for view in views]
+    examples = [Example(photo.numpy(), f"{i}", i % 2) for i, photo in enumerate(_photos([*SIZES, (300, 41), (40, 57)]))]
+    draws = Draws(Pictures(examples, inputs, decoded=True), seed=4, flip=True)
+    windows = DeviceWindows(inputs, 3, torch.device("cpu"), Recorder(None))
+    for epoch, numbers in enumerate([(0, 1, 2), (4, 3, 5), (2, 5)]):
+        cases = draws[Request(epoch, numbers)]
+        with kernels_on_cpu() as launches:
+            found = windows.of(cases)
+            assert sum(what.kernel.name == "views_windows_kernel" for what, _ in launches) == len(views)
+            planned = cases.on(torch.device("cpu"), inputs)
+        assert all(torch.equal(one, other) for one, other in zip(found, planned, strict=True)), epoch
+
+
+def test_a_mini_batch_with_a_photograph_that_is_enlarged_is_cut_by_planned_launches():
+    inputs = _net().inputs
+    examples = [Example(photo.numpy(), f"{i}", i % 2) for i, photo in enumerate(_photos([(40, 50), (20, 64)]))]
+    cases = Draws(Pictures(examples, inputs, decoded=True), seed=4)[Request(0, (0, 1))]
+    with kernels_on_cpu() as launches:
+        found = DeviceWindows(inputs, 2, torch.device("cpu"), Recorder(None)).of(cases)
+    assert [what.kernel.name for what, _ in launches] == ["views_planes_kernel"] * len(inputs)
+    assert [each.shape[0] for each in found] == [2] * len(inputs)
 
 
 def test_a_list_of_places_too_few_and_a_place_outside_are_named():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcnn_fast.nets import build
-from dcnn_fast.spec import LayerRule
+from dcnn_fast.networks import LayerRule
 from dcnn_fast.training import Settings
 from dcnn_fast.training.learning import rate_groups
 from tests import small

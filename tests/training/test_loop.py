@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import build
 from dcnn_fast.training import Batch, fit
 from tests import small
@@ -90,7 +90,7 @@ def test_the_rate_rises_and_ends_at_nothing():
 
 
 def test_a_frozen_column_stays_as_it_was():
-    net = build(spec.Network("n", (small.column("warp"), small.column("local", frozen=True))), seed=0)
+    net = build(networks.Network("n", (small.column("warp"), small.column("local", frozen=True))), seed=0)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     fit(net, epochs(1), cross_entropy(net), steps=6)
     for name, tensor in net.state_dict().items():

@@ -121,16 +121,17 @@ def test_ratings_that_say_nothing_are_not_believed():
 
 
 @pytest.mark.parametrize(
-    ("model", "why"),
+    ("make", "columns", "why"),
     [
-        (small.model(), "has 2 columns"),
-        (small_lite.model(), "has 2 columns"),
-        (small_lite.model(LITE), "must see the whole view"),
-        (small_lite.model(replace(LOCAL, fc=(8,))), "must see the whole view"),
-        (small_lite.model(replace(LITE, plane=33)), "one layer behind its features"),
+        (small.model, (), "has 2 columns"),
+        (small_lite.model, (), "has 2 columns"),
+        (small_lite.model, (LITE,), "must see the whole view"),
+        (small_lite.model, (replace(LOCAL, fc=(8,)),), "must see the whole view"),
+        (small_lite.model, (replace(LITE, plane=33),), "one layer behind its features"),
     ],
 )
-def test_a_model_that_cannot_be_fitted_says_why(folder, model, why):
+def test_a_model_that_cannot_be_fitted_says_why(folder, make, columns, why):
+    model = make(*columns)
     assert why in personal.why_not(model)
     with pytest.raises(ValueError, match=why):
         personal.fit_ratings(model, _examples(folder))

@@ -16,7 +16,7 @@ from torch import nn
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import build, load_model
 from dcnn_fast.nets.kept import keepers_of, keeping_means
-from dcnn_fast.spec import InputRule, LayerRule, Network
+from dcnn_fast.networks import InputRule, LayerRule, Network
 from dcnn_fast.training import CheckpointError, DivergedError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
 from dcnn_fast.training.features import _digest, read_features

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dcnn_fast.cli.train_rule import Rule
-from dcnn_fast.spec import LayerRule
+from dcnn_fast.networks import LayerRule
 from dcnn_fast.training import Settings, parse_drops, parse_schedule
 from dcnn_fast.training.settings import differences, settings_from_dict
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Input, Regularised, build, load_model
-from dcnn_fast.spec import Network
+from dcnn_fast.networks import Network
 from dcnn_fast.training import DivergedError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of

@@ -9,9 +9,10 @@ from PIL import Image
 
 from dcnn_fast.data import Example
 from dcnn_fast.evaluation import Predictions
+from dcnn_fast.viz.distributions import save_distributions
 from dcnn_fast.viz.filters import filters
 from dcnn_fast.viz.grid import Row, grid
-from dcnn_fast.viz.rankings import best_and_worst, best_by_category, right_where_wrong, save_distributions
+from dcnn_fast.viz.rankings import best_and_worst, best_by_category, distributions, right_where_wrong
 
 
 def predictions(high, labels, categories=None, ratings=None):
@@ -78,11 +79,11 @@ def test_filters_are_stretched_each_by_itself():
 
 
 def test_distributions_are_drawn_with_and_without_ratings(tmp_path):
-    save_distributions(predictions([0.2, 0.9], [0, 1]), tmp_path / "one.png")
-    save_distributions(predictions([0.2, 0.9], [0, 1], ratings=[3.0, 7.0]), tmp_path / "two.png")
+    save_distributions(distributions(predictions([0.2, 0.9], [0, 1])), tmp_path / "one.png")
+    save_distributions(distributions(predictions([0.2, 0.9], [0, 1], ratings=[3.0, 7.0])), tmp_path / "two.png")
     one, two = (Image.open(tmp_path / f"{name}.png") for name in ("one", "two"))
     assert two.width == 2 * one.width
     sources = ["photonet", "dpchallenge"]
-    save_distributions(predictions([0.2, 0.9], [0, 1], sources, ratings=[3.0, 7.0]), tmp_path / "three.png")
+    save_distributions(distributions(predictions([0.2, 0.9], [0, 1], sources, ratings=[3.0, 7.0])), tmp_path / "three.png")
     assert Image.open(tmp_path / "three.png").width == 3 * one.width  # a scale each
     assert np.asarray(two.convert("L")).std() > 5

@@ -1,6 +1,6 @@
-"""What to run on the day a GPU is there: `python -m tools.gpu_check`, from a tree of sources, installed or not.
+"""The check to run on a machine with a GPU: `python -m tools.gpu_check`, from a source tree, installed or not.
 
-Eight stages, each in a process of its own with a time limit, since an illegal access ends everything that a process can do with
-a GPU. The report (report.json, and report.html to look at) is written anew after each. `--device sim` runs every stage on tiny
-shapes in the PTX simulator, so that the command is known to work before a GPU is there.
+Eight stages, each in a separate process with a time limit, since an illegal access makes the GPU unusable for a process. The
+report (report.json, and report.html for reading) is rewritten after each. `--device sim` runs every stage on tiny shapes in the
+PTX simulator, so that the command is known to work before a GPU is available.
 """

@@ -1,4 +1,4 @@
-"""Times of launches on a GPU, by its own events; in the simulator everything runs once and has no time."""
+"""Times of launches on a GPU by CUDA events; in the simulator everything runs once, without a time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dcnn_fast.ops.recording import CudaGraph, Step, run
 from dcnn_fast.runtime.contexts import DeviceStream
 from tools.gpu_check.stage import Setting
 
-PAST_THE_L2 = 2**28  # bytes that rotated buffers have together; no GPU has such a cache
+PAST_THE_L2 = 2**28  # total bytes of rotated buffers, more than any GPU's cache
 MOST_BUFFERS = 32
 ROUNDS = 15
 
 
 def buffers(size: int, setting: Setting) -> int:
-    """How many operands of so many bytes are to be taken in turn, so that none is found in the L2."""
+    """The number of operands of `size` bytes to rotate so that none is found in the L2."""
     return 1 if setting.simulated else max(2, min(MOST_BUFFERS, -(-PAST_THE_L2 // max(size, 1))))
 
 
 def seconds(setting: Setting, steps: Sequence[Step]) -> float | None:
-    """Seconds of one step, the steps one after the other in a CUDA graph, so that the host's part is left out.
+    """Seconds of one step, with the steps in sequence in a CUDA graph, which excludes the host's part.
 
-    The median of `ROUNDS` after one that loads the kernels and one that fills the clocks.
+    The median of `ROUNDS` after one round that loads the kernels and one that raises the clocks.
     """
     if setting.simulated:
         for step in steps:
@@ -52,7 +52,7 @@ def _of_device(work: Callable[[], None]) -> float:
 
 
 def wall(setting: Setting, work: Callable[[], object], rounds: int = 5) -> tuple[float, float] | None:
-    """Seconds of the clock on the wall and of this process's processors for a run of `work`, the medians of several."""
+    """Wall-clock and processor seconds of this process for a run of `work`, each the median of several."""
     if setting.simulated:
         work()
         return None

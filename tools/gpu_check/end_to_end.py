@@ -1,4 +1,4 @@
-"""Stage 5: scores, bit for bit the same alone, in batches, by few workers and many, with graphs and without; and the CPU's."""
+"""Stage 5: scores, bit for bit equal alone, in batches, with few and many workers, with and without graphs; and the CPU's."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tools.gpu_check.pictures import picture, small_network
 from tools.gpu_check.stage import Finding, Setting
 
 DTYPES = ("float32", "float16", "bfloat16")
-# How far a score may be from the CPU's in float32, by what the operands are rounded to; probabilities are between 0 and 1.
+# The allowed difference of a score from the CPU's in float32, by the operands' rounding; probabilities are between 0 and 1.
 ALLOWED = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 6e-2}
-WORKERS = (1, 4, 16, 40)  # more of them than torch has streams
+WORKERS = (1, 4, 16, 40)  # the last is more than torch's streams
 VIEWS = 50
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """Every model in every dtype; on a GPU what is found decides whether `auto` takes it."""
+    """Every model in every dtype; on a GPU the findings decide whether `auto` uses it."""
     found = []
     for name, model, dtypes in _models(setting):
         photographs = _photographs(setting)
@@ -59,7 +59,7 @@ def _of(
 
 
 def _same(scores: Sequence[Score], alone: Sequence[Score]) -> bool:
-    """Whether each score is that of its photograph alone; photographs come again and again in their order."""
+    """Whether each score equals its photograph's alone; the photographs repeat in order."""
     return all(
         score.error is None and (score.mean, score.std, score.probs) == (own.mean, own.std, own.probs)
         for i, score in enumerate(scores)
@@ -68,7 +68,7 @@ def _same(scores: Sequence[Score], alone: Sequence[Score]) -> bool:
 
 
 def against_the_cpu(name: str, scores: Sequence[Score], expected: Sequence[float | None], allowed: float) -> Finding:
-    """Whether the scores are as close to the CPU's as the type's rounding makes them."""
+    """Whether the scores are as close to the CPU's as the type's rounding allows."""
     pairs = [(score.mean, right) for score, right in zip(scores, expected, strict=True)]
     errors = [abs(mean - right) if mean is not None and right is not None else float("nan") for mean, right in pairs]
     passed = all(error <= allowed for error in errors)
@@ -81,7 +81,7 @@ def _views(setting: Setting) -> int:
 
 
 def _models(setting: Setting) -> Iterator[tuple[str, Model, Sequence[str]]]:
-    """Models with the dtypes that their layers are computed in."""
+    """Models with their layers' dtypes."""
     if setting.simulated:
         yield "small", Model(build(small_network(), seed=3).eval(), {}), DTYPES[:2]
         return
@@ -90,6 +90,8 @@ def _models(setting: Setting) -> Iterator[tuple[str, Model, Sequence[str]]]:
 
 
 def _photographs(setting: Setting) -> list[np.ndarray]:
-    """Of several sizes, larger than a plane; none so high that Pillow, for the CPU, rounds it in another order by a level."""
+    """Photographs of several sizes, larger than a plane; none so high that Pillow, on the CPU, resizes in another order and
+    differs by a level.
+    """
     shapes = ((40, 50), (64, 60)) if setting.simulated else ((480, 640), (600, 500), (333, 500), (800, 1200), (1365, 2048))
     return [picture(*shape, seed) for seed, shape in enumerate(shapes)]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import ops
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops import views
 from dcnn_fast.ops.block import BACKENDS, BlockOptions, BlockParams
 from dcnn_fast.ops.block.backend import Needs, Operands, Saved, Work
@@ -25,7 +26,6 @@ from dcnn_fast.ops.block.triton import backward_launch
 from dcnn_fast.ops.block.triton.conv_gradient import Way
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec import CrossMapNorm, Pool
 from tools.gpu_check.stage import Finding, Setting
 
 FORCED = "DCNN_FAST_BACKEND"
@@ -38,14 +38,14 @@ _TYPES: Mapping[str, tuple[torch.dtype, Precision]] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """error: the largest, of the largest value there is. allowed: how much it may be."""
+    """error: the largest, relative to the largest value. allowed: its limit."""
 
     error: float
     allowed: float
 
     @property
     def passed(self) -> bool:
-        """Whether it is small enough; NaN is not."""
+        """Whether the error is within its limit; NaN is not."""
         return self.error <= self.allowed
 
 
@@ -61,12 +61,12 @@ def _judged(found: Tensor, expected: Tensor, allowed: float) -> Judged:
     return Judged(float((found.cpu().double() - expected).abs().max()) / largest, allowed)
 
 
-def block_params(name: str, *, bytes_: bool = False) -> BlockParams:
-    """A small block of the type of that name; of pixels, or of 16 maps."""
+def block_params(name: str, *, bytes_: bool = False, filters: int = 16) -> BlockParams:
+    """A small block with the named type, on pixels or on 16 maps; 64 filters fill a warp group."""
     dtype, precision = _TYPES[name]
     source, channels = (torch.uint8, 3) if bytes_ else (dtype, 16)
     options = replace(_BLOCK, precision=precision)
-    return BlockParams(1, channels, 19, 23, 16, 3, options, source, dtype, weight_dtype=dtype)
+    return BlockParams(1, channels, 19, 23, filters, 3, options, source, dtype, weight_dtype=dtype)
 
 
 def _operands(params: BlockParams) -> tuple[Tensor, Operands]:
@@ -85,7 +85,7 @@ def _operands(params: BlockParams) -> tuple[Tensor, Operands]:
 
 
 def _wide(params: BlockParams, x: Tensor, operands: Operands) -> tuple[BlockParams, Tensor, Operands]:
-    """The same problem in float64, without a mean to take off."""
+    """The same problem in float64, without a mean to subtract."""
     mean = torch.tensor(operands.mean or [0.0] * params.channels, dtype=torch.float64).view(-1, 1, 1)
     options = replace(params.options, precision="ieee")
     wide = replace(params, options=options, dtype=torch.float64, out_dtype=torch.float64, weight_dtype=torch.float64)
@@ -99,7 +99,7 @@ def _there(operands: Operands, device: torch.device) -> Operands:
 
 
 def block_forward(backend: str, params: BlockParams, device: torch.device) -> Judged:
-    """The block of whole images by one backend."""
+    """The block on whole images by one backend."""
     x, operands = _operands(params)
     out = torch.full(params.out_shape, torch.nan, dtype=params.out_dtype, device=device)
     out = out.contiguous(memory_format=torch.channels_last)
@@ -121,7 +121,7 @@ def _block_backward(name: str, way: Way, device: torch.device) -> Judged:
     found = backward_launch.gradients(params, there, on_device, kept, grad.to(device), everything, way)
     wide, exact, exactly = _wide(params, x, operands)
     right = theirs.training(wide, exactly, exact)
-    # The window's maximum is the forward's own: gradients follow the hits that were kept.
+    # The pool window's maximum is the forward's: gradients follow the stored hits.
     saved = Saved(None if right.values is None else right.values, None if made.hits is None else made.hits.cpu())
     expected = theirs.backward(wide, exactly, exact, saved, grad.double(), everything)
     judged = [
@@ -200,6 +200,7 @@ def cases() -> dict[str, Case]:
     found: dict[str, Case] = {f"cuda views {view}": partial(_views, view) for view in ("warp", "local")}
     for name in ("fp16", "bf16"):
         found[f"cuda block {name}"] = partial(block_forward, "cuda", block_params(name))
+        found[f"cuda block {name} of 64 filters"] = partial(block_forward, "cuda", block_params(name, filters=64))
         found[f"cuda block {name} from bytes"] = partial(block_forward, "cuda", block_params(name, bytes_=True))
     for name in _TYPES:
         found[f"triton block {name}"] = partial(block_forward, "triton", block_params(name))
@@ -211,7 +212,7 @@ def cases() -> dict[str, Case]:
 
 
 def run(setting: Setting, names: Sequence[str] = ()) -> Iterator[Finding]:
-    """Stage 2. names: of the families; all if there are none."""
+    """Stage 2. names: the families to run; all if empty."""
     all_cases = cases()
     for name in names or all_cases:
         try:
@@ -221,7 +222,7 @@ def run(setting: Setting, names: Sequence[str] = ()) -> Iterator[Finding]:
         except Exception as error:
             yield Finding(name, False, f"{type(error).__name__}: {error}")
             if not setting.simulated:
-                raise  # the context may be lost: nothing after it would mean anything
+                raise  # the context may be lost, so later results would be meaningless
             continue
         values = {"error": judged.error, "allowed": judged.allowed, "launches": len(launches) if launches else None}
         yield Finding(name, judged.passed, f"{judged.error:.1e} of the largest value, {judged.allowed:.1e} are allowed", values)

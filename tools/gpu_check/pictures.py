@@ -1,10 +1,10 @@
-"""Photographs and a network that several stages use."""
+"""Photographs and a network for several stages."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Network, Pool
 
 
 def small_network() -> Network:
@@ -18,7 +18,7 @@ def small_network() -> Network:
 
 
 def picture(height: int, width: int, seed: int) -> np.ndarray:
-    """[height, width, 3] uint8, smooth with noise: pixels that are alike give scores that are alike, whatever is wrong."""
+    """[height, width, 3] uint8, smooth with noise: uniform pixels would give equal scores despite any error."""
     rng = np.random.default_rng(seed)
     rows, cols = np.mgrid[:height, :width] / max(height, width)
     waves = [np.sin(9 * (a * rows + b * cols) + c) for a, b, c in rng.normal(size=(3, 3))]

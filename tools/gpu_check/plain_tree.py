@@ -1,6 +1,6 @@
-"""The C++ engine of a tree that was not installed: without it no region can be laid out for a GPU.
+"""Builds the C++ engine in a source tree without an installation: without it no region can be laid out for a GPU.
 
-pybind11 comes with torch. The files and their flags are those of CMakeLists.txt, which is read for them.
+pybind11 comes with torch. The files and their flags are read from CMakeLists.txt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FLAGS = (
 
 
 def built() -> str | None:
-    """Build the engine where it is not there; None, or one sentence that says why it cannot be."""
+    """Build the engine where it is missing. Returns None, or one sentence on why it cannot be built."""
     if _is_there():
         return None
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
@@ -46,7 +46,7 @@ def built() -> str | None:
 
 
 def _is_there() -> bool:
-    """Whether the package has its engine. The package is not imported: it would look for the engine once and for all."""
+    """Whether the package has its engine, without importing the package, which looks for the engine only once."""
     package = find_spec("dcnn_fast")
     where = None if package is None else package.submodule_search_locations
     finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
@@ -54,7 +54,7 @@ def _is_there() -> bool:
 
 
 def sources(text: str) -> dict[str, list[str]]:
-    """The engine's files, with the flags that each has beside the others', of CMakeLists.txt on x86-64."""
+    """The engine's files with each one's additional flags, from CMakeLists.txt on x86-64."""
     names: list[str] = []
     for variable, place in (("CORE", "csrc/core"), ("CPU", "csrc/cpu"), ("BINDING", "csrc/python")):
         for listed in re.findall(rf"(?:set\({variable}|APPEND {variable}) ([^)]*)\)", text):
@@ -89,7 +89,7 @@ def _build(compiler: str, library: Path) -> None:
 
 
 def _changed() -> float:
-    """When a source was changed last."""
+    """The time of the last change of a source."""
     return max(file.stat().st_mtime for file in (ROOT / "csrc").rglob("*") if file.is_file())
 
 

@@ -1,4 +1,4 @@
-"""Stage 8: predicted over measured for each block; with `--write`, what was measured becomes the project's."""
+"""Stage 8: predicted over measured time for each block; with `--write`, measurements are written into the project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcnn_fast.ops.block.gpu import choice
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.gpus import GPUS, Gpu
 from tools.gpu_check.stage import ROOT, Finding, Setting
-from tools.gpu_check.times import STAGED
+from tools.gpu_check.times import BY_HAND
 
 RESULTS = ROOT / "bench" / "results"
 TILES = Path(triton_config.__file__).with_name("tiles.json")
@@ -21,7 +21,7 @@ TILES = Path(triton_config.__file__).with_name("tiles.json")
 
 @dataclass(frozen=True)
 class Measured:
-    """A block's time. problem: as tiles are chosen for (`problem_key`)."""
+    """A block's time. problem: the key by which tiles are chosen (`problem_key`)."""
 
     problem: str
     tile: str
@@ -29,7 +29,7 @@ class Measured:
 
 
 def measured(findings: Sequence[Finding]) -> list[Measured]:
-    """What stage 6 timed of blocks, by tile."""
+    """Stage 6's times of blocks, by tile."""
     return [
         Measured(each.values["problem"], each.values["tile"], each.values["seconds"])
         for each in findings
@@ -38,7 +38,7 @@ def measured(findings: Sequence[Finding]) -> list[Measured]:
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """The model of bench/gpu_cost.py for the GPU that was found."""
+    """The model of bench/gpu_cost.py for the GPU found."""
     found, device = measured(setting.before.get("times", ())), _device(setting)
     capability = device.get("capability", setting.capability)
     gpu = next((each for each in GPUS if each.capability == capability), None)
@@ -80,9 +80,9 @@ def write(
     before: Mapping[str, Sequence[Finding]], found: Sequence[Measured], gpu: str, capability: int,
     results: Path = RESULTS, tiles: Path = TILES, choices: Path = choice.TABLE,
 ) -> list[Path]:  # fmt: skip
-    """Write all that was measured as results of the benchmark's folder, the fastest tiles and the choice between backends.
+    """Write all measurements into the benchmark's results folder, and the fastest tiles and the choice between backends.
 
-    Tiles and choices of other GPUs, and of problems that were not timed, stay as they are. Returns the files.
+    Tiles and choices for other GPUs and for problems without times do not change. Returns the files.
     """
     own = results / f"gpu-{''.join(letter if letter.isalnum() else '-' for letter in gpu.lower())}.json"
     everything = {stage: [{"name": each.name, "said": each.said, **each.values} for each in of] for stage, of in before.items()}
@@ -91,20 +91,21 @@ def write(
     for each in found:
         if each.seconds is not None:
             times.setdefault(each.problem, {})[each.tile] = each.seconds
-    _merge(tiles, str(capability), {problem: _fastest(of) for problem, of in times.items() if set(of) != {STAGED}})
-    both = {problem: _pair(of) for problem, of in times.items() if STAGED in of and len(of) > 1}
+    _merge(tiles, str(capability), {problem: _fastest(of) for problem, of in times.items() if not set(of) <= set(BY_HAND)})
+    both = {problem: _pair(of) for problem, of in times.items() if set(of) & set(BY_HAND) and set(of) - set(BY_HAND)}
     _merge(choices, str(capability), both)
     return [own, tiles, choices]
 
 
 def _fastest(times: Mapping[str, float]) -> str:
-    of_triton = {tile: seconds for tile, seconds in times.items() if tile != STAGED}
+    of_triton = {tile: seconds for tile, seconds in times.items() if tile not in BY_HAND}
     return min(of_triton, key=lambda tile: of_triton[tile])
 
 
 def _pair(times: Mapping[str, float]) -> list[float]:
-    """Microseconds of the CUDA C++ block and of the fastest of Triton's."""
-    return [round(1e6 * seconds, 1) for seconds in (times[STAGED], times[_fastest(times)])]
+    """Microseconds of the CUDA C++ block's faster tile and of the fastest of Triton's."""
+    by_hand = min(times[tile] for tile in BY_HAND if tile in times)
+    return [round(1e6 * seconds, 1) for seconds in (by_hand, times[_fastest(times)])]
 
 
 def _merge(file: Path, capability: str, new: Mapping[str, Any]) -> None:

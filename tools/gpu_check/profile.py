@@ -1,4 +1,4 @@
-"""Stage 7: what three kernels do, on a GPU by its own counters (Nsight Compute)."""
+"""Stage 7: profiles of three kernels, on a GPU by its hardware counters (Nsight Compute)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECONDS = 60
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """Each kernel in a program of its own, whose other launches are counted too and named."""
+    """Each kernel in a separate program, whose other launches are also counted and named."""
     if setting.simulated:
         yield Finding(PROGRAM, None, "not run: there is no GPU; what the simulator counts stands in")
         yield from _simulated(setting)
@@ -45,7 +45,7 @@ def _simulated(setting: Setting) -> Iterator[Finding]:
 
 
 def command(name: str, device: str) -> list[str]:
-    """What is run."""
+    """The command to run."""
     program = [sys.executable, "-m", "tools.gpu_check.families", name, "--device", device]
     filters = ["--kernel-name-base", "function", "--kernel-name", "regex:block"]
     return [PROGRAM, "--clock-control", "none", "--csv", "--metrics", ",".join(METRICS.values()), *filters, *program]
@@ -66,7 +66,7 @@ def _of(name: str, setting: Setting) -> Finding:
 
 
 def metrics(text: str) -> dict[str, float]:
-    """Of what ncu writes as CSV, behind lines of its own: each metric's largest value."""
+    """Each metric's largest value in ncu's CSV output, which follows other lines."""
     start = text.find('"ID"')
     names, found = {metric: name for name, metric in METRICS.items()}, {}
     for row in csv.DictReader(io.StringIO(text[start:])) if start >= 0 else ():

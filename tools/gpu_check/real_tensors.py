@@ -1,4 +1,4 @@
-"""Stage 4: the tests that are marked `gpu`, with real CUDA tensors."""
+"""Stage 4: the tests marked `gpu`, with real CUDA tensors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from importlib.util import find_spec
 from tools.gpu_check.stage import ROOT, Finding, Setting
 
 SELECTED = "tests/gpu"
-SECONDS, SLOWER = 80, 10  # until it is stopped; how many times as many in the simulator
+SECONDS, SLOWER = 80, 10  # the time limit, and its factor in the simulator
 _SUMMING_UP = 10
-_MOST = 14  # processes: each has a context of some hundred megabytes on the GPU
+_MOST = 14  # processes, as each has a context of some hundred megabytes on the GPU
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """One finding; all that pytest says is in pytest.txt."""
+    """One finding; pytest's whole output is in pytest.txt."""
     if find_spec("pytest") is None:
         yield Finding("tests", None, "not run: pytest is not installed")
         return
@@ -31,7 +31,7 @@ def run(setting: Setting) -> Iterator[Finding]:
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Its status; None, once it has been asked to stop and has summed up, where it has not ended by then."""
+    """The process's status; None if it ran past the limit, was interrupted and, if need be, killed."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -45,7 +45,7 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 def judged(status: int | None, said: str) -> Finding:
-    """What pytest's end means. status: None where it was stopped."""
+    """The finding for pytest's end. status: None where it was stopped."""
     summary = [line for line in said.splitlines() if re.search(r"\d+ (passed|failed|error)", line)]
     failed = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     words = "; ".join([*summary[-1:], *failed[:8]])
@@ -55,7 +55,7 @@ def judged(status: int | None, said: str) -> Finding:
 
 
 def command(setting: Setting) -> list[str]:
-    """What is run: on a GPU all tests with the mark; in the simulator those of tests/gpu, whose tensors are then of the cpu."""
+    """The command to run: on a GPU all marked tests; in the simulator those of tests/gpu, with cpu tensors."""
     base = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "gpu", "--device"]
     if setting.simulated:
         return [*base, "sim", SELECTED, "-k", "quick"]

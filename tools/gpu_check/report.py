@@ -1,4 +1,4 @@
-"""The report: what every stage found, as JSON and as a page, written anew after each."""
+"""The report: every stage's findings, as JSON and as a page, rewritten after each stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAGE = Path(__file__).with_name("page.html")
 
 @dataclass(frozen=True)
 class Ran:
-    """A stage that has run. status: passed, failed, timed out, or ended by a signal. log: the end of what it said."""
+    """A finished stage. status: passed, failed, timed out, or ended by a signal. log: the end of its output."""
 
     name: str
     title: str
@@ -33,12 +33,12 @@ class Ran:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong with it."""
+        """Whether the stage passed."""
         return self.status == PASSED
 
 
 def write(folder: Path, device: str, stages: Sequence[Ran], total: int, simulated: bool) -> None:
-    """Write report.json and report.html into the folder, each whole or not at all."""
+    """Write report.json and report.html into the folder, each atomically."""
     ran = [plain(asdict(stage)) for stage in stages]
     content = {"device": device, "simulated": simulated, "stages": ran, "total": total}
     _replace(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -46,7 +46,7 @@ def write(folder: Path, device: str, stages: Sequence[Ran], total: int, simulate
 
 
 def read(file: Path) -> list[Ran]:
-    """The stages of a report.json; none where there is no file. Raises ValueError for one that is no report."""
+    """The stages of a report.json; empty where there is no file. Raises ValueError for a file that is not a report."""
     if not file.exists():
         return []
     try:
@@ -57,7 +57,7 @@ def read(file: Path) -> list[Ran]:
 
 
 def plain(value: Any) -> Any:
-    """Numbers that are none as words: JSON has no NaN."""
+    """The value with non-finite numbers as words, as JSON has no NaN."""
     if isinstance(value, dict):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):

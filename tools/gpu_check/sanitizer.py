@@ -1,4 +1,4 @@
-"""Stage 3: every access of four launches looked at, on a GPU by compute-sanitizer, which is part of CUDA's toolkit."""
+"""Stage 3: every access of four launches is checked, on a GPU by compute-sanitizer from the CUDA toolkit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tools.gpu_check.stage import ROOT, Finding, Setting
 LAUNCHES = ("cuda views warp", "cuda block fp16 from bytes", "triton block fp16", "triton block fp32 backward")
 TOOLS = ("memcheck", "racecheck", "synccheck")
 PROGRAM = "compute-sanitizer"
-_FOUND = 9  # the status that it is to end with where it found something
+_FOUND = 9  # the exit status to use when it finds something
 _SECONDS = 60
-# What it says where it cannot look at a device, as in a sandbox; that is no finding.
+# Its messages where it cannot access a device, as in a sandbox; these are not findings.
 _CANNOT = ("Device not supported", "not supported on this", "Unable to find injection")
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """Each tool once, over all four."""
+    """Each tool once, over all four launches."""
     if setting.simulated:
         yield Finding(PROGRAM, None, "not run: there is no GPU; the simulator looks at every access, race and barrier itself")
         yield from families.run(setting, LAUNCHES[:2])
@@ -33,7 +33,7 @@ def run(setting: Setting) -> Iterator[Finding]:
 
 
 def command(tool: str, device: str) -> list[str]:
-    """What is run."""
+    """The command to run."""
     program = [sys.executable, "-m", "tools.gpu_check.families", *LAUNCHES, "--device", device]
     return [PROGRAM, "--tool", tool, "--error-exitcode", str(_FOUND), *program]
 
@@ -51,7 +51,7 @@ def _by(tool: str, setting: Setting) -> Finding:
 
 
 def judged(tool: str, status: int, said: str) -> Finding:
-    """What a run of the tool that ended so means."""
+    """The finding for a run of the tool."""
     if cannot := next((each for each in _CANNOT if each in said), None):
         return Finding(tool, None, f"does not work here: {cannot}")
     if status:

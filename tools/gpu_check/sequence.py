@@ -1,4 +1,4 @@
-"""The stages one after the other, each in a child of this process, which itself never touches a GPU."""
+"""Runs the stages in sequence, each in a child of this process, which itself never touches a GPU."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ STAGES: Mapping[str, Stage] = {
         Stage("predictions", 20, "The model's seconds over those that were measured.", predictions.run),
     )
 }
-_SLOWER = 10  # in the simulator
-_LOG = 4000  # characters of a log that the report has
+_SLOWER = 10  # the time limits' factor in the simulator
+_LOG = 4000  # characters of a log in the report
 
 
 def run(device: str, out: Path, names: Sequence[str], *, write: bool = False) -> int:
@@ -83,7 +83,7 @@ def _ran(stage: Stage, setting: Setting) -> Ran:
     found, log = (setting.out / f"{stage.name}.{kind}" for kind in ("jsonl", "log"))
     found.write_text("")
     began = time.monotonic()
-    # A fork has all modules already. It is of a process that has never asked for a GPU and runs no other thread.
+    # A fork has all modules already. It is safe, as this process has never used a GPU and runs no other thread.
     child = get_context("fork").Process(target=_in_child, args=(stage, setting, found, log))
     child.start()
     child.join(limit)
@@ -97,7 +97,7 @@ def _ran(stage: Stage, setting: Setting) -> Ran:
 
 
 def _status(child: BaseProcess) -> str:
-    """How the child has ended; one that goes on is ended, with all that it started."""
+    """How the child ended; one past its limit is killed with all its processes."""
     if child.exitcode is None:
         assert child.pid is not None
         os.killpg(child.pid, signal.SIGKILL)
@@ -109,7 +109,7 @@ def _status(child: BaseProcess) -> str:
 
 
 def _in_child(stage: Stage, setting: Setting, found: Path, log: Path) -> None:
-    """Run the stage, every finding on the disk before the next is looked for."""
+    """Run the stage, writing every finding to disk before the next begins."""
     os.setsid()
     number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(number, 1)

@@ -1,4 +1,4 @@
-"""What a stage is given and gives."""
+"""A stage's input and findings."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import torch
 
 SIMULATOR = "sim"
-SIMULATED = 90  # the compute capability that the simulator stands in for unless another is asked for
+SIMULATED = 90  # the simulator's default compute capability
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a stage found.
+    """One result of a stage.
 
-    passed: None where there is nothing to pass: a measurement, or what could not be run, which `said` then tells. values:
-    numbers and names by name.
+    passed: None where there is no criterion: a measurement, or a check that could not run, as `said` tells. values: numbers and
+    texts by name.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a stage is given.
+    """A stage's input.
 
     device: "sim", "sim:80" (which stands in for sm_80), "cuda" or "cuda:1". out: the report's folder. before: the findings of
-    the stages before, by stage. write: whether measured figures are to become the project's.
+    earlier stages, by stage. write: whether to write measured figures into the project.
     """
 
     device: str
@@ -49,23 +49,23 @@ class Setting:
 
     @property
     def capability(self) -> int:
-        """The compute capability that the simulator stands in for."""
+        """The simulated compute capability."""
         return int(self.device.partition(":")[2] or SIMULATED)
 
     @property
     def where(self) -> torch.device:
-        """Where tensors lie."""
+        """The device of tensors."""
         if self.simulated:
             return torch.device("cpu")
         return torch.device("cuda", int(self.device.partition(":")[2] or 0))
 
     @property
     def scorers(self) -> str:
-        """The device as a scorer is told it."""
+        """The device argument for a scorer."""
         return "cuda" if self.simulated else self.device
 
     def kernels(self) -> AbstractContextManager[Any]:
-        """Within it the kernels are launched on tensors that lie there."""
+        """A context in which kernels are launched on tensors on `where`."""
         if self.simulated:
             from devtools.simulated import simulated  # noqa: PLC0415 - it compiles, for which a GPU needs nothing of it
 
@@ -74,7 +74,7 @@ class Setting:
         return nullcontext()
 
     def wait(self) -> None:
-        """Let all that was launched run; its errors come here."""
+        """Wait for all launches; their errors are raised here."""
         if not self.simulated:
             torch.cuda.synchronize(self.where)
 
@@ -84,7 +84,7 @@ Run = Callable[[Setting], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Stage:
-    """name: as `--only` has it. seconds: its time limit on a GPU. title: a sentence for the report."""
+    """name: for `--only`. seconds: its time limit on a GPU. title: a sentence for the report."""
 
     name: str
     seconds: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,28 +16,43 @@ from bench.chain import torch_chain
 from bench.effort import FULL
 from bench.row import Row
 from bench.suites import paper
-from dcnn_fast import Scorer, spec
+from dcnn_fast import Scorer, networks
+from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import Column, Model, build
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Operands, Saved, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
+from dcnn_fast.ops.block.cuda.config import config_of
+from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of, warpgroup_of
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams, problems_of
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.whole import whole_images
-from dcnn_fast.ops.launch import Launch
+from dcnn_fast.ops.launch import Launch, capability
+from dcnn_fast.ops.recording import CudaGraph, Recorded, Recorder
+from dcnn_fast.ops.recording import Step as Recordable
+from dcnn_fast.runtime.contexts import own_stream
 from dcnn_fast.training import ConvNetUpdate, groups_of
+from dcnn_fast.training.distributed import World
+from dcnn_fast.training.learning import computed_in
+from dcnn_fast.training.lesson import lesson_of
+from dcnn_fast.training.loading import Request
+from dcnn_fast.training.place import Place
+from dcnn_fast.training.settings import Settings, TrainingPrecision
+from dcnn_fast.training.step import At, Step
+from devtools.taped import Taped
 from tools.gpu_check import clock
 from tools.gpu_check.pictures import picture, small_network
 from tools.gpu_check.stage import Finding, Setting
 
-BLOCK, SCORE, STEP, PAPER = "block", "score", "step", "paper"  # kinds of findings, the first word of their names
+BLOCK, SCORE, STEP, PAPER = "block", "score", "step", "paper"  # kinds of findings, the first words of their names
 WINDOWS = 50
 WORKERS = (1, 4, 16)
-STAGED = "staged"
+STAGED, WARPGROUP = BY_HAND = "staged", "warpgroup"  # tiles of the CUDA C++ block, as bench/gpu_cost.py has them
 PRESETS = ("scnn-arch1", "alexnet")
 _TYPES = (torch.float16, torch.bfloat16, torch.float32)
+RECORDED: tuple[TrainingPrecision, ...] = ("fp32", "tf32", "bf16", "fp16")
 _LAST_RESORTS = ("doubled", "halved")
 
 
@@ -46,12 +62,12 @@ class Timed:
 
     name: str
     params: BlockParams
-    block: spec.Block
-    rounding: spec.Rounding
+    block: networks.Block
+    rounding: networks.Rounding
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """Blocks first, the smaller times before the larger."""
+    """Blocks first, from short to long."""
     for timed in _problems(setting):
         yield from of_block(setting, timed)
     yield from _scores(setting)
@@ -77,16 +93,16 @@ def _papers(setting: Setting) -> Iterator[Finding]:
 
 
 def _problems(setting: Setting) -> Iterator[Timed]:
-    """The presets' blocks as a scorer poses them: the first of bytes, fifty windows; one tiny block in the simulator."""
+    """The presets' blocks as in scoring: block 1 on bytes, fifty windows; one tiny block in the simulator."""
     if setting.simulated:
-        block = spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2))
+        block = networks.Block(8, 3, padding=1, pool=networks.Pool(3, 2))
         options = BlockOptions.of_spec(block, "up")
         half = torch.float16
         yield Timed("tiny 1", BlockParams(1, 3, 11, 11, 8, 3, options, torch.uint8, half, weight_dtype=half), block, "up")
         return
     for preset in PRESETS:
-        column = spec.preset(preset).columns[0]
-        assert isinstance(column, spec.Column)
+        column = networks.preset(preset).columns[0]
+        assert isinstance(column, networks.Column)
         for number, (problem, block) in enumerate(zip(problems_of(column), column.blocks, strict=True)):
             for dtype in _TYPES:
                 source = dtype if number else torch.uint8
@@ -95,19 +111,21 @@ def _problems(setting: Setting) -> Iterator[Timed]:
 
 
 def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
-    """One problem in every way that runs it, and as torch's operations run it."""
+    """One problem by every backend and tile that runs it, and by torch's operations."""
     params, dtype = timed.params, str(timed.params.weight_dtype).removeprefix("torch.")
     count = clock.buffers(params.bytes, setting)
-    for tile in (STAGED, *(name for name in triton_config.forward_candidates(params) if name not in _LAST_RESORTS)):
+    for tile in (*BY_HAND, *(name for name in triton_config.forward_candidates(params) if name not in _LAST_RESORTS)):
         name = f"{BLOCK} {timed.name} {dtype} {tile}"
         with setting.kernels():
-            backend = "cuda" if tile == STAGED else "triton"
+            backend = "cuda" if tile in BY_HAND else "triton"
+            if tile == WARPGROUP and not _by_groups(params, setting):
+                continue
             if why := BACKENDS[backend].can_run(params, setting.where):
                 yield Finding(name, None, f"not run: {why}")
                 continue
             try:
                 took = clock.seconds(setting, [_launch(params, tile, setting.where, seed) for seed in range(count)])
-            except Exception as error:  # a tile without room is a finding, not the end
+            except Exception as error:  # a tile that does not fit is a finding, not the end
                 yield Finding(name, None, f"not run: {type(error).__name__}: {error}")
                 continue
         values = {"problem": problem_key(params), "tile": tile, "seconds": took, "macs": params.macs}
@@ -115,20 +133,26 @@ def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
     yield from _torchs(setting, timed, count)
 
 
+def _by_groups(params: BlockParams, setting: Setting) -> bool:
+    """Whether the GPU has products of warp groups, and the problem a tile for them."""
+    return isinstance(tile_of(params, capability(setting.where)), WarpGroupConfig)
+
+
 def _launch(params: BlockParams, tile: str, where: torch.device, seed: int) -> Launch:
-    """A launch on operands of its own, random ones: products with zeros take less power, and clocks are higher."""
+    """A launch on separate random operands, as products with zeros take less power, which raises clocks."""
     x, operands = _random(params, where, seed)
     out = torch.empty(params.out_shape, dtype=params.out_dtype, device=where, memory_format=torch.channels_last)
     work = Work([x], whole_images(params), [out])
-    if tile == STAGED:
-        return cuda_forward.prepared(params, operands).launch_of_work(work)
-    config = triton_config.forward_candidates(params)[tile]
-    return triton_forward.prepared(params, operands, tile=config).launch_of_work(work, Saved(None, None))
+    if tile in BY_HAND:
+        config = warpgroup_of(params) if tile == WARPGROUP else config_of(params)
+        return cuda_forward.prepared(params, operands, config=config).launch_of_work(work)
+    candidate = triton_config.forward_candidates(params)[tile]
+    return triton_forward.prepared(params, operands, tile=candidate).launch_of_work(work, Saved(None, None))
 
 
 def _random(params: BlockParams, where: torch.device, seed: int) -> tuple[Tensor, Operands]:
     generator = torch.Generator(where).manual_seed(seed)
-    channels = 4 if params.channels == 3 else params.channels  # pixels of four, as the views leave them
+    channels = 4 if params.channels == 3 else params.channels  # four channels per pixel, as the views write them
     shape = params.images, channels, params.height, params.width
     if params.dtype == torch.uint8:
         x = torch.randint(0, 256, shape, dtype=torch.uint8, device=where, generator=generator)
@@ -142,13 +166,13 @@ def _random(params: BlockParams, where: torch.device, seed: int) -> tuple[Tensor
 
 
 def _torchs(setting: Setting, timed: Timed, count: int) -> Iterator[Finding]:
-    """The block as a user of torch writes it, in channels-last memory, eager and compiled."""
+    """The block as a torch user writes it, in channels-last memory, eager and compiled."""
     params = timed.params
     dtype = params.weight_dtype
     name = f"{BLOCK} {timed.name} {str(dtype).removeprefix('torch.')} torch"
     if setting.simulated and dtype != torch.float32:
         timed = replace(timed, params=replace(params, dtype=torch.float32, weight_dtype=torch.float32, out_dtype=torch.float32))
-        dtype = torch.float32  # the CPU's operations have no halves for all of them
+        dtype = torch.float32  # not all of the CPU's operations have float16
     given = [_random(replace(timed.params, dtype=dtype), setting.where, seed) for seed in range(count)]
     chain = torch.compile(torch_chain) if not setting.simulated else None
     for how, function in (("eager", torch_chain), ("compiled", chain)):
@@ -170,11 +194,12 @@ def _torchs(setting: Setting, timed: Timed, count: int) -> Iterator[Finding]:
 
 
 def _scores(setting: Setting) -> Iterator[Finding]:
-    """Pictures a second end to end from arrays, by several numbers of workers, and the host's time beside."""
-    networks = {"small": small_network()} if setting.simulated else {name: spec.preset(name) for name in ("scnn-arch1", "dcnn")}
+    """Pictures per second end to end from arrays, for several numbers of workers, with the host's time."""
+    papers = {name: networks.preset(name) for name in ("scnn-arch1", "dcnn")}
+    scored = {"small": small_network()} if setting.simulated else papers
     shape, count, views = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
     pictures = [picture(*shape, seed % 8) for seed in range(count)]
-    for name, network in networks.items():
+    for name, network in scored.items():
         for dtype in ("float16",) if setting.simulated else ("float32", "float16", "bfloat16"):
             with setting.kernels():
                 model = Model(build(network, seed=1).eval(), {})
@@ -193,21 +218,54 @@ def _pictures(setting: Setting, name: str, scorer: Scorer, pictures: list[np.nda
 
 
 def _steps(setting: Setting) -> Iterator[Finding]:
-    """A training step, host included."""
+    """A training step, including the host."""
     for dtype in (torch.float32,) if setting.simulated else (torch.float32, torch.bfloat16):
         name = f"{STEP} {str(dtype).removeprefix('torch.')}"
         column, batch = _column(setting)
         with setting.kernels():
-            took = clock.wall(setting, _step_of(column, batch, setting.where, dtype))
-        if took is None:
-            yield Finding(name, None, "run; the simulator has no time", {"seconds": None})
-        else:
-            said = f"{1e3 * took[0]:.2f} ms for {batch} windows; {1e3 * took[1]:.2f} ms of the host"
-            yield Finding(name, None, said, {"seconds": took[0], "host seconds": took[1]})
+            yield _timed(name, clock.wall(setting, _step_of(column, batch, setting.where, dtype)), batch)
+    for precision in RECORDED[: 1 if setting.simulated else None]:
+        column, batch = _column(setting)
+        with setting.kernels(), own_stream(setting.where):
+            step = _recorded_step_of(column, batch, setting, precision)
+            if step is None:
+                yield Finding(f"{STEP} recorded {precision}", False, "it could not be recorded: the log says why")
+                continue
+            yield _timed(f"{STEP} recorded {precision}", clock.wall(setting, step), batch)
 
 
-def _step_of(column: spec.Column, batch: int, where: torch.device, dtype: torch.dtype) -> Callable[[], None]:
-    """A step of a column's training on the device, as often as it is called."""
+def _timed(name: str, took: tuple[float, float] | None, batch: int) -> Finding:
+    if took is None:
+        return Finding(name, None, "run; the simulator has no time", {"seconds": None})
+    said = f"{1e3 * took[0]:.2f} ms for {batch} windows; {1e3 * took[1]:.2f} ms of the host"
+    return Finding(name, None, said, {"seconds": took[0], "host seconds": took[1]})
+
+
+def _recorded_step_of(
+    column: networks.Column, batch: int, setting: Setting, precision: TrainingPrecision
+) -> Callable[[], object] | None:  # fmt: skip
+    """A step of a run as `dcnn-fast train` makes it, replayed as often as it is called; None where it is not recorded."""
+    net = build(networks.Network("one column", (column,), ("low", "high")), seed=0).to(setting.where).train()
+    settings = Settings(precision=precision, batch=batch)
+    examples = tuple(Example(picture(40, 50, i % 2), f"picture {i}", i % 2) for i in range(batch))
+    lesson = lesson_of(net, DataSet(net.spec.labels, examples, examples[:2]), settings, decoded=True)
+    cases = lesson.draws[Request(0, tuple(range(batch)))]
+    windows = cases.on(setting.where, lesson.draws.pictures.inputs)
+    made: list[Recorded] = []
+
+    def record(steps: Sequence[Recordable]) -> Recorded:
+        made.append(Taped(steps) if setting.simulated else CudaGraph(setting.where, steps))
+        return made[-1]
+
+    with computed_in(net, precision, setting.where):
+        step = Step(net, lesson, settings, Place(World(), setting.where), Recorder(record))
+        for number in range(2):
+            step.launch(cases, windows, At(0, number, 10**6), stopping=False)
+    return partial(step.launch, cases, windows, At(0, 2, 10**6), stopping=False) if made else None
+
+
+def _step_of(column: networks.Column, batch: int, where: torch.device, dtype: torch.dtype) -> Callable[[], None]:
+    """A function that runs one training step of a column on the device."""
     net = Column(column).to(where, dtype)
     net.initialise(torch.Generator().manual_seed(0))
     update = ConvNetUpdate(groups_of(net))
@@ -223,12 +281,12 @@ def _step_of(column: spec.Column, batch: int, where: torch.device, dtype: torch.
     return step
 
 
-def _column(setting: Setting) -> tuple[spec.Column, int]:
-    column = spec.preset("scnn-arch1").columns[0]
-    assert isinstance(column, spec.Column)
+def _column(setting: Setting) -> tuple[networks.Column, int]:
+    column = networks.preset("scnn-arch1").columns[0]
+    assert isinstance(column, networks.Column)
     if not setting.simulated:
         return column, 128
-    tiny = (spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2)),)
+    tiny = (networks.Block(8, 3, padding=1, pool=networks.Pool(3, 2)),)
     return replace(column, blocks=tiny, window=11, plane=12, fc=(4, 2), dropout=0.0), 2
 
 

@@ -1,4 +1,4 @@
-"""Stage 1: what is there, and whether both compilers work."""
+"""Stage 1: versions, and whether both compilers work."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from dcnn_fast.version import version
 from tools.gpu_check.stage import ROOT, Finding, Setting
 
 NEEDED = ("numpy", "pillow", "safetensors", "filelock", "jinja2", "typer", "rich")
-MORE = ("simplejpeg",)  # which JPEG files are read faster with
+MORE = ("simplejpeg",)  # makes reading JPEG files faster
 FOR_A_GPU, FOR_TESTS = ("triton", "cupy-cuda13x", "cupy-cuda12x"), ("pytest", "pytest-xdist", "hypothesis")
 DRIVER = "name,driver_version,memory.total,clocks.max.sm,power.limit"
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """Versions first, in case what follows ends the process."""
+    """Versions first, in case a later check ends the process."""
     yield Finding("versions", None, values=_versions())
     lacking = [name for name in (*NEEDED, "triton") if _version(name) is None]
     yield Finding("packages", not lacking, f"not installed: {', '.join(lacking)}" if lacking else "all that is needed is there")
@@ -69,7 +69,7 @@ def _driver() -> str:
 
 
 def _nvrtc(setting: Setting) -> Finding:
-    """A kernel that adds nothing, compiled, and on a GPU loaded and launched."""
+    """Compile a kernel that adds nothing, and on a GPU load and launch it."""
     if why := cuda_compile.missing():
         return Finding("NVRTC", False, why)
     folder = setting.out / "trivial"
@@ -83,7 +83,7 @@ def _nvrtc(setting: Setting) -> Finding:
 
 
 def _triton(setting: Setting) -> Finding:
-    """The update of one parameter: the project's smallest kernel in Triton."""
+    """Run the update of one parameter, the project's smallest Triton kernel."""
     from dcnn_fast import ops  # noqa: PLC0415 - what is said before must not need it
 
     parameter, gradient, increment = (torch.full((64,), value, device=setting.where) for value in (1.0, 2.0, 0.0))

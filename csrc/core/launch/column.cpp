@@ -17,7 +17,7 @@ constexpr int64_t kMapAlignment = 256;
 
 int64_t aligned(int64_t bytes, int64_t to) { return (bytes + to - 1) / to * to; }
 
-// A region with nothing in it, and no column short of one: what programs are given that have nothing to do. It follows the others.
+// The region of idle programs: no rows, pieces or stores, and one column. It follows the others.
 RegionRow empty_region() {
   RegionRow row{};
   row.cols = 1;
@@ -31,10 +31,10 @@ int64_t bytes_of(size_t count) {
   return static_cast<int64_t>(count * sizeof(Row));
 }
 
-// The bytes of an output's map.
+// The bytes of one output's maps.
 int64_t map_bytes(const OutputShape& of, int64_t filters, int64_t item) {
   const int64_t bytes = product("tables: an output", of.images, of.rows, of.cols, filters, item);
-  product("tables: an output", of.rows, of.cols, filters);  // a stride, which is taken of no images too
+  product("tables: an output", of.rows, of.cols, filters);  // a stride, formed even where there are no images
   if (bytes > kMostBytes) throw std::invalid_argument("tables: an output must take at most 2**47 bytes, got " + std::to_string(bytes));
   return bytes;
 }
@@ -45,7 +45,7 @@ char* copied(char* to, const Row* rows, size_t count) {
   return to + count * sizeof(Row);
 }
 
-// Rows whose addresses count from `base`.
+// Copies rows, adding `base` to their addresses.
 template <typename Row>
 void copied_from(char* to, const std::vector<Row>& rows, int64_t base) {
   for (Row row : rows) {

@@ -1,8 +1,9 @@
-// All tables that the launches of a column's blocks read on a GPU, laid out in one pass into memory that is copied there at once.
+// All tables that the launches of a column's blocks read on a GPU, laid out in one pass and copied to the device in one
+// transfer.
 //
-// Tables of one image after the other lie in the same places: each has as much room as the largest that came in its turn, rounded up
-// to a power of two. So two images whose tables differ in content only pose the same launches, which is what a CUDA graph needs
-// (dcnn_fast/ops/recording.py). The number of programs is rounded up for the same reason.
+// With `again`, successive images keep their tables in the same places: each table has room for the largest so far, rounded up
+// to a power of two. Two images that differ only in the contents of their tables then issue the same launches, as a CUDA graph
+// requires (dcnn_fast/ops/recording.py). The number of programs is rounded up for the same reason.
 #pragma once
 
 #include <array>
@@ -18,8 +19,8 @@
 
 namespace dcnn {
 
-// How one block's regions become programs. strips: for CUDA C++, where the device runs `programs` thread blocks at a time; null: in
-// Triton's tiles, of the shape `tile`. filters, item: maps of its results, and bytes of a value.
+// How one block's regions become programs. strips: cuts them for CUDA C++, where the device runs `programs` thread blocks at a
+// time; null for Triton, whose tiles have the shape `tile`. filters: maps of the results. item: bytes of a value.
 struct BlockShape {
   std::shared_ptr<const StripCutter> strips;
   TileShape tile;
@@ -27,16 +28,16 @@ struct BlockShape {
   int64_t filters, item;
 };
 
-// The tables of a block in the order in which they lie.
+// A block's tables, in memory order.
 enum Table { kPrograms, kRegions, kPieces, kStores, kSources, kOutputs, kTables };
 
-// Where a table lies in the memory of all, and the bytes that it has.
+// A table's offset in the common memory, and its size in bytes.
 struct Place {
   int64_t first, bytes;
 };
 
-// tables, maps, last: bytes of all tables, of the maps of all blocks but the last, and of those of the last. programs: rows of each
-// block's table of programs, idle ones included. moved: whether tables lie elsewhere than those of the image before.
+// tables, maps, last: bytes of all tables, of the maps of all blocks but the last, and of the last block's. programs: rows of
+// each block's table of programs, idle ones included. moved: whether tables have moved since the previous image.
 struct Layout {
   int64_t tables, maps, last;
   std::vector<int64_t> programs;
@@ -45,13 +46,13 @@ struct Layout {
 
 class ColumnTables {
  public:
-  // again: whether launches are to come again, so that tables keep their places; otherwise each has the room that it needs.
+  // again: whether launches will be repeated, so that tables keep their places; otherwise each table has exactly its size.
   ColumnTables(std::vector<BlockShape> blocks, bool again);
 
-  // Lay out what the regions of all blocks take. source: what block 1 reads.
+  // Lays out the tables of all blocks' regions. source: block 1's input.
   Layout lay(std::shared_ptr<const ColumnRegions> regions, const SourceRow& source);
 
-  // Write what was laid out last to `to`. maps, last: where the blocks' results go on the device.
+  // Writes the tables laid out last to `to`. maps, last: device addresses of the blocks' results.
   void write(char* to, int64_t maps, int64_t last) const;
 
   // The places of a block's tables, by `Table`.
@@ -61,7 +62,7 @@ class ColumnTables {
   struct Block {
     std::vector<TileRow> tiles;
     std::vector<StripRow> strips;
-    std::vector<SourceRow> sources;  // addresses from the start of the maps, but for block 1's
+    std::vector<SourceRow> sources;  // addresses relative to the start of the maps, except block 1's
     std::vector<OutputRow> outputs;
   };
 

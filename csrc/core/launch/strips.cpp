@@ -13,15 +13,15 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kBelow[] = {2, 3, 4, 6, 8};  // strips below each other in a region
-constexpr int64_t kLeastRows = 4;              // of a strip below another, in sizes of the pool
-constexpr int64_t kMany = 8;                   // strips a thread block from which on no cut makes them end at one time
-constexpr int64_t kNarrowest = 12;             // columns that a strip beside another has about, at least
+constexpr int64_t kBelow[] = {2, 3, 4, 6, 8};  // strips below each other in a region, to try in turn
+constexpr int64_t kLeastRows = 4;              // of a strip below another, in pool sizes
+constexpr int64_t kMany = 8;                   // strips per thread block, with which further cuts do not help the balance
+constexpr int64_t kNarrowest = 12;             // the least average width of strips beside each other
 
 int64_t over(int64_t count, int64_t part) { return (count + part - 1) / part; }
 
-// Calls `use` with the first of each of `parts` shares of `count` things and with the one behind its last: share i begins with thing
-// count * i / parts.
+// Divides `count` things into `parts` even shares and calls `use` with each share's first and one past its last: share i begins
+// at count * i / parts.
 template <typename Use>
 void for_shares(int64_t count, int64_t parts, const Use& use) {
   if (parts == 0) return;
@@ -36,7 +36,7 @@ void for_shares(int64_t count, int64_t parts, const Use& use) {
   }
 }
 
-// The extents of a region and, in order, the rows and the columns in which its pool windows start.
+// A region's extents, and the rows and columns in which its pool windows start, ascending.
 struct Starts {
   int64_t rows, cols;
   std::vector<int64_t> down, across;
@@ -75,12 +75,12 @@ Starts starts_of(const RegionRow& region, const PieceRow* pieces, int64_t stride
           along(region.cols, &PieceRow::left, &PieceRow::cols)};
 }
 
-// A strip's outputs along one axis, and the first of them, in which its windows start.
+// A strip along one axis: first output, number of outputs, and the number of leading outputs in which its pool windows start.
 struct Part {
   int64_t first, count, own;
 };
 
-// Calls `use` with each part of pool windows that are shared out evenly to `parts`; `extent` outputs are there.
+// Divides the pool windows evenly into `parts` and calls `use` with each part; extent: all outputs along the axis.
 template <typename Use>
 void for_evenly(const std::vector<int64_t>& starts, int64_t extent, int64_t pool, int64_t parts, const Use& use) {
   const int64_t windows = static_cast<int64_t>(starts.size());
@@ -90,7 +90,7 @@ void for_evenly(const std::vector<int64_t>& starts, int64_t extent, int64_t pool
   });
 }
 
-// Numbers that occur, each with how often it does; few are different.
+// Distinct numbers and how often each occurs. Meant for few distinct ones.
 class Counts {
  public:
   void clear() { found_.clear(); }
@@ -111,14 +111,14 @@ class Counts {
   std::vector<std::pair<int64_t, int64_t>> found_;
 };
 
-// A way to share a region's columns out to strips beside each other: how many there are, and how many of them have a step of so many
-// rows.
+// A division of a region's columns into strips beside each other: the number of strips, and how many of them have each number
+// of rows per step.
 struct Way {
   int64_t parts;
   Counts steps;
 };
 
-// Every way whose strips fit.
+// Every division whose strips fit.
 std::vector<Way> ways_beside(const Starts& region, const StripCutter& cutter) {
   const int64_t pool = cutter.shape().pool_size;
   std::vector<Way> ways;
@@ -135,12 +135,12 @@ std::vector<Way> ways_beside(const Starts& region, const StripCutter& cutter) {
   return ways;
 }
 
-// How a region is cut: into so many strips below each other, and beside each other. None of them for one without a result.
+// A region's cut: the number of strips below each other, and beside each other. Both are 0 for a region without results.
 struct Cut {
   int64_t down = 0, across = 0;
 };
 
-// The strips beside each other that take the fewest steps where `down` are below each other.
+// The number of strips beside each other that takes the fewest steps with `down` strips below each other.
 int64_t best_across(const Starts& region, const std::vector<Way>& ways, int64_t pool, int64_t down, Counts* rows) {
   rows->clear();
   for_evenly(region.down, region.rows, pool, down, [&](const Part& part) { rows->add(part.count); });
@@ -160,11 +160,11 @@ int64_t best_across(const Starts& region, const std::vector<Way>& ways, int64_t 
   return best->parts;
 }
 
-// Regions of one shape are cut alike: the shapes there are, and which of them each region has.
+// Regions of one shape are cut alike: the distinct shapes, and each region's shape.
 class Shapes {
  public:
   Shapes(const RegionRow* regions, size_t count, const PieceRow* pieces, const StripCutter& cutter) : cutter_(cutter), of_(count) {
-    std::unordered_multimap<uint64_t, size_t> known;  // a shape's first region
+    std::unordered_multimap<uint64_t, size_t> known;  // the first region of each shape
     Marks marks;
     for (size_t i = 0; i < count; ++i) {
       const uint64_t hash = hash_of(regions[i], pieces);
@@ -181,7 +181,7 @@ class Shapes {
     }
   }
 
-  // Cut each shape anew, into at most `parts` strips below each other. Returns whether that changes any cut.
+  // Cuts each shape anew, into at most `parts` strips below each other. Returns whether any cut changed.
   bool cut(int64_t parts, std::vector<Cut>* cuts) const {
     const int64_t pool = cutter_.shape().pool_size;
     bool changed = false;
@@ -199,10 +199,10 @@ class Shapes {
     return changed;
   }
 
-  // The steps that each strip of all regions takes, in their order.
+  // The steps of every strip of all regions, in order.
   void steps(const std::vector<Cut>& cuts, std::vector<int32_t>* all) const {
     all->clear();
-    std::vector<std::pair<size_t, size_t>> known(cuts.size());  // where those of a shape's first region are, and their number
+    std::vector<std::pair<size_t, size_t>> known(cuts.size());  // position and number of the steps of a shape's first region
     for (const size_t shape : of_) {
       auto& [first, count] = known[shape];
       if (count > 0) {
@@ -231,7 +231,7 @@ class Shapes {
   }
 
  private:
-  // Calls `use` with each strip of a shape: its rows, its columns and the rows of a step. From the left, then from the top.
+  // Calls `use` with each strip of a shape: its rows, its columns and its rows per step. From left to right, then from the top.
   template <typename Use>
   void for_strips(size_t shape, const Cut& cut, const Use& use) const {
     const Starts& region = starts_[shape];
@@ -242,7 +242,7 @@ class Shapes {
     });
   }
 
-  // The ways of the shape that came last: those of an earlier one whose columns are the same, or new ones.
+  // Adds the last shape's ways: those of an earlier shape with the same columns, or new ones.
   void add_ways() {
     const Starts& last = starts_.back();
     for (size_t i = 0; i + 1 < starts_.size(); ++i) {
@@ -279,7 +279,7 @@ class Shapes {
   std::vector<size_t> of_;
 };
 
-// Steps of the thread block that has most; `enough` or more where it has as many.
+// Steps of the thread block that has the most; `enough` or more once any thread block reaches it.
 int64_t longest(const std::vector<int32_t>& steps, int64_t blocks, int64_t enough) {
   const int64_t count = static_cast<int64_t>(steps.size());
   blocks = std::min(blocks, count);
@@ -306,8 +306,8 @@ int64_t fetched_units(const StripShape& s, int64_t cols, int64_t rows) {
 }
 
 StripCutter::StripCutter(const StripShape& s) : shape_(s) {
-  for (int64_t cols = 1; cols <= s.outputs; ++cols) {
-    int64_t rows = std::min(s.outputs / cols, s.ring / cols - (s.pool_size - 1));
+  for (int64_t cols = 1; cols <= std::min(s.outputs, s.most_cols); ++cols) {
+    int64_t rows = std::min({s.outputs / cols, s.ring / cols - (s.pool_size - 1), s.most_rows});
     while (rows > 0 && (plane_units(s, cols, rows) > s.plane || fetched_units(s, cols, rows) > s.fetched)) --rows;
     rows_.push_back(std::max<int64_t>(rows, 0));
   }
@@ -322,7 +322,7 @@ std::vector<StripRow> StripCutter::strips_of(const RegionRow* regions, size_t co
   std::vector<Cut> best = cuts;
   int64_t least = longest(steps, blocks, std::numeric_limits<int64_t>::max());
   const int64_t total = std::accumulate(steps.begin(), steps.end(), int64_t{0});
-  const int64_t ideal = over(total, blocks);  // strips below each other take no fewer steps together
+  const int64_t ideal = over(total, blocks);  // strips below each other take no fewer steps in total
   int64_t strips = static_cast<int64_t>(steps.size());
   for (const int64_t parts : kBelow) {
     if (strips >= kMany * blocks || least <= ideal) break;
@@ -341,7 +341,7 @@ std::vector<StripRow> shared_out(const std::vector<StripRow>& strips, int64_t bl
   const int64_t count = static_cast<int64_t>(strips.size()), each = over(count, blocks);
   std::vector<StripRow> found(static_cast<size_t>(blocks * each), {nothing, 0, 0, 1, 1, 0, 0, 1});
   for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t first = count * block / blocks, last = count * (block + 1) / blocks;  // as the kernel counts
+    const int64_t first = count * block / blocks, last = count * (block + 1) / blocks;  // as the kernel divides
     std::copy(strips.begin() + first, strips.begin() + last, found.begin() + block * each);
   }
   return found;

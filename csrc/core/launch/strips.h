@@ -1,7 +1,7 @@
-// Strips: how the regions of a block are shared out to the thread blocks of the CUDA C++ kernel (csrc/cuda/block/forward.cu).
+// Strips: a block's regions divided among the thread blocks of the CUDA C++ kernel (csrc/cuda/block/forward.cu).
 //
-// A strip is computed `step` rows at a time, from the top down. Beside each other, as many strips as take the fewest steps share a
-// region's columns; below each other, as many as let all thread blocks be done soonest.
+// A strip is computed `step` rows at a time, from the top down. A region's columns are divided into the number of strips that
+// takes the fewest steps, its rows into the number that lets all thread blocks finish soonest.
 #pragma once
 
 #include <cstddef>
@@ -12,16 +12,16 @@
 
 namespace dcnn {
 
-// The sizes that decide how many rows of a strip are a step; fields as those of CudaConfig in dcnn_fast/ops/block/cuda/config.py.
-// outputs: of the convolution, in a step. ring: outputs kept for pool and norm. plane, fetched: 16-byte units of a plane of the patch,
-// and units that a patch may consist of. span: units from an output's pixels to its neighbour's. steps: of 16 products, in a filter row.
+// The sizes that bound the rows per step; fields as in CudaConfig of dcnn_fast/ops/block/cuda/config.py. outputs: convolution
+// outputs of a step. ring: outputs kept for pool and norm. plane: 16-byte units of a plane of the patch. fetched: units of a
+// whole patch, at most. span: units between the pixels of neighbouring outputs. steps: steps of 16 products in a filter row.
+// most_rows, most_cols: of a step, where outputs are no flat list.
 struct StripShape {
-  int64_t outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride;
+  int64_t outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride, most_rows, most_cols;
 };
 
-// 16-byte units of a plane of the patch that rows x cols outputs see, and of all that is fetched for it; 2**63 - 1 where there would be
-// more. Reads span, steps, size and
-// stride alone.
+// 16-byte units of the patch that rows x cols outputs see: of one of its planes, and of everything fetched; 2**63 - 1 on
+// overflow. Only span, steps, size and stride are read.
 int64_t plane_units(const StripShape& shape, int64_t cols, int64_t rows);
 int64_t fetched_units(const StripShape& shape, int64_t cols, int64_t rows);
 
@@ -32,10 +32,10 @@ class StripCutter {
 
   const StripShape& shape() const { return shape_; }
 
-  // The most rows of a step in a strip of `cols` columns, 0 where none fits.
+  // The most rows per step in a strip of `cols` columns; 0 where none fits.
   int64_t rows_of(int64_t cols) const { return cols <= static_cast<int64_t>(rows_.size()) ? rows_[static_cast<size_t>(cols - 1)] : 0; }
 
-  // The strips that cover all regions, in their order. blocks: thread blocks, which share them out evenly and in order.
+  // The strips that cover all regions, in the regions' order. blocks: thread blocks, which take even shares in order.
   std::vector<StripRow> strips_of(const RegionRow* regions, size_t count, const PieceRow* pieces, int64_t blocks) const;
 
  private:
@@ -43,9 +43,8 @@ class StripCutter {
   std::vector<int64_t> rows_;  // by columns, from 1 on
 };
 
-// The strips with others between them that have nothing to do, so that each of `blocks` thread blocks has as many and the strips that
-// it would have had. nothing: the region of those, which holds nothing: an output of theirs sees no pixel and has no piece, and takes
-// a step.
+// Pads the strips with idle ones so that each of `blocks` thread blocks has the same number and keeps its own strips. nothing:
+// the index of the empty region. An idle strip has one output, which sees no pixel and belongs to no piece, and takes one step.
 std::vector<StripRow> shared_out(const std::vector<StripRow>& strips, int64_t blocks, int64_t nothing);
 
 }  // namespace dcnn

@@ -11,9 +11,9 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kMostTiles = int64_t{1} << 24;  // of a launch: 400 MB of tables
+constexpr int64_t kMostTiles = int64_t{1} << 24;  // per launch: 400 MB of tables
 
-constexpr int64_t kSteps = 8;  // sizes to an octave that a number of programs is rounded to
+constexpr int64_t kSteps = 8;  // sizes per octave to which a number of programs is rounded
 
 int64_t parts_of(int64_t extent, int64_t part) { return (extent + part - 1) / part; }
 

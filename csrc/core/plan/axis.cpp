@@ -20,7 +20,8 @@ std::vector<Axis> axes_of(const ColumnShape& column) {
     axis.step = step * b.stride;
     axis.tile_side = b.tile_side;
     axis.tile_size = b.tile_size;
-    // Without padding no output of block 1 looks before the window, only its tile may: to let it saves windows a rim on two sides.
+    // Without padding, no output of block 1 looks before the window, only its tile may. Allowing that saves windows a rim on
+    // two sides.
     axis.open = axes.empty() && b.padding == 0;
     axes.push_back(axis);
     extent = axis.out;

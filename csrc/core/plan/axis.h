@@ -1,9 +1,9 @@
-// One block along one axis: which results depend on nothing but pixels inside the window, and what a result needs.
+// One block along one axis: which results depend only on pixels inside the window, and the inputs that a result needs.
 //
-// Results lie on the window's own index 0 ... out - 1. Shared ones are the same for every window that sees their pixels; the rest,
-// the rim, see padding, an overhanging edge, or the window's border through a norm within maps or through their tile: where a
-// convolution is computed in tiles, all inputs of its tile decide an output's bits, so whole tiles are shared. Tiles lie on the
-// lattice that all windows of a plane share, so what is shared depends on where the window lies.
+// Results are indexed within the window, 0 ... out - 1. Shared results are the same for every window that sees their pixels.
+// The rest, the rim, depend on padding, an overhanging edge, or the window's border, seen through a norm within maps or through
+// a tile: where a convolution is computed in tiles, all inputs of a tile decide its outputs' bits, so whole tiles are shared.
+// Tiles are aligned to the lattice common to all windows of a plane, so the shared results depend on the window's place.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 
 namespace dcnn {
 
-// What `results` need: convolution outputs `outputs`, of which pool windows start at `pool`; `rows` results with the halo of a norm
-// within maps, `skip` of them before the first of `results`.
+// The dependencies of `results`: convolution outputs `outputs`, with pool windows from output `pool` on; `rows` results
+// including the halo of a norm within maps, `skip` of them before the first of `results`.
 struct Span {
   Range results, outputs;
   int64_t pool, rows, skip;
@@ -25,41 +25,41 @@ struct Span {
 struct Axis {
   int64_t extent, conv, out;  // inputs, convolution outputs and results of a window
   int64_t stride, padding, pool_size, pool_stride;
-  int64_t before, after;            // results that a norm after the pool looks at on either side
-  int64_t conv_before, conv_after;  // convolution outputs that one before the pool looks at
-  int64_t step;                     // pixels between two outputs; a window at pixel o has output i at o / step + i of the lattice
+  int64_t before, after;            // results that a norm after the pool reads on either side
+  int64_t conv_before, conv_after;  // convolution outputs that a norm before the pool reads
+  int64_t step;                     // pixels between outputs; output i of a window at pixel o is o / step + i on the lattice
   int64_t tile_side, tile_size;
-  bool open;  // the first tile of a window may see what lies before the window
+  bool open;  // the first tile of a window may read pixels before the window
 
-  // Shared results of a window whose shared inputs are `inputs`; {0, -1} where there are none. lattice: of the window's output 0.
+  // Shared results of a window with shared inputs `inputs`; {0, -1} for none. lattice: the place of the window's output 0.
   Range shared(Range inputs, int64_t lattice) const;
 
-  // What results need inside the window: nothing beyond its edges is looked at.
+  // The dependencies of results within the window; nothing beyond its edges is read.
   Span span(Range results) const;
 
-  // The convolution outputs that results need on a lattice that has no edges: for shared results.
+  // The convolution outputs that shared results need, on a lattice without edges.
   Range free_span(Range results) const;
 
-  // Outputs in the tiles of outputs of the lattice, at least one.
+  // The number of outputs in the lattice's tiles that contain `outputs`, at least one.
   int64_t whole_tiles(Range outputs) const;
 
-  // Inputs that so many outputs, whole tiles and at least one, read.
+  // The number of inputs that `outputs` consecutive outputs in whole tiles read; outputs is at least 1.
   int64_t reads(int64_t outputs) const;
 
-  // Inputs that the tiles of a window's outputs read, padding included. lattice: of the window's output 0.
+  // Inputs read by the tiles of a window's outputs, padding included. lattice: the place of the window's output 0.
   Range inputs(Range outputs, int64_t lattice) const;
 };
 
-// Every block of the column.
+// One for each block of the column.
 std::vector<Axis> axes_of(const ColumnShape& column);
 
-// Here, so that they are inlined: a plan calls them thousands of times.
+// Defined here for inlining: a plan calls them thousands of times.
 
 inline Range Axis::shared(Range inputs, int64_t lattice) const {
   int64_t low = ceil_div(inputs.first + padding, stride);
   if (!open) low += floor_mod(-(lattice + low), tile_side);
   int64_t start = floor_div(inputs.last + 1 + padding - tile_size, stride) - (tile_side - 1);
-  start -= floor_mod(lattice + start, tile_side);  // where the last whole tile starts
+  start -= floor_mod(lattice + start, tile_side);  // start of the last whole tile
   const int64_t high = start + tile_side - 1;
   const Range found{ceil_div(low + conv_before, pool_stride) + before,
                     floor_div(high - conv_after - pool_size + 1, pool_stride) - after};

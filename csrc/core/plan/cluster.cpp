@@ -14,7 +14,8 @@ Rectangle around_all(const std::vector<Candidate>& windows, const std::vector<si
   return found;
 }
 
-// Whether all windows are one group: none could add as much to a part of the class as is between the whole and the smallest one.
+// Whether all windows form one group: a window adds at most whole - least to any part of the class, less than any costs or
+// saves alone.
 bool all_close(const std::vector<Candidate>& windows, const std::vector<double>& single, double whole) {
   const double least = *std::min_element(single.begin(), single.end());
   double limit = windows[0].saved;
@@ -22,7 +23,8 @@ bool all_close(const std::vector<Candidate>& windows, const std::vector<double>&
   return whole - least < std::min(limit, least);
 }
 
-// Each window joins the group to which it adds least, or opens one where that would cost it more. single: what each costs alone.
+// Each window joins the group to which it adds least, or opens a new one where that is cheaper. single: each window's cost
+// alone.
 std::vector<std::vector<size_t>> greedy(const std::vector<Candidate>& windows, const std::vector<double>& single,
                                         const BlockCost& cost) {
   struct Group {
@@ -36,7 +38,7 @@ std::vector<std::vector<size_t>> greedy(const std::vector<Candidate>& windows, c
     double least = std::min(windows[i].saved, single[i]);
     Group joined{windows[i].outputs, single[i]};
     for (size_t g = 0; g < groups.size(); ++g) {
-      if (common(groups[g].outputs, windows[i].outputs).empty()) continue;  // it would add all of itself, at least
+      if (common(groups[g].outputs, windows[i].outputs).empty()) continue;  // joining costs at least as much as a new group
       const Rectangle both = around(groups[g].outputs, windows[i].outputs);
       const double after = price(both, cost), added = after - groups[g].price;
       if (added < least) {
@@ -55,7 +57,8 @@ std::vector<std::vector<size_t>> greedy(const std::vector<Candidate>& windows, c
   return members;
 }
 
-// Whether a group costs less than its windows one by one. Its results are stored once for each pool phase that a window may need.
+// Whether a group costs less than its windows separately. Its results are stored once for each pool phase that a window may
+// need.
 bool pays(const std::vector<Candidate>& windows, const std::vector<size_t>& group, const BlockCost& cost) {
   if (group.size() < 2) return false;
   const Rectangle outputs = around_all(windows, group);

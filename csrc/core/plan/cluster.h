@@ -1,7 +1,7 @@
-// Which windows of a class share: groups small enough to pay.
+// Groups of windows that share, small enough to pay off.
 //
-// A class is the windows that read the same map and whose places agree modulo the convolution's stride. A group is computed as one
-// rectangle of convolution outputs, the smallest around what its windows need, so windows far apart are in different groups.
+// A class is the windows that read the same map and whose places agree modulo the convolution's stride. A group is computed as
+// the smallest rectangle of convolution outputs that covers its windows' needs, so distant windows are in different groups.
 #pragma once
 
 #include <vector>
@@ -10,14 +10,14 @@
 
 namespace dcnn {
 
-// A window of a class: the convolution outputs of the lattice that its shared results need, and what it saves by sharing them.
+// A window of a class: the convolution outputs of the lattice that its shared results need, and the cost saved by sharing them.
 struct Candidate {
   size_t window;
   Rectangle outputs;
   double saved;
 };
 
-// Groups of at least two windows that cost less than the windows one by one, as numbers of `windows`, each in their order.
+// Groups of at least two windows that together cost less than separately, as ascending indices into `windows`.
 std::vector<std::vector<size_t>> groups_of(const std::vector<Candidate>& windows, const BlockCost& cost);
 
 }  // namespace dcnn

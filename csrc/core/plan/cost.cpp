@@ -6,7 +6,7 @@ namespace {
 
 double product(int64_t a, int64_t b) { return static_cast<double>(a) * static_cast<double>(b); }
 
-// What the strips of a window's rim leave of all that it has, counted along both axes.
+// The count that remains of a window after its rim's strips are subtracted, over both axes.
 double inside(const Counts& down, const Counts& across) {
   return product(down.all, across.all) - product(down.rim, across.all) - product(down.shared, across.rim);
 }

@@ -1,6 +1,6 @@
-// What a region costs: the multiplications of its convolution, in whole tiles, and bytes moved expressed in multiplications. The
-// exchange rate is a property of a backend: how many multiply-adds it does in the time it moves one byte. A cost is a pure function
-// of shapes, so a plan never depends on timings.
+// The cost of a region: its convolution's multiplications, in whole tiles, and its memory traffic, converted to
+// multiplications. The exchange rate is a property of a backend: the multiply-adds that it does in the time it moves one byte.
+// A cost is a pure function of shapes, so a plan never depends on timings.
 #pragma once
 
 #include <vector>
@@ -13,23 +13,23 @@ namespace dcnn {
 // Costs of one block's regions, in multiply-adds.
 struct BlockCost {
   Axis axis;
-  double depth;   // of one convolution output of all filters
-  double read;    // of one input read, all channels
-  double stored;  // of one result stored, all filters
+  double depth;   // per convolution output, all filters
+  double read;    // per input read, all channels
+  double stored;  // per result stored, all filters
 
-  // Of a region over these outputs of the lattice: to compute it, and to store its results once.
+  // The cost of computing a region with these outputs of the lattice, and of storing its results once.
   double computing(const Rectangle& outputs) const;
   double storing(const Rectangle& outputs) const;
 
-  // Of outputs in whole tiles and of the inputs that these read.
+  // The cost of `outputs` outputs in whole tiles and of reading their `inputs` inputs.
   double of(double outputs, double inputs) const { return outputs * depth + inputs * read; }
 };
 
-// Of every block.
+// One for each block.
 std::vector<BlockCost> costs_of(const ColumnShape& column, double macs_per_byte);
 
-// What a block of one window takes alone, and what it saves when its shared results come from elsewhere. A rim is computed in four
-// strips. Stores are left out: results are stored in a window's own image either way.
+// The cost of one window's block alone, and the cost saved when its shared results come from elsewhere. A rim is computed in
+// four strips. Stores are not counted: results go to a window's own image either way.
 struct Saving {
   double whole, saved;
 };

@@ -8,10 +8,10 @@ namespace dcnn {
 
 namespace {
 
-constexpr double kLeastSaved = 0.005;  // of what the column takes by brute force: planning a block takes about as long as this saves
-constexpr double kAlways = 1e30;       // what a window saves by whatever it shares where all is to be shared
+constexpr double kLeastSaved = 0.005;  // share of the column's cost by brute force: about the time of planning a block
+constexpr double kAlways = 1e30;       // a window's saving by any sharing, where everything is to be shared
 
-// What decides which windows share: those of one class agree in all but the phase.
+// The keys of sharing: windows of one class differ at most in their phase.
 using Class = std::tuple<int64_t, int64_t, int64_t>;  // map, residues
 using Kind = std::tuple<Class, int64_t, int64_t>;     // and phases
 
@@ -19,7 +19,7 @@ Kind kind_of(int64_t map, const Along& down, const Along& across) {
   return {{map, down.residue, across.residue}, down.phase, across.phase};
 }
 
-// The windows that may share in one block, class after class and in a class phase after phase; none where that saves too little.
+// The windows that may share in one block, sorted by class, then by phase; empty where the savings are too small.
 struct Candidates {
   std::vector<Kind> kinds;
   std::vector<Candidate> windows;
@@ -48,7 +48,7 @@ Candidates candidates_of(size_t block, const Windows& windows, const std::vector
   return found;
 }
 
-// A group of windows of one class, sorted by phase, and its phases.
+// Adds a group of windows of one class, sorted by phase, and its phases.
 void add_group(size_t block, const Windows& windows, const Kind& kind, const std::vector<Candidate>& group, Level* level) {
   const auto [map, row_residue, col_residue] = std::get<0>(kind);
   level->groups.push_back({map, row_residue, col_residue, group[0].outputs});
@@ -68,7 +68,8 @@ void add_group(size_t block, const Windows& windows, const Kind& kind, const std
   }
 }
 
-// maps: what each window would read, kNone for none. saved: what each would save. least: what a block must save to be shared.
+// maps: the map that each window would read, kNone for none. saved: each window's saving. least: the least saving worth sharing
+// a block.
 Level level_of(size_t block, const Windows& windows, const BlockCost& cost, const std::vector<int64_t>& maps,
                const std::vector<double>& saved, double least) {
   Level level;

@@ -10,14 +10,14 @@ bool same_class(const Group& a, const Group& b) {
   return a.map == b.map && a.row_residue == b.row_residue && a.col_residue == b.col_residue;
 }
 
-// Every group as it is.
+// Every group as one region.
 SharedRegions unchanged(const Level& level) {
   SharedRegions found{level.groups, {}};
   for (size_t i = 0; i < level.phases.size(); ++i) found.pieces.push_back({level.phases[i], {i}});
   return found;
 }
 
-// The rectangles, at most four, that are left of `one` without `other`; of the two ways to cut, the one with the shorter cuts.
+// `one` minus `other`, as at most four rectangles; of the two ways to cut, the one with the shorter cuts.
 std::vector<Rectangle> without(const Rectangle& one, const Rectangle& other) {
   const Rectangle inner = common(one, other);
   if (inner.empty()) return {one};
@@ -35,18 +35,18 @@ std::vector<Rectangle> without(const Rectangle& one, const Rectangle& other) {
   return rest;
 }
 
-// The places where the results of a group may start, of whatever phase: a result's place is that of its pool window's corner.
+// The places where a group's results may start in any phase: a result's place is its pool window's corner.
 Range starts(const Axis& axis, Range outputs) {
   return {outputs.first + axis.before * axis.pool_stride + axis.conv_before,
           outputs.last - (axis.after * axis.pool_stride + axis.pool_size - 1 + axis.conv_after)};
 }
 
-// The results of a phase that start in a range of places.
+// A phase's results that start in a range of places.
 Range started(const Axis& axis, Range places, int64_t phase) {
   return {ceil_div(places.first - phase, axis.pool_stride), floor_div(places.last - phase, axis.pool_stride)};
 }
 
-// Rectangles that hold each place of the groups' own once: the largest group's whole, of each smaller one what is left of it.
+// Disjoint rectangles that cover the places of all groups: the largest group's whole, and the remainders of the smaller ones.
 std::vector<Rectangle> places_apart(const Axis& axis, const std::vector<Group>& groups, size_t first, size_t last) {
   std::vector<Rectangle> boxes, placed;
   for (size_t i = first; i < last; ++i) {
@@ -68,8 +68,8 @@ std::vector<Rectangle> places_apart(const Axis& axis, const std::vector<Group>& 
   return placed;
 }
 
-// A region for the results that start in `places`, with a piece for each phase of which some group wants any. like: a group of the
-// class; first, last: the phases of its groups.
+// Adds a region for the results that start in `places`, with a piece for each phase that some group needs there. like: a group
+// of the class. first, last: the phases of its groups.
 void add_region(const Axis& axis, const Level& level, const Group& like, const Rectangle& places, size_t first, size_t last,
                 SharedRegions* found) {
   const size_t number = found->regions.size(), first_piece = found->pieces.size();

@@ -1,8 +1,8 @@
-// Groups of one class whose rectangles overlap, cut into regions that do not: no block output is computed twice.
+// Groups of one class whose rectangles overlap, cut into disjoint regions: no block output is computed twice.
 //
-// Rectangles are cut where results start. A region computes the convolution outputs that its results look at, so that two that touch
-// both compute the few outputs across which a pool window reaches. A result that several groups want is a piece of one region,
-// stored in each group's map.
+// Rectangles are cut where results start. A region computes the convolution outputs that its results need, so two adjacent
+// regions both compute the few outputs that a pool window across the cut needs. A result needed by several groups belongs to a
+// piece of one region and is stored in each group's map.
 #pragma once
 
 #include <vector>
@@ -11,19 +11,19 @@
 
 namespace dcnn {
 
-// One pool phase of a region, and the phases of groups that want some of its results, in their order.
+// One pool phase of a region, and the groups' phases that need some of its results, in order.
 struct SharedPiece {
-  Phase phase;  // `group` is the region's number
+  Phase phase;  // `group` is the region's index
   std::vector<size_t> wanted_by;
 };
 
-// What is computed for groups: regions, and their pieces, one region's after another's.
+// The work for groups: regions, and their pieces in the regions' order.
 struct SharedRegions {
   std::vector<Group> regions;
   std::vector<SharedPiece> pieces;
 };
 
-// Regions with all results of the level's groups, none of them in two.
+// Regions that cover all results of the level's groups, each result once.
 SharedRegions regions_apart(const Axis& axis, const Level& level);
 
 }  // namespace dcnn

@@ -11,7 +11,7 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kMost = (int64_t{1} << 31) - 1;  // as the tables' values, so that no sum overflows
+constexpr int64_t kMost = (int64_t{1} << 31) - 1;  // as for the tables' values, so that no sum overflows
 
 void require_inputs(const ColumnShape& column, const std::vector<Window>& windows, const PlaneShape& plane,
                     const PlanOptions& options) {
@@ -29,7 +29,7 @@ void require_inputs(const ColumnShape& column, const std::vector<Window>& window
   }
 }
 
-// The different windows, by row and column, and which of them each window is.
+// The distinct windows, by row and column, and each window's index among them.
 std::vector<Window> distinct(const std::vector<Window>& windows, std::vector<int64_t>* window_of) {
   std::vector<size_t> order(windows.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -62,7 +62,7 @@ Plan plan_of(const ColumnShape& column, const std::vector<Window>& windows, cons
     const Level* next = block + 1 < levels.size() ? &levels[block + 1] : nullptr;
     std::vector<SourceMap> maps = maps_of(level, next);
     BlockTables tables;
-    tables.reserve(4 * places.count() + level.groups.size());  // strips of a rim
+    tables.reserve(4 * places.count() + level.groups.size());  // four strips of each rim
     tables.outputs.push_back({static_cast<int64_t>(places.count()), axis.out, axis.out});
     for (const SourceMap& map : maps) {
       if (map.source != kNone) tables.outputs.push_back({1, map.height, map.width});

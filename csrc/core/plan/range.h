@@ -1,4 +1,4 @@
-// Integers along one axis and along two, with division as lattices need it: rounded down, or up, whatever the sign.
+// Integer ranges along one axis and rectangles along two, with division that rounds down, or up, for either sign.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 
 namespace dcnn {
 
-// A plan divides ten thousand times: mostly by 1, and values of 32 bits, whose division is the faster one.
+// A plan divides ten thousand times: mostly by 1, and mostly 32-bit values, which divide faster.
 inline int64_t floor_div(int64_t value, int64_t by) {
   if (by == 1) return value;
   if (static_cast<uint64_t>(value) >> 32 == 0 && static_cast<uint64_t>(by) >> 32 == 0) {
@@ -38,7 +38,7 @@ struct Rectangle {
 inline Rectangle common(const Rectangle& a, const Rectangle& b) { return {common(a.rows, b.rows), common(a.cols, b.cols)}; }
 inline Rectangle around(const Rectangle& a, const Rectangle& b) { return {around(a.rows, b.rows), around(a.cols, b.cols)}; }
 
-// How many places a rectangle has, as a double: a product of two extents may pass 64 bits.
+// A rectangle's area, as a double: the product of two extents may exceed 64 bits.
 inline double area(const Rectangle& r) {
   return r.empty() ? 0.0 : static_cast<double>(r.rows.count()) * static_cast<double>(r.cols.count());
 }

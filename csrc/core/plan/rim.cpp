@@ -4,13 +4,13 @@ namespace dcnn {
 
 namespace {
 
-// What a region of a window's own reads: in block 1 the window, a rectangle of the plane, later the window's image.
+// Sets the source of a window's own region: in block 1 the window, a rectangle of the plane; later the window's image.
 void set_source(size_t block, const Axis& axis, int64_t image, const Window& window, RegionRow* row) {
   row->window_height = axis.extent;
   row->window_width = axis.extent;
   if (block > 0) {
     row->image = image;
-  } else if (axis.open) {  // the plane above and left of the window may be seen
+  } else if (axis.open) {  // pixels above and left of the window may be read
     row->window_height += window.top;
     row->window_width += window.left;
   } else {
@@ -19,7 +19,7 @@ void set_source(size_t block, const Axis& axis, int64_t image, const Window& win
   }
 }
 
-// The region of the results that two spans have. corner: of what the window reads.
+// Adds the region of the results of two spans. corner: the origin of the window in its source.
 void add_region(size_t block, const Axis& axis, int64_t image, const Window& corner, const Along& down, const Along& across,
                 const Span& rows, const Span& cols, BlockTables* tables) {
   RegionRow& region = tables->add_region();

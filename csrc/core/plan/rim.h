@@ -1,4 +1,4 @@
-// What each window has for itself in a block: its rim, or everything where it does not share.
+// The work of single windows in a block: the rim of a window that shares, everything of one that does not.
 #pragma once
 
 #include "core/plan/level.h"
@@ -6,8 +6,8 @@
 
 namespace dcnn {
 
-// Add to a block's tables regions for the rim of every window that shares, as strips above and below its shared results, left and
-// right of them; and for the whole of every window that goes by itself.
+// Adds regions to a block's tables: for every window that shares, its rim, as strips above, below, left and right of its shared
+// results; for every other window, all of its results.
 void add_rims(size_t block, const Axis& axis, const Windows& windows, const Level& level, BlockTables* tables);
 
 }  // namespace dcnn

@@ -6,20 +6,20 @@ namespace dcnn {
 
 namespace {
 
-// What is wanted of a phase's results: a rectangle of the lattice, and where its corner goes.
+// A rectangle of a phase's results to store, on the lattice, and the destination of its corner.
 struct Wanted {
   Rectangle results;
   int64_t output, image, row, col;
 };
 
-// A part of a window's shared results, in the window's own image.
+// A part of a window's shared results, stored in the window's own image.
 Wanted own_part(const Axis& axis, size_t window, const Along& down, const Along& across, Range rows, Range cols) {
   const int64_t row = floor_div(down.lattice, axis.pool_stride), col = floor_div(across.lattice, axis.pool_stride);
   return {{rows.moved(row), cols.moved(col)}, 0, static_cast<int64_t>(window), rows.first, cols.first};
 }
 
-// What is read from the own image of each window that shares, phase after phase: the frame that the next block's rim reads, or
-// everything where the window does not share there.
+// The parts of each sharing window that are read from its own image, phase after phase: the frame that the next block's rim
+// reads, or everything where the window does not share there.
 std::vector<std::vector<Wanted>> wanted_in_windows(size_t block, const Axis& axis, const Windows& windows, const Level& level,
                                                    const Level* next) {
   std::vector<std::vector<Wanted>> wanted(level.phases.size());
@@ -35,7 +35,7 @@ std::vector<std::vector<Wanted>> wanted_in_windows(size_t block, const Axis& axi
   return wanted;
 }
 
-// Add a store of those wanted results that the last piece has. piece: its results, without a norm's halo.
+// Adds a store of the wanted results that the last piece contains. piece: its results, without a norm's halo.
 void add_wanted(const Axis& axis, const Rectangle& piece, const Wanted& wanted, BlockTables* tables) {
   const Rectangle part = common(piece, wanted.results);
   if (part.empty()) return;
@@ -63,7 +63,7 @@ void add_region(const Axis& axis, const Group& group, const SourceMap& map, Bloc
   row.lattice_left = group.outputs.cols.first;
 }
 
-// region: whose the piece is.
+// region: the piece's owner.
 void add_piece(const Axis& axis, const Group& region, const Phase& phase, BlockTables* tables) {
   PieceRow& row = tables->add_piece();
   const Rectangle& results = phase.results;

@@ -1,4 +1,4 @@
-// The tables of a column's blocks, as planning fills them.
+// The tables of a column's blocks, filled by planning.
 #pragma once
 
 #include <cstddef>
@@ -8,26 +8,26 @@
 
 namespace dcnn {
 
-// Images of `rows` x `cols` results, one output of a block.
+// Images of `rows` x `cols` results: one output of a block.
 struct OutputShape {
   int64_t images, rows, cols;
 };
 
-// Output 0 is the windows' own images; maps of the phases that the next block reads follow.
+// Output 0 holds the windows' own images; the maps that the next block reads follow.
 struct BlockTables {
   std::vector<RegionRow> regions;
   std::vector<PieceRow> pieces;
   std::vector<StoreRow> stores;
   std::vector<OutputShape> outputs;
 
-  // Room for so many regions, a piece of each and two stores; more may be added.
+  // Reserves room for `count` regions with one piece and two stores each; more may be added.
   void reserve(std::size_t count) {
     regions.reserve(count);
     pieces.reserve(count);
     stores.reserve(2 * count);
   }
 
-  // A row of zeros that owns what is added next: pieces belong to the last region, stores to the last piece.
+  // Appends a row of zeros, the owner of later rows: pieces belong to the last region, stores to the last piece.
   RegionRow& add_region() {
     RegionRow& row = regions.emplace_back();
     row.first = static_cast<int64_t>(pieces.size());
@@ -45,6 +45,6 @@ struct BlockTables {
   }
 };
 
-using ColumnRegions = std::vector<BlockTables>;  // one a block
+using ColumnRegions = std::vector<BlockTables>;  // one for each block
 
 }  // namespace dcnn

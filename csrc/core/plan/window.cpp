@@ -4,7 +4,7 @@ namespace dcnn {
 
 namespace {
 
-// Set `near` and `far`. next: what `axis`, the block that follows, has there; null after the last, where no rim reads.
+// Sets `near` and `far`. axis, next: the following block, and the window there; null after the last, where no rim reads.
 void set_frame(const Axis* axis, const Along* next, Along* w) {
   const Range shared = w->shared;
   w->near = shared.last;
@@ -15,12 +15,11 @@ void set_frame(const Axis* axis, const Along* next, Along* w) {
                                       : std::min(shared.last, axis->inputs(axis->span(before).outputs, next->lattice).last);
   const int64_t far = after.empty() ? shared.last + 1
                                     : std::max(shared.first, axis->inputs(axis->span(after).outputs, next->lattice).first);
-  if (near >= far - 1) return;  // both together read everything
+  if (near >= far - 1) return;  // the two sides together read everything
   w->near = near;
   w->far = far;
 }
 
-// Set the counts.
 void set_counts(const Axis& axis, Along* w) {
   const auto add = [&](Part part, int64_t* tiles, int64_t* reads) {
     const Range results = w->results(part, axis.out);
@@ -36,7 +35,7 @@ void set_counts(const Axis& axis, Along* w) {
   add(kAll, &w->tiles.all, &w->reads.all);
 }
 
-// Every block of a window at `place`, written to `to`.
+// Writes every block of a window at `place` to `to`.
 void place_window(const std::vector<Axis>& axes, int64_t place, Along* to) {
   Range inputs{0, axes[0].extent - 1};
   for (size_t i = 0; i < axes.size(); ++i) {

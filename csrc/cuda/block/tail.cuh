@@ -1,5 +1,9 @@
 // What follows the convolution in the hand-staged block: the ring of its last outputs in shared memory, pool, norm across maps and
 // a ReLU that comes last, and the stores of what is complete.
+//
+// Tile: a step's rows of outputs; eight filters of an output are a lane's, PART / 8 lanes an output's. Memory: the ring, RING outputs
+// of PART filters in 16 bits, 39 KB in the presets' blocks 1 and 2. Limit: shared memory reads, POOL * POOL a result and lane; a norm
+// adds two approximate functions a filter.
 #pragma once
 #include "block/shape.cuh"
 
@@ -88,6 +92,20 @@ struct Rest {
     const OutputRow* outputs;
     float norm_scale, norm_power, norm_k;
 };
+
+// The norm of a step's rows x cols outputs, of which the first is in row `row` of the strip, in the ring. All threads take part.
+__device__ __forceinline__ void normalise_step(const Rest& rest, unsigned ring, int ring_rows, int row, int rows, int cols) {
+    const int octet = threadIdx.x % LANES;
+    for (int base = 0; base < rows * cols; base += THREADS / LANES) {
+        const int output = base + static_cast<int>(threadIdx.x) / LANES;
+        const bool own = output < rows * cols && octet < OCTETS;
+        const unsigned place = ring + place_in_ring((row + output / cols) % ring_rows * cols + output % cols, octet);
+        Half2 values[4] = {};
+        if (own) load_shared(values, place);
+        normalise(values, rest.norm_scale, rest.norm_power, rest.norm_k);
+        if (own) store_shared(place, values[0], values[1], values[2], values[3]);
+    }
+}
 
 // What a step's outputs make complete: rows [from, until) of pool windows' starts that this strip owns.
 __device__ __forceinline__ void emit(const StripRow& strip, const RegionRow& region, const Rest& rest, unsigned ring, int ring_rows,

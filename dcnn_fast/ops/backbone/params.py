@@ -25,7 +25,7 @@ class Stem:
 
     @property
     def channels(self) -> int:
-        """Of the pixels."""
+        """Channels of the pixels."""
         return len(self.mean)
 
 

@@ -16,7 +16,7 @@ from dcnn_fast.ops.mbconv import MbConvParams, same_padding
 from dcnn_fast.ops.mbconv import triton as mbconv
 
 _PIXELS, _OUTPUTS, _STEP = 64, 64, 16  # of a program, and products of each at a time
-_COUNTED = 2**31  # what is counted in 32 bits
+_COUNTED = 2**31  # counted in 32 bits
 
 
 class TritonBackbone(BackboneBackend):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import Norm, Order, Pool, Rounding
 from dcnn_fast.ops import backend as backends
 from dcnn_fast.ops import memory
 from dcnn_fast.ops.block import autograd, cpu, cuda, reference, triton
@@ -19,11 +20,11 @@ from dcnn_fast.ops.block.backend import BlockBackend, Needs, Operands, Saved, Wo
 from dcnn_fast.ops.block.calls import call_of, problem_of, signature
 from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, OutputTile, Ties
 from dcnn_fast.ops.block.prepared import PreparedBlock, owned
+from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
 from dcnn_fast.ops.registry import register, require_tensors
 from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, one_by_one, refuse_tangents, widened, written_to
-from dcnn_fast.spec import Norm, Order, Pool, Rounding
 
 BACKENDS: Mapping[str, BlockBackend] = {
     "cuda": cuda.BACKEND, "triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND,
@@ -221,7 +222,7 @@ def _floats_of(x: Tensor, params: BlockParams, mean: Sequence[float], scale: flo
         return x
     x = x.to(params.weight_dtype)
     if mean:
-        x = x - torch.tensor(mean, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
+        x = x - copied(torch.tensor(mean, dtype=x.dtype, device="cpu"), x.device).reshape(1, -1, 1, 1)
     return x if scale == 1 else x * scale
 
 

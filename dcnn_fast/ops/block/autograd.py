@@ -1,7 +1,7 @@
 """The block's derivative: how torch.autograd and the transforms of torch.func come by it, and which ones are refused.
 
 The registered operators compute: `block` a result, `block_training` a result and what its backward needs, `block_backward` the
-gradients. What is here is thin: it keeps operands and says no by name.
+gradients. This layer is thin: it keeps operands and says no by name.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Plain:
 
 
 class TransformedBlock(torch.autograd.Function):
-    """The block as transforms take it apart: its result and, for them alone, what is kept."""
+    """The block as transforms take it apart: its result and, for them alone, the kept tensors."""
 
     generate_vmap_rule = True  # of those of the registered operators
 
@@ -103,7 +103,7 @@ class _Gradients(torch.autograd.Function):
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor | None, ...]:
-    """Keep what the backward needs; returns its tensors."""
+    """Keep the backward's operands; returns its tensors."""
     x, weight, bias, *flat, mean, scale = inputs
     result, values, hits = outputs
     tensors = (x, weight, bias, result if keeps_result(flat) else values, hits)

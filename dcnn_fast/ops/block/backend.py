@@ -19,7 +19,7 @@ from dcnn_fast.ops.region import RegionList
 
 @dataclass(frozen=True)
 class Operands:
-    """What a block is made of, besides its `BlockParams`.
+    """The tensors of a block, besides its `BlockParams`.
 
     weight: [F, C / groups, S, S]. bias: [F] in weight's dtype, or None. mean, scale: a pixel enters as (pixel - mean) * scale,
     mean per channel or empty for none.
@@ -44,7 +44,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a training forward keeps for the backward, as `BlockParams.kept` says.
+    """The tensors that a training forward keeps for the backward, as `BlockParams.kept` says.
 
     values: the norm's input or, where that is kept, the result. hits: int16, of each pooled result.
     """
@@ -64,7 +64,7 @@ class Training:
     hits: Tensor | None
 
     def saved(self, params: BlockParams) -> Saved:
-        """What the backward is to be given."""
+        """The `Saved` tensors that the backward is to be given."""
         return Saved(self.result if params.kept.result else self.values, self.hits)
 
 
@@ -132,7 +132,7 @@ class Prepared(Protocol):
 
 
 class BlockBackend(Backend[BlockParams], Protocol):
-    """One way to compute the block. In what a method is given, dtypes, shapes and devices are those of the `BlockParams`.
+    """One way to compute the block. The dtypes, shapes and devices of arguments are those of the `BlockParams`.
 
     Whole images are what `forward`, `training` and `backward` take: x [N, C, H, W] in the weights' dtype, or in bytes where
     `takes_bytes` says so, whatever params.dtype is; operands have a mean or a scale only for bytes. What they return lies in

@@ -1,8 +1,8 @@
-"""Norms as numbers: which one, as every kernel has it, and what it multiplies its sum of squares by."""
+"""Norms as numbers: which one, as every kernel has it, and the factor of its sum of squares."""
 
 from __future__ import annotations
 
-from dcnn_fast.spec import CrossMapNorm, Norm
+from dcnn_fast.networks import CrossMapNorm, Norm
 
 NO_NORM, CROSS_MAP, SAME_MAP = 0, 1, 2  # enum Norm of csrc/cpu/kernel.h
 
@@ -15,5 +15,5 @@ def kind_of(norm: Norm | None) -> int:
 
 
 def per_term(norm: Norm) -> float:
-    """What a norm multiplies its sum of squares by."""
+    """The factor of a norm's sum of squares."""
     return norm.scale / (norm.size if isinstance(norm, CrossMapNorm) else norm.size**2)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import torch
 
+from dcnn_fast.networks import ORDERS, ROUNDINGS, Column, CrossMapNorm, Norm, Order, Pool, Rounding, SameMapNorm, window_count
+from dcnn_fast.networks import Block as BlockSpec
 from dcnn_fast.ops.precision import PRECISIONS, Precision
-from dcnn_fast.spec import ORDERS, ROUNDINGS, Column, CrossMapNorm, Norm, Order, Pool, Rounding, SameMapNorm, window_count
-from dcnn_fast.spec import Block as BlockSpec
 
 Ties = Literal["all", "first"]
 TIES: tuple[Ties, ...] = ("all", "first")
@@ -131,7 +131,7 @@ class OutputTile:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a training forward keeps for the backward beside x and the weights; the least that spares the convolution.
+    """The tensors that training keeps for the backward beside x and the weights; the least that spares the convolution.
 
     values: the norm's input, [N, F, H, W] as large as the result and in its dtype. hits: for each pooled result an
     int16, whose bit i * size + j says that the convolution's output at row i, column j of its pool window equals the maximum;
@@ -189,7 +189,7 @@ class BlockParams:
 
     @property
     def kept(self) -> Kept:
-        """What a training forward keeps."""
+        """The tensors that a training forward keeps."""
         pool, norm = self.options.pool, self.options.norm
         options = self.options
         if pool is None and norm is None:
@@ -266,7 +266,7 @@ class BlockParams:
         return f"{text}-{options.rounding}-{options.ties}-{dtypes}-{options.precision}{'-bwd' if self.backward else ''}"
 
     def _different_dtypes(self) -> tuple[torch.dtype, ...]:
-        """Of source, weights and result, one where all are the same."""
+        """Dtypes of source, weights and result, one where all are the same."""
         dtypes = self.dtype, self.weight_dtype, self.out_dtype
         return dtypes[:1] if len(set(dtypes)) == 1 else dtypes
 

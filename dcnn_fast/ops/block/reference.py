@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dcnn_fast.networks import Pool
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Prepared, Saved, Training, Work
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.norm import reference as norms
@@ -21,7 +22,6 @@ from dcnn_fast.ops.plain_torch import plainly
 from dcnn_fast.ops.pool import reference as pools
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import Piece, Region, Store
-from dcnn_fast.spec import Pool
 
 
 @dataclass(frozen=True)

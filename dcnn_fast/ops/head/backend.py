@@ -15,7 +15,7 @@ from dcnn_fast.ops.head.params import HeadParams
 
 @dataclass(frozen=True)
 class Operands:
-    """What a head is computed from, as `ops.head` takes it: its columns' rows and layers, the label layer, and which views each
+    """The operands of a head, as `ops.head` takes it: its columns' rows and layers, the label layer, and which views each
     image has. window_of: for each column the row of each view, None where row i is view i's.
     """
 

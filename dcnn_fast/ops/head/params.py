@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dcnn_fast.spec import Network
+from dcnn_fast.networks import Network
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from dcnn_fast.networks import Column
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec import Column
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dcnn_fast.ops.linear.params import LinearParams
 _ROWS, _OUTPUTS = 64, 64  # of a program
 _SLICE, _MOST = 1024, 32  # inputs of a slice at least, and slices at most
 _BLOCK = 1024  # values of a program that adds slices
-_COUNTED = 2**31  # what is counted in 32 bits
+_COUNTED = 2**31  # counted in 32 bits
 
 
 class TritonLinear(LinearBackend):

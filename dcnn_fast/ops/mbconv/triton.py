@@ -24,7 +24,7 @@ _WARPS = 8
 _STEP = 16  # maps, and channels, at a time
 _HELD = {"ieee": 80, "bf16": 144}  # values of a thread; with more the registers do not suffice (devtools/kernel_report.csv)
 _FEW = 40  # values of a thread up to which the compiler aims at 128 registers in fp32 and may miss, unless it is told better
-_COUNTED = 2**31  # what is counted in 32 bits
+_COUNTED = 2**31  # counted in 32 bits
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def cuts(params: MbConvParams) -> Iterator[Cut]:
 
 
 def multiplications(params: MbConvParams, cut: Cut) -> int:
-    """Multiply-adds of an image, those of the padding and of what a tile is too large by included, as `MbConvParams.macs`."""
+    """Multiply-adds of an image, those of padding and of the tiles' excess included, as `MbConvParams.macs`."""
     return _work(params, cut, params.channels if params.expands else 0, 1)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import CrossMapNorm, Norm, SameMapNorm
 from dcnn_fast.ops.norm import reference
 from dcnn_fast.ops.torch_tools import has_tangent, in_transform, without_autocast
-from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
 
 
 def response_norm(x: Tensor, norm: Norm) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcnn_fast.spec import CrossMapNorm, Norm
+from dcnn_fast.networks import CrossMapNorm, Norm
 
 
 def forward(x: Tensor, norm: Norm) -> Tensor:

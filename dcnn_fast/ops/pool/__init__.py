@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import ROUNDINGS, Pool, Rounding
 from dcnn_fast.ops.block.params import TIES, Ties
 from dcnn_fast.ops.pool import reference
 from dcnn_fast.ops.torch_tools import in_transform, no_forward_mode, refuse_tangents, without_autocast
-from dcnn_fast.spec import ROUNDINGS, Pool, Rounding
 
 
 def max_pool(x: Tensor, size: int, stride: int, *, rounding: Rounding = "up", ties: Ties = "all") -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcnn_fast.spec import Pool, Rounding, window_count
+from dcnn_fast.networks import Pool, Rounding, window_count
 
 
 def forward(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
@@ -99,7 +99,7 @@ def backward_of_hits(
 
 
 def _padded(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
-    """x extended by -inf, or cut, to just what the windows cover."""
+    """x extended by -inf, or cut, to just the extent that the windows cover."""
     height, width = _covered(x, pool, rounding)
     return F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), value=float("-inf"))
 

@@ -130,7 +130,7 @@ def _require_like(name: str, tensor: Tensor, parameter: Tensor, dtype: torch.dty
 
 
 def _require_apart(step: Step) -> None:
-    """Raise ValueError where what is written to shares memory with anything else."""
+    """Raise ValueError where a written tensor shares memory with anything else."""
     named = {
         f"{name}[{i}]": tensor
         for name, tensors in (("parameters", step.parameters), ("increments", step.increments), ("gradients", step.gradients))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams, laid_like
 
 BLOCK = 1024  # values per program
+FIELDS = 8  # of a row: three addresses, values, first block, and the bits of rate, momentum and decay * rate
 
 
 class TritonUpdate(UpdateBackend):
@@ -37,10 +40,25 @@ BACKEND = TritonUpdate()
 
 def launch_of(params: UpdateParams, step: Step) -> launch.Launch | None:
     """The launch; None when no parameter has a value."""
-    import triton.language as tl  # noqa: PLC0415 - importing the package must not need Triton
+    moved = moved_by(step)
+    if not moved.rows:
+        return None
+    table = launch.copied(torch.tensor(moved.rows, dtype=torch.int64, device="cpu"), step.parameters[0].device)
+    return launch_over(table, params, moved)
 
-    from dcnn_fast.ops.update.triton_kernels import update_kernel  # noqa: PLC0415
 
+@dataclass(frozen=True)
+class Moved:
+    """The rows of the kernel's table, how many blocks they are, and the memory that they name."""
+
+    rows: Sequence[tuple[int, ...]]
+    blocks: int
+    reads: Sequence[Tensor]
+    writes: Sequence[Tensor]
+
+
+def moved_by(step: Step) -> Moved:
+    """What an update reads and writes: a row for each parameter that has a value."""
     rows: list[tuple[int, ...]] = []
     reads: list[Tensor] = []
     writes: list[Tensor] = []
@@ -55,18 +73,25 @@ def launch_of(params: UpdateParams, step: Step) -> launch.Launch | None:
         reads.append(laid)
         writes += [w, own]
         blocks += -(-w.numel() // BLOCK)
-    if not rows:
-        return None
-    table = launch.copied(torch.tensor(rows, dtype=torch.int64, device="cpu"), step.parameters[0].device)
+    return Moved(rows, blocks, reads, writes)
+
+
+def launch_over(table: Tensor, params: UpdateParams, moved: Moved) -> launch.Launch:
+    """The launch over a table on the device, [rows, FIELDS] int64, whose addresses and sizes are those of `moved`."""
+    import triton.language as tl  # noqa: PLC0415 - importing the package must not need Triton
+
+    from dcnn_fast.ops.update.triton_kernels import update_kernel  # noqa: PLC0415
+
     names = {torch.float64: tl.float64, torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
     constants = {
         "VALUE": names[params.dtype],
         "STEP": names[params.step_dtype],
-        "ALIGNED": all(address % 16 == 0 for row in rows for address in row[:3]),
+        "ALIGNED": all(address % 16 == 0 for row in moved.rows for address in row[:3]),
         "BLOCK": BLOCK,
     }
-    args: dict[str, Tensor | int | float] = {"table": table, "parameters": len(rows), "halvings": (len(rows) - 1).bit_length()}
-    return launch.Launch(update_kernel, (blocks,), args, constants, reads=reads, writes=writes)
+    count = len(moved.rows)
+    args: dict[str, Tensor | int | float] = {"table": table, "parameters": count, "halvings": (count - 1).bit_length()}
+    return launch.Launch(update_kernel, (moved.blocks,), args, constants, reads=moved.reads, writes=moved.writes)
 
 
 def _bits(value: float) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import View
 from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.views import cpu, cuda
 from dcnn_fast.ops.views.backend import Cutting, ViewsBackend
@@ -18,7 +19,6 @@ from dcnn_fast.ops.views.cpu import resized
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.offsets import draw_windows
 from dcnn_fast.ops.views.params import ViewParams
-from dcnn_fast.spec import View
 
 MAX_PLANE_PIXELS = 2**25  # of what is enlarged, or twice its own: 131,072 x 256, of which a strip of 1 : 512 makes as much
 MAX_COPY_BYTES = 2**30  # of an image that is not dense, which may stand for more than there is memory

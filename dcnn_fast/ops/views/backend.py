@@ -19,7 +19,7 @@ class Cutting:
 
     images: uint8 [H, W, C] each, C of 1, 3 or 4, pixels and channels without gaps, rows of any pitch. outputs: contiguous
     [height, width, 4], all uint8, float16 or bfloat16; in the last two a pixel is (pixel - mean) * scale, mean of three numbers
-    or none. background: what is transparent is laid over.
+    or none. background: transparent pixels are laid over it.
     """
 
     images: Sequence[Tensor]

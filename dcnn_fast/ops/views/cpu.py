@@ -40,7 +40,7 @@ BACKEND = CpuViews()
 
 
 def without_alpha(pixels: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """[H, W, 1], [H, W, 3] or [H, W, 4] uint8 as [H, W, 3]: grey three times, what is transparent laid over `background`."""
+    """[H, W, 1], [H, W, 3] or [H, W, 4] uint8 as [H, W, 3]: grey three times, transparent pixels laid over `background`."""
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
     if pixels.shape[2] == 3:

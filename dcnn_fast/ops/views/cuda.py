@@ -262,7 +262,7 @@ def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, 
 
 
 class _Axis:
-    """Of the outputs wanted along one axis: their first pixels, those after their last ones, their taps in groups of four."""
+    """The outputs wanted along one axis: their first pixels, those after their last ones, their taps in groups of four."""
 
     def __init__(self, size: int, target: int, outputs: range) -> None:
         filter_, start = bilinear(size, target, outputs)
@@ -284,7 +284,7 @@ class _Axis:
 
     @computed_once
     def table_bytes(self) -> int:
-        """Of the entries and the weights."""
+        """Bytes of the entries and the weights."""
         return 16 * (len(self.first) + int(self.quads.sum()))
 
 
@@ -305,7 +305,7 @@ def _staged_words(group: int) -> int:
 
 
 def _words(pixels: int, channels: int) -> int:
-    """Of a staged row: its bytes, and a word that the last shift may look at."""
+    """Words of a staged row: its bytes, and one that the last shift may look at."""
     return -(-pixels * channels // 4) + 1
 
 

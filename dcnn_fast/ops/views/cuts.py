@@ -1,4 +1,4 @@
-"""What is made of a photograph in one go: a rectangle of one of its views, maybe flipped, with what lies outside black."""
+"""Cuts of a photograph made in one go: a rectangle of one of its views, maybe flipped, black outside the view."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Filter:
 
 
 def bilinear(size: int, target: int, outputs: range) -> tuple[Filter, int]:
-    """Of one axis, and which output its first entry is; all of `outputs` are there.
+    """The filter of one axis, and the output of its first entry; all of `outputs` are there.
 
     Outputs lie at (i + 0.5) * size / target among pixels whose centres lie at +0.5.
     """

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import View
 from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.launch import CudaKernel, Launch
 from dcnn_fast.ops.records import CUT, CUT_CHUNK, CUT_TILE, FILTER
 from dcnn_fast.ops.tables import fields
 from dcnn_fast.ops.views.cuda import KERNEL as PLANES_KERNEL
 from dcnn_fast.ops.views.params import ViewParams
-from dcnn_fast.spec import View
 
 TABLES_KERNEL = CudaKernel(
     "views/tables.cu", "views_tables_kernel", ("cuts", "resizes", "tiles", "chunks", "filters", "weights", "plane")
@@ -68,7 +68,7 @@ class FixedPlanes:
         return len(self.out)
 
     def address(self, picture: int) -> int:
-        """Of one picture's plane."""
+        """The address of one picture's plane."""
         return self._base + picture * self.plane * self.plane * 4
 
     @computed_once

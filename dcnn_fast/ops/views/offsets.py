@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 
 from dcnn_fast import engine
-from dcnn_fast.spec import VIEWS, View
+from dcnn_fast.networks import VIEWS, View
 
 _END = 2**31 - 1  # the most that a side, and with it a draw, may be
 

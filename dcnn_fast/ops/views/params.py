@@ -1,10 +1,10 @@
-"""The geometry of a view as data: what is resized, to what, and what is cut or padded (paper II-A, docs/design.md#views)."""
+"""The geometry of a view as data: the resize, its target, and the cut or the padding (paper II-A, docs/design.md#views)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcnn_fast.spec import VIEWS, View
+from dcnn_fast.networks import VIEWS, View
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class ViewParams:
 
     Convention: resizing maps pixel areas, so pixel centres lie at +0.5 and the image's edges on the plane's; the longer
     side of an isotropic resize is rounded half up and is never below the shorter one's target or below 1. Offsets are rows and
-    columns of the first pixel, inclusive; what is left over by an odd difference falls to the right and bottom.
+    columns of the first pixel, inclusive; the odd pixel of a difference falls to the right and bottom.
     """
 
     height: int

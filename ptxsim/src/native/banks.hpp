@@ -1,4 +1,4 @@
-// How often shared memory must be asked: `banks.wavefronts` of the Python package says the same in numpy.
+// Wavefronts of shared memory: the same as `banks.wavefronts` of the Python package, which uses numpy.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@ struct SharedCounts {
   Index requests = 0, accesses = 0, wavefronts = 0, ideal = 0;
 };
 
-// 32 banks of 4 bytes; an access of 8 bytes goes in two halves of a warp, one of 16 in four quarters; equal words are shared.
+// 32 banks of 4 bytes; an access of 8 bytes takes two halves of a warp, one of 16 bytes four quarters; equal words are shared.
 inline SharedCounts count_banks(const Accesses& accesses, Index size) {
   SharedCounts counts;
   const int bits = exponent(std::max<Index>(size, 4));
@@ -20,7 +20,7 @@ inline SharedCounts count_banks(const Accesses& accesses, Index size) {
     for (Index warp = 0; warp < accesses.threads; warp += kWarp) {
       bool any = false;
       for (Index part = warp; part < warp + kWarp; part += lanes) {
-        Index units[kWarp][kWarp];  // by bank, the different units that are asked of it
+        Index units[kWarp][kWarp];  // by bank, its distinct words
         Index length[kWarp] = {};
         Index most = 0;
         for (Index thread = part; thread < part + lanes; ++thread) {

@@ -1,4 +1,4 @@
-// Registers and active masks of a batch of blocks, as numpy holds them.
+// Registers and active masks of a batch of blocks, in numpy's memory.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace ptxsim {
 using Index = std::int64_t;
 constexpr Index kWarp = 32;
 
-// An array of (blocks or 1, threads or 1); a step of 0 repeats what is the same for all.
+// An array of (blocks or 1, threads or 1); a step of 0 repeats a value that all share.
 template <class T>
 struct Register {
   const char* data = nullptr;
@@ -22,7 +22,7 @@ struct Register {
   }
 };
 
-// Which threads take part; without data, all.
+// The active threads; all of them without data.
 struct Active {
   Register<std::uint8_t> mask;
 
@@ -30,17 +30,17 @@ struct Active {
   bool at(Index row, Index column) const { return mask.data == nullptr || mask.at(row, column) != 0; }
 };
 
-// The addresses of an instruction, and whose they are. rows: 1 where all blocks do the same, else one for each block.
+// The addresses of an instruction and its active threads. rows: 1 where all blocks do the same, otherwise one for each block.
 struct Accesses {
   Register<std::int64_t> address;
   Active active;
   Index rows, threads;
-  Index first = kWarp;  // of each warp only so many threads take part, as the rows of ldmatrix say
+  Index first = kWarp;  // only the first threads of each warp take part, as for the rows of ldmatrix
 
   bool at(Index row, Index thread) const { return thread % kWarp < first && active.at(row, thread); }
 };
 
-// The exponent of a power of two: divisions by one that is not known beforehand would cost most of the time.
+// The exponent of a power of two: division by a variable would take most of the time.
 inline int exponent(Index power) {
   int bits = 0;
   while (Index{1} << bits < power) ++bits;

@@ -1,4 +1,4 @@
-// ldmatrix and mma, as `instructions/matrix.py` has them in numpy: with the same bits.
+// ldmatrix and mma with the same bits as in `instructions/matrix.py`, which uses numpy.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace ptxsim {
 
-// A part of a warp may not execute an instruction of whole warps.
+// Whether no warp executes the instruction with only some of its threads.
 inline bool whole_warps(const Active& active, Index rows, Index threads) {
   if (active.everyone()) return true;
   for (Index row = 0; row < rows; ++row) {
@@ -18,7 +18,7 @@ inline bool whole_warps(const Active& active, Index rows, Index threads) {
   return true;
 }
 
-// Threads 8i … 8i + 7 of a warp name the 16-byte rows of matrix i; out: (matrices, blocks, threads) of 32 bits.
+// Threads 8i … 8i + 7 of a warp give the addresses of matrix i's 16-byte rows; out: (matrices, blocks, threads) of 32 bits.
 inline bool load_matrices(Accesses accesses, const Shared& shared, Index matrices, bool transposed, std::uint32_t* out) {
   if (!whole_warps(accesses.active, accesses.rows, accesses.threads)) return false;
   accesses.first = 8 * matrices;
@@ -53,14 +53,14 @@ inline float from_bits(std::uint32_t bits) {
   return value;
 }
 
-// Exact: the fraction and exponent are put in place and the exponent's other bias is multiplied in, subnormals included.
+// Exact, subnormals included: fraction and exponent are moved into place, and a product corrects the exponent's bias.
 inline double half_number(std::uint16_t bits) {
   const std::uint32_t sign = std::uint32_t{bits & 0x8000u} << 16, magnitude = std::uint32_t{bits & 0x7fffu} << 13;
   if (magnitude >= 31u << 23) return from_bits(sign | 0x7f800000u | magnitude);
   return from_bits(sign | magnitude) * 0x1p112;
 }
 
-// Compiled for wider registers too, where the compiler can; sums are not contracted, so the bits are the same.
+// Also compiled for wider registers where the compiler can; sums are not contracted, so the bits are the same.
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
 #define PTXSIM_WIDE __attribute__((target_clones("avx2", "default")))
 #else
@@ -71,7 +71,7 @@ PTXSIM_WIDE inline void half_numbers(const std::uint16_t* bits, double* out) {
   for (Index i = 0; i < 2 * kWarp; ++i) out[i] = half_number(bits[i]);
 }
 
-// (16, depth) times (depth, 8). All sums go on side by side: one alone would wait for each of its additions.
+// (16, depth) times (depth, 8). All sums advance together: a single one would wait for each of its additions.
 PTXSIM_WIDE inline void multiply_tile(const double* left, const double* right, Index depth, double* out) {
   double sum[16 * 8] = {};
   for (Index k = 0; k < depth; ++k) {
@@ -83,7 +83,7 @@ PTXSIM_WIDE inline void multiply_tile(const double* left, const double* right, I
   std::copy_n(sum, 16 * 8, out);
 }
 
-// The numbers of a warp's register: of each thread two of 16 bits, or one, which loses its low 13 bits.
+// The numbers in a warp's register: two of 16 bits per thread, or one, which loses its low 13 bits.
 template <Kind kind>
 void numbers(const std::uint32_t* words, double* out) {
   if constexpr (kind == Kind::kTf32) {
@@ -99,11 +99,11 @@ void numbers(const std::uint32_t* words, double* out) {
 
 using Words = std::vector<Register<std::uint32_t>>;
 
-// D = A · B + C of m16n8k…: products are exact in fp64, are summed there in the order of k, and rounded once with C.
+// D = A · B + C of m16n8k…: products are exact in fp64, summed there in the order of k, and rounded once with C.
 template <Kind kind>
 void multiply(const Words& a, const Words& b, const std::vector<Register<float>>& c, Index rows, Index threads,
               const std::vector<float*>& out) {
-  constexpr Index each = kind == Kind::kTf32 ? 1 : 2;  // numbers in a register
+  constexpr Index each = kind == Kind::kTf32 ? 1 : 2;  // numbers per register
   const Index depth = static_cast<Index>(b.size()) * 4 * each;
   std::vector<double> left(16 * depth), right(depth * 8), product(16 * 8);
   for (Index row = 0; row < rows; ++row) {

@@ -1,4 +1,4 @@
-// Reads of global memory that break no rule; `memory.py` has the rules and says which one another read breaks.
+// Reads of global memory that break no rule; `memory.py` has the rules and names the broken one for other reads.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 namespace ptxsim {
 
-// The one allocation, of those that begin at `bases` in ascending order, that holds all of the accesses; -1: none does.
+// The single allocation that holds all accesses; -1 where there is none. bases: ascending.
 inline Index allocation_of(const Accesses& accesses, Index size, const std::int64_t* bases, const std::int64_t* ends,
                            Index count) {
   std::int64_t low = INT64_MAX, high = INT64_MIN, bits = 0;
@@ -37,7 +37,7 @@ struct GlobalCounts {
   Index accesses = 0, requests = 0, sectors = 0;
 };
 
-// Different 32-byte sectors, warp by warp. touched: of sectors from `first` on, `touched_step` from one row to the next.
+// Counts distinct 32-byte sectors for each warp. touched: flags of sectors from `first` on, rows `touched_step` apart.
 inline GlobalCounts count_sectors(const Accesses& accesses, std::int64_t first, char* touched, Index touched_step) {
   GlobalCounts counts;
   for (Index row = 0; row < accesses.rows; ++row) {

@@ -1,4 +1,4 @@
-// The Python module `ptxsim._native`: numpy arrays to what the headers work on. `ptxsim/native.py` says when it is asked.
+// The Python module `ptxsim._native`: converts numpy arrays for the headers. `ptxsim/native.py` says when it is used.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -38,7 +38,7 @@ Index rows_of(const py::array& address, const OptionalArray& active) {
   return std::max<Index>(address.shape(0), active ? active->shape(0) : 1);
 }
 
-// Calls `f` with a word of `size` bytes; false: there is none.
+// Calls `f` with a word of `size` bytes; false where there is no such type.
 template <class F>
 bool with_word(Index size, F f) {
   switch (size) {
@@ -82,7 +82,7 @@ py::object shared_load(py::array bytes, Index size, Tags written, Tags read, py:
   return py::make_tuple(out, as_counts(count_banks(accesses, type.itemsize()), shared.blocks / accesses.rows));
 }
 
-// What was stored (Stored) and the counts.
+// Returns the outcome (Stored) and the counts.
 py::object shared_store(py::array bytes, Index size, Tags written, Tags read, py::array epoch, std::optional<Tags> pending,
                         Index granule, Index instruction, py::array address, OptionalArray active, Index threads,
                         py::array values) {
@@ -97,7 +97,7 @@ py::object shared_store(py::array bytes, Index size, Tags written, Tags read, py
   return py::make_tuple(stored == Stored::kSomeLost, as_counts(count_banks(accesses, values.itemsize()), repeat));
 }
 
-// An asynchronous copy of `width` bytes a thread starts: who writes is remembered, nothing is written.
+// Starts an asynchronous copy of `width` bytes per thread: records the writers and writes nothing.
 py::object shared_copy(py::array bytes, Index size, Tags written, Tags read, py::array epoch, std::optional<Tags> pending,
                        Index granule, Index instruction, py::array address, OptionalArray active, Index threads, Index width) {
   const Shared shared = as_shared(bytes, size, written, read, epoch, pending, granule, instruction);
@@ -167,7 +167,7 @@ py::list mma(const std::string& kind, std::vector<py::array> a, std::vector<py::
   return out;
 }
 
-// A register's values one behind the other, repeated where it holds what is the same for several threads once.
+// A register's values in contiguous memory, with shared ones repeated.
 template <class T>
 class Dense {
  public:
@@ -199,7 +199,7 @@ void fill(To* out, Index count, F f, const From*... of) {
   for (Index i = 0; i < count; ++i) out[i] = f(of[i]...);
 }
 
-// `f` of registers, for every thread that any of them tells apart.
+// Applies `f` to the registers, for every thread that any of them distinguishes.
 template <class To, class From = To, class F, class... A>
 py::array_t<To> for_each_thread(F f, const A&... of) {
   const Index rows = std::max({of.shape(0)...}), columns = std::max({of.shape(1)...});

@@ -1,5 +1,5 @@
-// Accesses to shared memory that break no rule. `shared.py` has the rules, in numpy, and says which one an access breaks:
-// what is found here to break one changes nothing and is done there.
+// Accesses to shared memory that break no rule. `shared.py` has the rules, in numpy: where a rule is broken, nothing changes
+// here, and `shared.py` repeats the access and names the rule.
 #pragma once
 
 #include "banks.hpp"
@@ -9,15 +9,15 @@ namespace ptxsim {
 constexpr int kInstructionBits = 20, kWarpBits = 6;
 constexpr std::int64_t kSeveral = ((std::int64_t{1} << kWarpBits) - 1) << kInstructionBits;
 
-// Shared memory of a batch. tag_rows: 1 as long as all blocks do the same, else one for each block.
+// Shared memory of a batch. tag_rows: 1 while all blocks do the same, otherwise one for each block.
 struct Shared {
   char* bytes;
-  Index blocks, stride, size;  // stride: bytes from block to block; size: those that may be accessed
+  Index blocks, stride, size;  // stride: bytes from block to block; size: accessible bytes
   std::int64_t *written, *read;
   Index tag_rows;
-  int granule_bits;  // a tag is of so many bytes: 1 << granule_bits
+  int granule_bits;  // a tag covers 1 << granule_bits bytes
   Register<std::int64_t> epoch;
-  const std::int64_t* pending;  // null: no asynchronous copy is under way
+  const std::int64_t* pending;  // null where no asynchronous copy is under way
   Index instruction;
 
   std::int64_t tag(Index row, Index thread) const {
@@ -34,7 +34,7 @@ struct Shared {
   }
 };
 
-// Whether `old` is of another warp in the same epoch.
+// Whether `old` was left by another warp in the same epoch.
 inline bool meets(std::int64_t old, std::int64_t tag) {
   const std::int64_t different = (old ^ tag) >> kInstructionBits;
   return different != 0 && different < (std::int64_t{1} << kWarpBits);
@@ -64,7 +64,7 @@ inline bool may_read(const Accesses& accesses, const Shared& shared, Index size)
   });
 }
 
-// Remembers who has read; where several warps have, that.
+// Records the readers: a warp, or that several warps have read.
 inline void note_read(const Accesses& accesses, const Shared& shared, Index size) {
   for_each(accesses, shared.tag_rows, [&](Index row, Index thread, std::int64_t offset) {
     const std::int64_t tag = shared.tag(row, thread);
@@ -74,7 +74,7 @@ inline void note_read(const Accesses& accesses, const Shared& shared, Index size
   });
 }
 
-// Reads `sizeof(Word)` bytes for every thread that takes part into `out`, (blocks, threads). False: a rule would be broken.
+// Reads a word for every active thread into `out`, (blocks, threads). Returns false where a rule would be broken.
 template <class Word>
 bool load_shared(const Accesses& accesses, const Shared& shared, char* out) {
   if (!may_read(accesses, shared, sizeof(Word))) return false;
@@ -86,7 +86,7 @@ bool load_shared(const Accesses& accesses, const Shared& shared, char* out) {
   return true;
 }
 
-// `values` null: an asynchronous copy starts, which conflicts whatever it brings and meets copies under way as any other.
+// `values` null: an asynchronous copy starts, which conflicts whatever its value and may meet copies under way.
 template <class Word>
 bool may_write(const Accesses& accesses, const Shared& shared, const Register<Word>* values) {
   constexpr Index size = sizeof(Word);
@@ -102,7 +102,7 @@ bool may_write(const Accesses& accesses, const Shared& shared, const Register<Wo
       if (meets(shared.read[i], tag)) return false;
       if (!meets(shared.written[i], tag)) continue;
       if (values == nullptr) return false;
-      // The same value twice is what compilers write on purpose.
+      // Compilers store the same value twice on purpose.
       const Index last = shared.tag_rows == 1 ? shared.blocks : row + 1;
       for (Index block = row; block < last; ++block) {
         if (!is_there(block, thread, offset)) return false;
@@ -119,7 +119,7 @@ inline void note_write(const Accesses& accesses, const Shared& shared, Index siz
   });
 }
 
-enum class Stored { kNothing, kAll, kSomeLost };  // kSomeLost: two threads have written different values to one place
+enum class Stored { kNothing, kAll, kSomeLost };  // kSomeLost: two threads wrote different values to one place
 
 template <class Word>
 Stored store_shared(const Accesses& accesses, const Shared& shared, const Register<Word>& values) {

@@ -1,4 +1,4 @@
-// Arithmetic on 32-bit registers for which numpy needs many passes.
+// Arithmetic on 32-bit registers that takes numpy many passes.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@ namespace ptxsim {
 
 using Word = std::uint32_t;
 
-// Four bytes chosen from eight; the upper bit of a choice spreads the byte's sign.
+// Selects four bytes from eight; the upper bit of a selector replicates the byte's sign.
 inline Word permute(Word low, Word high, Word selector) {
   const std::uint64_t wide = low | std::uint64_t{high} << 32;
   Word out = 0;
@@ -32,17 +32,17 @@ Word dot(Word a, Word b, Word sum) {
   return sum;
 }
 
-// Through fp64, as `instructions/functions.py` does it.
+// Through fp64, as in `instructions/functions.py`.
 inline float multiply_add(float a, float b, float c) {
   return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
 }
 
-// Subnormal numbers become zero of their sign.
+// Replaces subnormal numbers by zeros of their sign.
 inline float flush(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
 
 inline float flushed_multiply_add(float a, float b, float c) { return flush(multiply_add(flush(a), flush(b), flush(c))); }
 
-// The number where one operand is NaN, unless NaN shall win; -0 is below +0.
+// The other operand where one is NaN, unless NaN is to propagate; -0 is below +0.
 template <bool maximum, bool propagate>
 float extremum(float a, float b) {
   if (std::isnan(a) || std::isnan(b)) {
@@ -61,7 +61,8 @@ inline Word bits_of(float x) {
 
 constexpr Word kNarrowNan = 0x7fff;
 
-// To fp16, ties to even. Below its normal numbers a sum lets the processor round to whole multiples of the smallest one.
+// Rounds to fp16, ties to even. For subnormal results, an addition makes the processor round to multiples of the smallest
+// number.
 inline Word half_of(float x) {
   const Word sign = bits_of(x) >> 16 & 0x8000u, magnitude = bits_of(x) & 0x7fffffffu;
   if (std::isnan(x)) return kNarrowNan;
@@ -70,7 +71,7 @@ inline Word half_of(float x) {
   return sign | (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
 }
 
-// To bf16, ties to even.
+// Rounds to bf16, ties to even.
 inline Word bfloat_of(float x) {
   return std::isnan(x) ? kNarrowNan : (bits_of(x) + (bits_of(x) >> 16 & 1u) + 0x7fffu) >> 16;
 }
@@ -82,7 +83,7 @@ Word pair(float high, float low) {
 
 enum class Shuffle { kUp, kDown, kButterfly, kIndex };
 
-// The lane that `lane` reads from, and whether that is in its segment (PTX ISA, shfl.sync).
+// The lane that `lane` reads, and whether it is in its segment (PTX ISA, shfl.sync).
 inline Index source_lane(Shuffle mode, Index lane, Word by, Word clamp, bool& valid) {
   const Index step = by & 31u, limit = clamp & 31u, segment = clamp >> 8 & 31u;
   const Index top = (lane & segment) | (limit & ~segment);
@@ -94,7 +95,7 @@ inline Index source_lane(Shuffle mode, Index lane, Word by, Word clamp, bool& va
   return valid ? from : lane;
 }
 
-// False: a thread that takes part reads from one that does not.
+// Returns false where an active thread reads from an inactive one.
 inline bool shuffle(Shuffle mode, const Register<Word>& x, const Register<Word>& by, const Register<Word>& clamp,
                     const Active& active, Index rows, Index threads, Word* out, bool* valid) {
   for (Index row = 0; row < rows; ++row) {

@@ -1,4 +1,4 @@
-"""Runs compiled PTX kernels on the CPU, checks every access and counts what they do. `README.md` says what it covers."""
+"""Runs compiled PTX kernels on the CPU, checks every access and counts the work. `README.md` describes the coverage."""
 
 from .counters import Report
 from .errors import Finding, SimulationError, UnsupportedInstruction

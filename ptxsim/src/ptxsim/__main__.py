@@ -1,4 +1,4 @@
-"""`python -m ptxsim` is the command."""
+"""Runs the command: `python -m ptxsim`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""How often shared memory must be asked: bank conflicts."""
+"""Wavefronts of accesses to shared memory: bank conflicts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .values import Array
 def wavefronts(offset: Array, size: int, active: Array | None = None) -> tuple[int, int, int]:
     """(requests, wavefronts, wavefronts without bank conflicts) of accesses in rows of whole warps.
 
-    32 banks of 4 bytes. A warp's access of 8 bytes goes in two halves, one of 16 bytes in four quarters; threads that want
-    the same word share it.
+    32 banks of 4 bytes. A warp's access of 8 bytes takes two halves, one of 16 bytes four quarters; threads that want the same
+    word share it.
     """
     width = max(size, 4)
     lanes = 128 // width

@@ -62,7 +62,7 @@ def _program(module: Module, kernel: Kernel) -> Program:
 
 
 def _fill_what_nothing_writes(ctx: Context) -> None:
-    """A register that no instruction writes is how compilers say that any value will do: give them a NaN."""
+    """Fill registers that no instruction writes with NaN: compilers use them where any value will do."""
     patterns = {1: 0x5A, 2: 0x7FAD, 4: 0x7FADDEAD, 8: 0x7FFADEAD7FADDEAD}
     for name, slot in ctx.names.items():
         if slot in ctx.written or not ctx.is_register(name):
@@ -79,7 +79,7 @@ def _parsed(ptx: str) -> Module:
 
 @lru_cache(maxsize=64)
 def program(ptx: str, kernel: str) -> Program:
-    """The decoded kernel; decoded once for each PTX text."""
+    """The decoded kernel, cached for each PTX text."""
     module = _parsed(ptx)
     if kernel not in module.kernels:
         raise KeyError(f"no kernel {kernel!r} in this PTX; it has {sorted(module.kernels)}")

@@ -16,7 +16,7 @@ from .counters import SUMMED, Report
 from .errors import UnsupportedInstruction
 from .launch import launch
 
-_ALIGNED = 256  # bytes: as cudaMalloc has it
+_ALIGNED = 256  # bytes, as for cudaMalloc
 _ARGUMENT = (
     "An argument of the kernel, in its order: a file x.npy, whose array the kernel works on in memory (the file stays as it "
     "is); new:float32:100x3, an array that may not be read before it has been written; a whole number; a number with a point; "
@@ -25,7 +25,7 @@ _ARGUMENT = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Exit status: 0; 1 where the kernel broke a rule; 2 for a wrong call or PTX that is not executed."""
+    """Run the command. Exit status: 0; 1 where the kernel broke a rule; 2 for a wrong call or unsupported PTX."""
     options = _parser().parse_args(arguments)
     try:
         ptx = options.ptx.read_text()
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.write is not None:
             _write(options.write, values)
     except (ValueError, TypeError, KeyError, OSError, UnsupportedInstruction) as error:
-        said = error.args[0] if isinstance(error, KeyError) else error  # whose text would be quoted
+        said = error.args[0] if isinstance(error, KeyError) else error  # str() of a KeyError would quote it
         print(f"ptxsim: {options.ptx}: {said}", file=sys.stderr)
         return 2
     print(json.dumps(report.to_dict(), indent=1) if options.json else _text(report))
@@ -77,7 +77,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _value(text: str) -> Any:
-    """What an argument's text stands for. Raises ValueError, OSError."""
+    """The value of an argument's text. Raises ValueError, OSError."""
     if text == "null":
         return None
     if text.endswith(".npy"):
@@ -107,7 +107,7 @@ def _new(text: str) -> np.ndarray[Any, Any]:
 
 
 def _placed(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """A copy in C order at an address like that of an allocation on a GPU: sectors are counted as they would be there."""
+    """A copy in C order, aligned like a GPU allocation, so that sectors are counted as on a GPU."""
     memory = np.zeros(array.nbytes + _ALIGNED, np.uint8)
     start = -memory.ctypes.data % _ALIGNED
     placed = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -119,7 +119,7 @@ def _write(folder: Path, values: Sequence[Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, value in enumerate(values):
         if isinstance(value, np.ndarray):
-            with (folder / f"arg{number}.npy").open("xb") as file:  # never in the place of another
+            with (folder / f"arg{number}.npy").open("xb") as file:  # never overwrites a file
                 np.save(file, value)
 
 

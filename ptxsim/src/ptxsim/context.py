@@ -1,4 +1,4 @@
-"""What the names in a kernel mean: slots of registers, addresses of variables, basic blocks of labels."""
+"""The names in a kernel: registers and their slots, variables and their addresses, labels and their basic blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import UnsupportedInstruction
 from .parser import TYPE_BYTES, Kernel, Module, parse_integer
 from .values import BOOL, DTYPES, Array, constant
 
-# Generic addresses of shared and local memory: outside what a host process can be given for its tensors.
+# Generic addresses of shared and local memory: outside the range of a host process's tensors.
 SHARED_WINDOW = 1 << 60
 LOCAL_WINDOW = 1 << 61
 
@@ -25,7 +25,7 @@ class Address:
 
 
 class Context:
-    """What a decoder needs: names to slots, labels to blocks."""
+    """The names that decoders look up: slots of registers, blocks of labels."""
 
     def __init__(self, module: Module, kernel: Kernel) -> None:
         self.module, self.kernel = module, kernel
@@ -41,14 +41,14 @@ class Context:
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Give every variable its address: offsets in shared and local memory and in the parameters, host addresses else."""
+        """Assign addresses to variables: offsets in shared memory, local memory and parameters; host addresses otherwise."""
         self.addresses: dict[str, tuple[int, str]] = {}
         sizes = {"shared": 0, "local": 0}
         variables = [v for v in self.module.variables if v.space == "shared"] + self.kernel.variables
         for v in sorted(variables, key=lambda v: v.external):
             start = -(-sizes[v.space] // v.align) * v.align
             self.addresses[v.name] = (start, v.space)
-            # Dynamic shared memory, which has no size here, starts behind everything else.
+            # Dynamic shared memory, declared without a size, follows all other variables.
             sizes[v.space] = start + v.bytes
         self.shared_bytes, self.local_bytes = sizes["shared"], sizes["local"]
         offset = 0
@@ -142,11 +142,11 @@ class Context:
         return Address(None, parse_integer(base) + offset)
 
     def vector(self, text: str) -> list[str]:
-        """The elements of `{a, b}`, or the one operand there is."""
+        """The elements of `{a, b}`, or the single operand."""
         return text[1:-1].split(",") if text.startswith("{") else [text]
 
     def label(self, name: str) -> int:
-        """Index of the basic block that a label starts."""
+        """Index of the basic block that begins at a label."""
         return self.block_of[self.kernel.labels[name]]
 
 

@@ -1,4 +1,4 @@
-"""What a launch has executed, by instruction and in total."""
+"""Counts of a launch, by instruction and in total."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SUMMED = (
 class Report:
     """Counts of one launch. Instructions, requests, sectors and wavefronts are per warp; bytes are of active threads.
 
-    `unique_load_sectors` and `unique_store_sectors`: different 32-byte sectors per thread block, summed over the blocks:
-    what device memory moves if a block's own cache were all there is. `lines` has the counts of each PTX line.
+    `unique_load_sectors` and `unique_store_sectors`: different 32-byte sectors per thread block, summed over the blocks: the
+    device memory's traffic if each block had a cache and shared none. `lines` has the counts of each PTX line.
     """
 
     kernel: str
@@ -56,11 +56,11 @@ class Report:
 
     @cached_property
     def lines(self) -> dict[int, dict[str, Any]]:
-        """The counts of each PTX line that ran; made when they are asked for, which most callers do not."""
+        """The counts of each PTX line that ran, computed on first use."""
         return self.by_line()
 
     def to_dict(self) -> dict[str, Any]:
-        """All counts and findings, as `json.dumps` takes them."""
+        """All counts and findings, ready for `json.dumps`."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"by_line", "findings"}}
         return {**plain, "lines": self.lines, "findings": [asdict(f) for f in self.findings]}
 
@@ -117,7 +117,7 @@ class Counters:
         return ((block, warps) for block, warps in zip(self.program.blocks, self.executed, strict=True) if warps)
 
     def lines(self) -> dict[int, dict[str, Any]]:
-        """By PTX line: its text and source, how many instructions ran, and their counts."""
+        """By PTX line: its text and source, the number of instructions that ran, and their counts."""
         lines: dict[int, dict[str, Any]] = {}
         for block, warps in self._that_ran():
             for instruction in block.instructions:

@@ -1,4 +1,4 @@
-"""From a statement to a closure: the decoders by opcode, and what every one of them is held to."""
+"""Decodes statements into closures: the decoders by opcode, and the checks common to all."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def decoder(*names: str) -> Callable[[Decoder], Decoder]:
 
 
 def ends_block(statement: Statement) -> bool:
-    """Whether where threads go on may depend on it."""
+    """Whether a statement can change where threads continue."""
     if statement.opcode.startswith(_WAITS):
         return True
     return statement.parts[0] in _ENDS_BLOCK and not statement.opcode.startswith("bar.warp")
 
 
-# What decoders have been written for: a modifier that is not here could change what an instruction does.
+# Modifiers that the decoders support: any other could change the meaning of an instruction.
 _MODIFIER_NAMES = """
 rn rz rm rp rna rni rzi rmi rpi ftz sat relu NaN xorsign abs approx full noftz lo hi wide cc l r wrap clamp shiftamt eq ne
 lt le gt ge ls hs equ neu ltu leu gtu geu num nan and or xor finite infinite number notanumber normal subnormal to global
@@ -48,14 +48,14 @@ acq_rel sys gpu cta cluster async commit_group wait_group wait_all sync aligned 
 m16n8k16 arrive wait up down bfly idx ballot any all uni add min max exch cas inc dec red popc warp fractional range
 """
 _MODIFIERS = {*DTYPES, *TYPE_BYTES, "s16x2", "u16x2", *_MODIFIER_NAMES.split()}
-_CHECKED = {"wgmma", "mbarrier", "elect", "setmaxnreg", "mapa", "getctarank"}  # their decoders look at every modifier
+_CHECKED = {"wgmma", "mbarrier", "elect", "setmaxnreg", "mapa", "getctarank"}  # their decoders check every modifier
 _HINT = re.compile(r"L[12]_\w+")
 _ORDER_ONLY = {"membar", "fence", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority"}
 
 
 @lru_cache(maxsize=4096)
 def _known(parts: tuple[str, ...]) -> bool:
-    """Whether decoders have been written for every modifier of an opcode."""
+    """Whether the decoders support every modifier of an opcode."""
     return parts[0] in _ORDER_ONLY | _CHECKED or all(p in _MODIFIERS or _HINT.fullmatch(p) for p in parts[1:])
 
 
@@ -76,7 +76,7 @@ def decoded(statement: Statement, ctx: Context) -> Run:
 
 
 def _watched(run: Run, s: Statement, ctx: Context) -> Run:
-    """`run`, where the registers of a `wgmma` are seen to be touched or moved."""
+    """`run`, with a check for registers of a `wgmma` that it touches or moves."""
     names = named(s) & ctx.fragments
     if not names:
         return run
@@ -98,7 +98,7 @@ def _watched(run: Run, s: Statement, ctx: Context) -> Run:
 
 
 def _predicated(run: Run, slot: int, negated: bool) -> Run:
-    """`run` for those threads only whose predicate holds."""
+    """`run` restricted to the threads whose predicate holds."""
 
     def guarded(m: State) -> None:
         p = m.registers[slot]

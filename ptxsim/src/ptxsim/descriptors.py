@@ -1,7 +1,7 @@
-"""Matrix descriptors of `wgmma`: where in shared memory the elements of an operand lie.
+"""Matrix descriptors of `wgmma`: where the elements of an operand lie in shared memory.
 
-After the PTX ISA, section "Asynchronous Warpgroup Level Matrix Instructions": the canonical layouts, their strides in units of
-16 bytes, and the swizzle, which is of the address and not of the place in the matrix.
+As in the PTX ISA, section "Asynchronous Warpgroup Level Matrix Instructions": the canonical layouts, their strides in units of
+16 bytes, and the swizzle, which depends on the address, not on the place in the matrix.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 from .values import Array
 
-UNIT = 16  # bytes: what a descriptor counts in
-# By the field in bits 62 and 63: bytes in a row of the swizzled pattern.
+UNIT = 16  # bytes: the unit of a descriptor
+# Bytes in a row of the swizzled pattern, by the field in bits 62 and 63.
 _SWIZZLES = {0: 16, 1: 128, 2: 64, 3: 32}
 
 
@@ -21,7 +21,7 @@ _SWIZZLES = {0: 16, 1: 128, 2: 64, 3: 32}
 class Descriptor:
     """start: byte address of the operand. leading, stride: bytes. swizzle: bytes in a row of the pattern, 16 for none.
 
-    base: the offset of the pattern in rows, for one that does not start where its address says.
+    base: the offset of the pattern in rows, where it does not start at the address's alignment.
     """
 
     start: int
@@ -36,14 +36,14 @@ class Descriptor:
         return 8 * self.swizzle
 
     def misplaced(self) -> bool:
-        """Whether the first row is none that a pattern starts with: rows are 16, 32, 64 or 128 bytes apart, eight of them."""
+        """Whether the address lies inside a pattern of eight rows, 16, 32, 64 or 128 bytes apart, without a base offset."""
         return self.swizzle > UNIT and self.start % self.repeat >= self.swizzle
 
     def offsets(self, outer: int, inner: int, size: int, transposed: bool) -> Array:
         """Byte offsets of an operand, (outer, inner).
 
-        outer: its rows, along M or N. inner: along K. size: bytes of an element. transposed: the elements of a row along M or
-        N, not along K, are those that lie side by side.
+        outer: its rows, along M or N. inner: along K. size: bytes of an element. transposed: elements along M or N are
+        contiguous, rather than those along K.
         """
         per = UNIT // size
         rows, columns = np.arange(outer, dtype=np.int64)[:, None], np.arange(inner, dtype=np.int64)[None, :]
@@ -63,12 +63,12 @@ class Descriptor:
         return self.swizzled(self.start + place) + within
 
     def swizzled(self, address: Array) -> Array:
-        """Bits 4 to 6 of an address, as many as the pattern has, are mixed with those three places above."""
+        """XOR bits 4 to 6 of an address, as many as the pattern has, with the bits three places above."""
         return address ^ (address >> 3 & self.swizzle - UNIT)
 
 
 def descriptor(bits: int) -> Descriptor:
-    """What the 64 bits of a descriptor say."""
+    """The fields of a descriptor's 64 bits."""
     return Descriptor(
         (bits & 0x3FFF) << 4, (bits >> 16 & 0x3FFF) << 4, (bits >> 32 & 0x3FFF) << 4, bits >> 49 & 7, _SWIZZLES[bits >> 62 & 3]
     )

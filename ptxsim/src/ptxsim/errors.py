@@ -1,4 +1,4 @@
-"""What the simulator raises and what its findings say."""
+"""The simulator's exceptions and findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class UnsupportedInstruction(NotImplementedError):  # noqa: N818  (the name user
 
 @dataclass(frozen=True)
 class Finding:
-    """One broken rule: its kind, what happened, who did it and where it stands in the PTX and in the source."""
+    """One broken rule: its kind, a description, the thread, and its place in the PTX and in the source."""
 
     kind: str
     message: str

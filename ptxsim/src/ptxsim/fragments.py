@@ -1,7 +1,7 @@
-"""Registers of `wgmma`: which are in flight between its issue and a wait, and which a thread has touched since its last fence.
+"""Registers of `wgmma`: which are in flight between issue and wait, and which a thread has touched since its last fence.
 
-A `mov` is no touch: compilers rename registers in flight, and the assembler gives both names one register. What is known of a
-register goes along.
+A `mov` does not count as a touch: compilers rename registers in flight, and the assembler gives both names one register. A
+register's state moves with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def named(statement: Statement) -> set[str]:
 
 
 def fragment_registers(kernel: Kernel) -> frozenset[str]:
-    """The registers that a `wgmma` of the kernel has fragments in, or that such a register may be moved to or from."""
+    """Registers that hold fragments of a `wgmma` of the kernel, or that exchange values with such registers by moves."""
     found: set[str] = set()
     moves = []
     for statement in kernel.statements:
@@ -42,9 +42,9 @@ def fragment_registers(kernel: Kernel) -> frozenset[str]:
 
 
 class Fragments:
-    """Of a batch of blocks, by slot of a register: since when it is in flight, and as what, and when it was last touched.
+    """State of registers in a batch of blocks, by slot: the group and role in which each is in flight, and its last touch.
 
-    A time in flight is the number of the `wgmma` group, by block and warp; a touch has the number of fences before it.
+    A flight is recorded as the number of its `wgmma` group, by block and warp; a touch as 1 + the number of earlier fences.
     """
 
     def __init__(self, lanes: Lanes, reporter: Reporter, proxies: Proxies) -> None:
@@ -56,24 +56,24 @@ class Fragments:
         self._none = np.zeros_like(self.fences)
 
     def _merged(self, new: Array, old: Array | None) -> Array:
-        """`new` for the warps that run, `old` for others."""
+        """`new` for the running warps, `old` for others."""
         if self._lanes.active is None:
             return new
         return np.where(self._proxies.active_warps(), new, self._none if old is None else old)
 
     def fence(self) -> None:
-        """A `wgmma.fence` by the threads that run."""
+        """A `wgmma.fence` by the running threads."""
         self.fences = self._merged(self._now, self.fences)
         self._now = self.fences + 1
 
     def _waited(self) -> Array:
-        """(blocks, warps): the last group of its warpgroup that each warp has waited for."""
+        """(blocks, warps): the last group that each warp has waited for, of its warpgroup."""
         warps = np.arange(self._lanes.warps)
         waited: Array = self._proxies.known[:, warps, self._lanes.warps + warps // WARPGROUP]
         return waited
 
     def flights(self, slot: int) -> list[tuple[str, Array]]:
-        """As what a register is in flight: the role, and the warps that run for which it is."""
+        """The roles in which a register is in flight, each with the running warps for which it is."""
         roles = self._flying.get(slot)
         if not roles:
             return []
@@ -95,7 +95,7 @@ class Fragments:
             self._touched[slot] = self._merged(self._now, self._touched.get(slot))
 
     def move(self, targets: list[int], sources: list[int]) -> None:
-        """A register gets another name; what is overwritten may be in flight only under a name that is left for good."""
+        """Rename a register. A target in flight may be overwritten only by a value in flight or by a move that reads it."""
         flying: dict[str, Array] = {}
         touched = self._none
         for source in sources:
@@ -114,7 +114,7 @@ class Fragments:
             self._touched[target] = self._merged(touched, self._touched.get(target))
 
     def issue(self, slots: list[int], role: str, number: Array) -> None:
-        """A `wgmma` of the group `number`, by block and warp, has registers as `role`."""
+        """A `wgmma` of the group `number`, by block and warp, uses registers in the given role."""
         for slot in slots:
             for other, warps in self.flights(slot):
                 if other != role:

@@ -1,4 +1,4 @@
-"""The collector of cycles, which a launch keeps waiting."""
+"""Suspension of the cyclic garbage collector during a launch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Within it no garbage is looked for: of a program's many thousands of closures, all of which stay, most of the time."""
+    """Suspend garbage collection: a program creates many thousands of closures, nearly all of which stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:

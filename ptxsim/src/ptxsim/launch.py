@@ -1,4 +1,4 @@
-"""The one call of the simulator."""
+"""The simulator's entry point."""
 
 from __future__ import annotations
 
@@ -105,19 +105,19 @@ def launch(
 ) -> Report:
     """Run `kernel` of the text `ptx` on the CPU.
 
-    `args`, in the order of the kernel's parameters: torch tensors and numpy arrays (their address is passed, and the kernel
-    works on their memory in place), numbers, None (a null pointer), bytes for structures. Up to two pointers at the end may
-    be left out: Triton's scratch pointers. `shared`: bytes of dynamic shared memory. `buffers`: what else may be accessed.
-    `uninitialised`: buffers that may not be read before the kernel has written them. `symbols`: contents of `__constant__`
-    and `__device__` variables by name; others start as the PTX says, or as zeros.
+    `args`, in the order of the kernel's parameters: torch tensors and numpy arrays (passed by address; the kernel works on
+    their memory in place), numbers, None (a null pointer), bytes for structures. Up to two pointers at the end may be omitted:
+    Triton's scratch pointers. `shared`: bytes of dynamic shared memory. `buffers`: further accessible memory. `uninitialised`:
+    buffers that may not be read before the kernel has written them. `symbols`: contents of `__constant__` and `__device__`
+    variables by name; others start as the PTX says, or as zeros.
 
     `check="raise"` raises `SimulationError` at the first broken rule; `check="collect"` goes on where it can and lists the
     first finding of each kind and PTX line in the report. Raises `UnsupportedInstruction` before anything runs if the kernel
     has code that the simulator does not know.
 
-    `rounding="hardware"` adds the products of `mma` and `wgmma` as tensor cores of the PTX's target were measured to
-    (`tensorcores.py`), where the default is exact sums, rounded once for each instruction; raises ValueError for targets
-    of which nothing is known.
+    `rounding="hardware"` adds the products of `mma` and `wgmma` as measured on tensor cores of the PTX's target
+    (`tensorcores.py`); the default sums exactly and rounds once for each instruction. Raises ValueError for targets without
+    published measurements.
     """
     if check not in {"raise", "collect"}:
         raise ValueError(f"check is 'raise' or 'collect', not {check!r}")

@@ -9,7 +9,7 @@ from .values import UNSIGNED, Array
 
 
 class LocalMemory:
-    """Memory of each thread for itself."""
+    """Private memory of each thread."""
 
     def __init__(self, lanes: Lanes, size: int, reporter: Reporter) -> None:
         self._lanes, self._reporter, self.size = lanes, reporter, size

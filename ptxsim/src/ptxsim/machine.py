@@ -1,7 +1,7 @@
-"""The state of a batch of thread blocks in lock step, which threads run next, and barriers.
+"""The state of a batch of thread blocks in lock step, scheduling of its threads, and barriers.
 
-Threads that stand at the same basic block form a group; the group that stands earliest in the program runs first, so that
-those who went ahead at a branch wait where the paths meet. Blocks have no order between them.
+Threads at the same basic block form a group; the group that stands earliest in the program runs first, so that threads that
+went ahead at a branch wait where the paths meet. Blocks run in no particular order.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .values import U32, UNDEFINED, Array, UndefinedRead
 
 FULL = np.ones((1, 1), dtype=bool)
 
-# Basic blocks that a batch may run: far more than kernels of tests need, so that a loop without an end is found out.
+# Basic blocks that a batch may run: far more than tests' kernels need, so that endless loops are found.
 STEPS = 1_000_000
-# How often all who wait for an mbarrier may look again although nothing has arrived: a loop may give up after some tries.
+# How often all waiters at mbarriers may retry without progress: loops may give up after some tries.
 VAIN = 1000
 
 
@@ -77,7 +77,7 @@ class Machine:
         self.waiting: dict[tuple[int, int], tuple[Array, int | None]] = {}
         self.gathering: dict[int, Array] = {}
         self.paused: dict[int, Array] = {}
-        self._looked: tuple[int, int, int] = (0, 0, 0)  # instruction, thread and address of who last looked in vain
+        self._looked: tuple[int, int, int] = (0, 0, 0)  # instruction, thread and address of the last unsuccessful wait
         self._vain = self._changes = 0
         self.fragments: dict[tuple[Any, ...], tuple[Array, list[Array]]] = {}
         self._current: BasicBlock | None = None
@@ -85,10 +85,10 @@ class Machine:
         self._group_warps = 0
         self._masks: tuple[Array | None, Array | None] = (None, None)
 
-    # Where we are, and what to say of it
+    # Place in the program, and reports
 
     def report(self, kind: str, message: str, lane: int) -> None:
-        """A broken rule by the thread `lane` (counted over the batch). Raises, unless findings are collected."""
+        """Record a rule broken by the thread `lane` (counted over the batch). Raises, unless findings are collected."""
         key = (kind, self.lanes.at)
         if key in self.findings:
             return
@@ -118,7 +118,7 @@ class Machine:
     # Registers
 
     def _special(self, name: str, shared_bytes: int) -> Array:
-        # A cluster is of one block: no other is launched.
+        # Each cluster has one block: others are not supported.
         name = name.replace("%clusterid", "%ctaid").replace("%nclusterid", "%nctaid")
         t = np.arange(self.lanes.threads, dtype=np.uint32)[None]
         b = np.arange(self.lanes.first, self.lanes.first + self.lanes.blocks, dtype=np.uint32)[:, None]
@@ -156,7 +156,7 @@ class Machine:
         return table[name]
 
     def write(self, slot: int | None, value: Array) -> None:
-        """Set a register for the threads that run."""
+        """Set a register for the running threads."""
         if slot is None:
             return
         if self.lanes.mask is not None:
@@ -178,7 +178,7 @@ class Machine:
         raise AssertionError
 
     def a_lane(self) -> int:
-        """The first thread that runs."""
+        """The first running thread."""
         return 0 if self.lanes.active is None else int(self.lanes.whole(self.lanes.active).argmax())
 
     # Groups of threads
@@ -207,7 +207,7 @@ class Machine:
         self.proxies.finish()
 
     def forget(self) -> None:
-        """Let go of what the batch held. Its parts know each other, so that counting references would not free them."""
+        """Release the batch's memory: its parts refer to each other, so reference counting would not free them."""
         self.registers.clear()
         self.fragments.clear()
         del self.shared, self.local
@@ -243,7 +243,7 @@ class Machine:
             raise self._uninitialised_register() from None
 
     def _enter(self, mask: Array) -> None:
-        """Make `mask` the group that runs."""
+        """Make `mask` the running group."""
         if mask is self._group_of_mask:
             self.lanes.mask, self.lanes.active = self._masks
             return
@@ -253,23 +253,23 @@ class Machine:
             self._group_warps = self.lanes.blocks * self.lanes.warps
         else:
             self.lanes.active = mask
-            # Threads that have ended do not mind what is written to their registers.
+            # Writes to registers of ended threads are harmless.
             self.lanes.mask = None if mask is self.live or (mask | ~self.live).all() else mask
             self._group_warps = int(self.lanes.whole(mask).reshape(-1, 32).any(axis=1).sum())
         self._masks = (self.lanes.mask, self.lanes.active)
 
     def stop(self, mask: Array) -> None:
-        """Threads `mask` have ended."""
+        """Threads `mask` end."""
         self.live = self.live & ~mask
         self._group_of_mask = None
         if self.waiting:
             self._release()
         self._gathered()
 
-    # Who waits without a barrier
+    # Waiting without a barrier
 
     def gather(self, successor: int) -> None:
-        """The group goes on, each thread when all of its warpgroup stand here."""
+        """The group waits; each thread continues once all threads of its warpgroup have arrived here."""
         if self.lanes.mask is None and not self.gathering:
             self.go(successor, self.group)
             return
@@ -290,13 +290,13 @@ class Machine:
                 self.go(successor, FULL if done.all() else done)
 
     def pause(self, index: int, mask: Array, address: Array) -> None:
-        """Threads `mask` have looked for an mbarrier's phase in vain: they go on at basic block `index` after all others."""
+        """Threads `mask` found an mbarrier's phase incomplete: they continue at basic block `index` after all others."""
         lane = int(mask.argmax())
         self._looked = (self.lanes.at, lane, int(self.lanes.whole(address).reshape(-1)[lane]))
         self.paused[index] = mask | self.paused.get(index, False)
 
     def _look_again(self) -> None:
-        """Nobody else can run: those who have looked in vain go on, and will look again, most of them."""
+        """No other thread can run: let the waiters at mbarriers try again."""
         self.mbarriers.land()
         progress = self.mbarriers.changes
         self._vain = 0 if progress != self._changes else self._vain + 1

@@ -18,9 +18,9 @@ BYTES = 8  # of an mbarrier
 class _Barrier:
     """One place in shared memory, in every block of the batch.
 
-    expected, pending: arrivals of a phase, and those still missing. bytes: still expected. phase: how many are complete. known,
-    fenced: the clocks of all who have arrived; told: of those in phases that are over, which who waits learns. by, time: which
-    warp initialised it, and when. at: the instruction that last expected bytes.
+    expected, pending: arrivals of a phase, and those still missing. bytes: still expected. phase: number of complete phases.
+    known: the clocks (known, fenced) of all threads that have arrived; told: those clocks at the end of the last phase, passed
+    on to waiters. by, time: the warp that initialised it, and when. at: the instruction that last expected bytes.
     """
 
     offset: int
@@ -39,23 +39,23 @@ class _Barrier:
 
 
 def _some(threads: Array) -> Array:
-    """The blocks in which a thread is."""
+    """The blocks with any of the threads."""
     blocks: Array = np.any(threads, axis=1)
     return blocks
 
 
 class MBarriers:
-    """All of a batch of blocks. Addresses are offsets of (blocks, threads); the threads that run are those of `lanes`."""
+    """All mbarriers of a batch. Addresses are offsets of (blocks, threads); the running threads are those of `lanes`."""
 
     def __init__(self, lanes: Lanes, reporter: Reporter, proxies: Proxies, ordered: Callable[[Array], None]) -> None:
-        """ordered: is told in which blocks, by a mask, what comes now is after what was."""
+        """ordered: called with a mask of blocks in which later accesses are ordered after earlier ones."""
         self._lanes, self._reporter, self._proxies, self._ordered = lanes, reporter, proxies, ordered
         self._at: dict[int, _Barrier] = {}
         self._under_way: list[tuple[int, int, Array]] = []
-        self.changes = 0  # arrivals and bytes so far: whether those who wait get on
+        self.changes = 0  # arrivals and bytes so far, as a sign of progress for waiters
 
     def _each(self, address: Array) -> list[tuple[int, Array]]:
-        """(offset, which threads) of those that run."""
+        """Each offset of the running threads, with a mask of its threads."""
         active = self._lanes.whole(True if self._lanes.active is None else self._lanes.active)
         whole = self._lanes.whole(address)
         return [(int(offset), active & (whole == offset)) for offset in np.unique(whole[active])]
@@ -64,7 +64,7 @@ class MBarriers:
         return int(threads.reshape(-1).argmax())
 
     def init(self, address: Array, count: Array) -> None:
-        """Barriers of `count` arrivals; the first phase begins."""
+        """Initialise barriers for `count` arrivals; the first phase begins."""
         counts = self._lanes.whole(count)
         for offset, threads in self._each(address):
             barrier = self._at.get(offset)
@@ -96,13 +96,13 @@ class MBarriers:
             barrier.told = barrier.told or [np.zeros_like(x) for x in barrier.known]
 
     def fence_init(self) -> None:
-        """A `fence.mbarrier_init`: bulk copies may use what the running threads have initialised."""
+        """A `fence.mbarrier_init`: bulk copies may use barriers that the running threads have initialised."""
         warps = self._proxies.active_warps()
         for barrier in self._at.values():
             barrier.visible |= warps[np.arange(len(warps)), barrier.by]
 
     def _valid(self, offset: int, threads: Array, verb: str) -> _Barrier | None:
-        """The barrier there. Reports where none is, or where its beginning is not known to who uses it."""
+        """The barrier at `offset`. Reports a missing one, and users that are not ordered after its initialisation."""
         barrier = self._at.get(offset)
         rows = _some(threads)
         missing = rows if barrier is None else rows & (barrier.valid == 0)
@@ -122,7 +122,7 @@ class MBarriers:
         return barrier
 
     def invalidate(self, address: Array) -> None:
-        """The place may be used for something else."""
+        """Invalidate barriers: their memory may be used for something else."""
         for offset, threads in self._each(address):
             barrier = self._valid(offset, threads, "inval")
             if barrier is not None:
@@ -131,7 +131,7 @@ class MBarriers:
     # Phases
 
     def arrive(self, address: Array, count: Array, expected: Array | None) -> Array:
-        """Arrivals, `count` of each thread, which may expect bytes first. Gives the phase of each thread's arrival."""
+        """`count` arrivals of each thread, which may expect bytes first. Returns the phase of each thread's arrival."""
         phase = np.zeros((self._lanes.blocks, self._lanes.threads), dtype=np.uint64)
         for offset, threads in self._each(address):
             barrier = self._valid(offset, threads, "arrive")
@@ -151,7 +151,7 @@ class MBarriers:
         return phase
 
     def _fit(self, barrier: _Barrier) -> None:
-        """Make room in a barrier's clocks for agents that have come since."""
+        """Extend a barrier's clocks for agents added since."""
         agents = self._proxies.known.shape[2]
         for clocks in (barrier.known, barrier.told):
             clocks[0] = np.pad(clocks[0], ((0, 0), (0, agents - clocks[0].shape[1])))
@@ -171,7 +171,7 @@ class MBarriers:
             self._reporter.report("mbarrier count", message, self._lane(over))
 
     def _complete(self, barrier: _Barrier) -> Array:
-        """End the phase where nothing is missing. Gives the blocks."""
+        """End the phase where nothing is missing. Returns the blocks."""
         done = (barrier.valid != 0) & (barrier.pending == 0) & (barrier.bytes == 0)
         if done.any():
             barrier.phase += done
@@ -183,7 +183,7 @@ class MBarriers:
         return done
 
     def expect(self, address: Array, amount: Array) -> None:
-        """More bytes are to come in this phase."""
+        """Expect more bytes in this phase."""
         for offset, threads in self._each(address):
             barrier = self._valid(offset, threads, "expect_tx")
             if barrier is not None:
@@ -194,7 +194,7 @@ class MBarriers:
         barrier.at[threads.any(axis=1)] = self._lanes.at
 
     def complete(self, address: Array, amount: Array) -> None:
-        """Bytes have come, says a thread."""
+        """Count bytes as arrived, on behalf of a thread."""
         for offset, threads in self._each(address):
             barrier = self._valid(offset, threads, "complete_tx")
             if barrier is not None:
@@ -203,7 +203,7 @@ class MBarriers:
                 self._complete(barrier)
 
     def copy_to(self, row: int, thread: int, offset: int) -> int | None:
-        """The agent of a bulk copy that a thread starts; None where there is no barrier to tell."""
+        """The agent of a bulk copy that a thread starts; None where it has no valid barrier."""
         threads = np.zeros((self._lanes.blocks, self._lanes.threads), dtype=bool)
         threads[row, thread] = True
         barrier = self._valid(offset, threads, "bulk copy")
@@ -216,12 +216,12 @@ class MBarriers:
         return barrier.agent
 
     def copying(self, row: int, offset: int, units: Array) -> None:
-        """A bulk copy has started, to `units` of shared memory. It is complete when nobody else can run."""
+        """Start a bulk copy to `units` of shared memory. It completes when no thread can run."""
         self._under_way.append((row, offset, units))
         self._at[offset].at[row] = self._lanes.at
 
     def land(self) -> None:
-        """All bulk copies that are under way are complete: their bytes count in the phase that their barrier is in now."""
+        """Complete all bulk copies under way: their bytes count in their barrier's current phase."""
         landing, self._under_way = self._under_way, []
         for row, offset, units in landing:
             barrier = self._at[offset]
@@ -231,13 +231,13 @@ class MBarriers:
             self._complete(barrier)
 
     def waited(self, address: Array, phase: Array, parity: bool) -> Array:
-        """For each thread that runs whether the phase is complete, given as its number or its parity; they then know of it."""
+        """Whether the phase, given by number or parity, is complete, for each running thread; those threads then know of it."""
         found = np.zeros((self._lanes.blocks, self._lanes.threads), dtype=bool)
         wanted = self._lanes.whole(phase)
         for offset, threads in self._each(address):
             barrier = self._valid(offset, threads, "wait")
             if barrier is None:
-                found |= threads  # nobody would ever come
+                found |= threads  # would wait for ever
                 continue
             current = barrier.phase[:, None]
             done = threads & (((current & 1) != (wanted & 1)) if parity else (current > wanted.astype(np.int64)))
@@ -250,7 +250,7 @@ class MBarriers:
                 self._proxies.learn(warps, barrier.agent, barrier.phase[:, None])
         return found
 
-    # What is wrong at the end
+    # Errors at the end
 
     def _missing(self, barrier: _Barrier, row: int) -> str:
         left = int(barrier.bytes[row])
@@ -261,11 +261,11 @@ class MBarriers:
         )
 
     def stuck(self, address: int, lane: int) -> str:
-        """Why who waits at `address` waits for ever."""
+        """Why threads at `address` wait for ever."""
         return self._missing(self._at[address], lane // self._lanes.threads)
 
     def finish(self) -> None:
-        """All threads have ended. Reports bytes that were expected and have not come, or came and were not expected."""
+        """Report bytes that were expected and never came, or came unexpectedly, once all threads have ended."""
         self.land()
         for barrier in self._at.values():
             wrong = (barrier.valid != 0) & (barrier.bytes != 0)

@@ -1,4 +1,4 @@
-"""Global memory: the buffers of the caller at their host addresses, every access checked and counted."""
+"""Global memory: the caller's buffers at their host addresses, with every access checked and counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COUNTS = {kind: (f"global_{kind}_requests", f"global_{kind}_bytes", f"global_{k
 
 
 class Allocation:
-    """Bytes `base … end - 1`, and what is known of them."""
+    """Bytes `base … end - 1` and the record of their accesses."""
 
     def __init__(self, base: int, end: int, name: str) -> None:
         self.base, self.end, self.name = base, end, name
@@ -36,7 +36,7 @@ class Allocation:
         return self._views[size]
 
     def writers(self, size: int) -> tuple[Array, int]:
-        """Which block (from 1) wrote each granule, and the granule: the smallest store there was so far."""
+        """The block (from 1) that wrote each granule, and the granule's size: the smallest store so far."""
         size = min(size, 16)
         if self._writer is None:
             self._granule = size
@@ -47,14 +47,14 @@ class Allocation:
         return self._writer, self._granule
 
     def sectors_touched(self, kind: str, blocks: int | None) -> Array:
-        """Which sectors each block has touched, (blocks, sectors); for None those that all blocks have, (sectors,)."""
+        """Sectors touched by each block, (blocks, sectors), or with None those touched by all blocks, (sectors,)."""
         key = (kind, blocks is None)
         if key not in self.touched:
             self.touched[key] = np.zeros(self.sectors if blocks is None else (blocks, self.sectors), dtype=bool)
         return self.touched[key]
 
     def unique(self, kind: str, blocks: int) -> int:
-        """Sectors touched by each block of the batch, summed; forgets them."""
+        """Sectors touched by each block of the batch, summed; clears the record."""
         own = self.touched.pop((kind, False), None)
         common = self.touched.pop((kind, True), None)
         total = 0
@@ -68,7 +68,7 @@ class Allocation:
 
 
 class GlobalMemory:
-    """All that a kernel may touch. Overlapping buffers are one allocation."""
+    """All memory that a kernel may access. Overlapping buffers are one allocation."""
 
     def __init__(self) -> None:
         self.allocations: list[Allocation] = []
@@ -79,7 +79,7 @@ class GlobalMemory:
         self._counters: Counting
 
     def begin(self, lanes: Lanes, reporter: Reporter, counters: Counting) -> None:
-        """From now on accesses are those of another batch of blocks."""
+        """Start a new batch of blocks."""
         self._lanes, self._reporter, self._counters = lanes, reporter, counters
 
     def add(self, base: int, size: int, name: str, *, undefined: bool = False, counted: bool = True) -> None:
@@ -87,7 +87,7 @@ class GlobalMemory:
             self._ranges.append((base, base + size, name, undefined, counted))
 
     def seal(self) -> None:
-        """Join overlapping buffers; to be called once all are added."""
+        """Join overlapping buffers; call once all are added."""
         for base, end, name, _, counted in sorted(self._ranges):
             last = self.allocations[-1] if self.allocations else None
             if last is not None and base < last.end:
@@ -106,10 +106,10 @@ class GlobalMemory:
         self._base_array = np.array(self.bases, dtype=np.int64)
         self._end_array = np.array([a.end for a in self.allocations], dtype=np.int64)
 
-    # Which threads access what
+    # Threads and their accesses
 
     def _select(self, address: Array) -> tuple[tuple[int, ...], Array, Array | None]:
-        """The shape of an access, the addresses of its active threads in a row, and which those are (None: all)."""
+        """The shape of an access, the flat addresses of its active threads, and the mask of these (None: all)."""
         if self._lanes.active is None:
             return address.shape, address.reshape(-1), None
         shape = np.broadcast_shapes(address.shape, self._lanes.active.shape)
@@ -117,7 +117,7 @@ class GlobalMemory:
         return shape, np.broadcast_to(address, shape)[chosen], chosen
 
     def _lane(self, shape: tuple[int, ...], chosen: Array | None, position: int) -> int:
-        """Number in the batch of the thread at `position` among those that access."""
+        """The thread at `position` among the accessing ones, as a number in the batch."""
         flat = position if chosen is None else int(np.flatnonzero(chosen)[position])
         row, column = divmod(flat, shape[1])
         return row * self._lanes.threads + column
@@ -125,7 +125,7 @@ class GlobalMemory:
     def _parts(
         self, a: Array, size: int, shape: tuple[int, ...], chosen: Array | None, verb: str
     ) -> list[tuple[Allocation, Array | None]]:
-        """Check addresses and find their allocations: [(allocation, which of `a` (None: all))]."""
+        """Check addresses and find their allocations: [(allocation, mask of its addresses in `a` (None: all))]."""
         if a.size == 0:
             return []
         if size > 1 and (wrong := (a & (size - 1)) != 0).any():
@@ -188,7 +188,7 @@ class GlobalMemory:
         self._counters.add_all(self._lanes.at, _COUNTS[kind], (requests, moved, sectors))
 
     def _quick_count(self, fast: native.Native, address: Array, size: int, kind: str, allocation: Allocation) -> None:
-        """As `_count`, in C++, where all accesses are to one allocation."""
+        """`_count` in C++, for accesses to one allocation."""
         active, blocks = self._lanes.active, self._lanes.blocks
         common = len(address) == 1 and (active is None or len(active) == 1)
         touched = allocation.sectors_touched(kind, None if common else blocks)
@@ -197,7 +197,7 @@ class GlobalMemory:
         self._add(kind, requests, accesses * size, sectors)
 
     def _touch(self, sector: Array, kind: str, parts: list[tuple[Allocation, Array | None]]) -> None:
-        """Remember which block has touched which sector."""
+        """Record the sectors touched by each block."""
         rows = np.arange(self._lanes.blocks)[:, None]
         if self._lanes.active is not None:
             shape = np.broadcast_shapes(sector.shape, self._lanes.active.shape)
@@ -247,7 +247,7 @@ class GlobalMemory:
         return out
 
     def _quick_load(self, address: Array, size: int, count: bool) -> Array | None:
-        """As `load`, in C++; None where that is not built, or where a rule may be broken."""
+        """`load` in C++; None without the C++ part, or where a rule may be broken."""
         if native.fast is None:
             return None
         active = self._lanes.active
@@ -282,7 +282,7 @@ class GlobalMemory:
         """Write `size` bytes of `values` for every active thread."""
         address = np.broadcast_to(address, np.broadcast_shapes(address.shape, values.shape))
         if address.shape[0] == 1 and self._lanes.blocks > 1:
-            # All blocks write the same place: every block must be seen to do so.
+            # All blocks write the same place: record every block.
             address = np.broadcast_to(address, (self._lanes.blocks, address.shape[1]))
         shape, a, chosen = self._select(address)
         data = np.broadcast_to(values, shape)

@@ -1,4 +1,4 @@
-"""PTX text → kernels as lists of statements. Nothing is interpreted here beyond names, scopes and lines."""
+"""PTX text → kernels as lists of statements. Interprets only names, scopes and lines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 TYPE_BYTES = {"pred": 1} | {f"{k}{n}": n // 8 for k in "busf" for n in (8, 16, 32, 64, 128)} | {"f16x2": 4, "b16x2": 4}
 
-# What a kernel's body is made of, one after another.
+# The elements of a kernel's body.
 _ITEM = re.compile(
     r"\s*(?:(?P<open>\{)|(?P<close>\})|\.loc\s+(?P<file>\d+)\s+(?P<row>\d+)[^\n]*"
     r"|(?P<label>[A-Za-z_$%][\w$]*)\s*:(?!:)|(?P<body>[^;]*);)"
 )
-# Where inlined code was called: in Triton's comment `// a.py:170:27 @[ b.py:191:40 @[ c.py:37:23 ] ]`, or as nvcc says it.
+# Call sites of inlined code: in Triton's comment `// a.py:170:27 @[ b.py:191:40 @[ c.py:37:23 ] ]`, or in nvcc's form.
 _CALLER_COMMENT = re.compile(r"@\[\s*(\S+:\d+):\d+")
 _CALLER = re.compile(r"inlined_at\s+(\d+)\s+(\d+)")
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
@@ -30,7 +30,7 @@ UNKNOWN_SOURCE = "unknown (compile with line information)"
 
 @dataclass(frozen=True)
 class Variable:
-    """A declared variable or parameter: its size and alignment in bytes, and its initial bytes if it has some."""
+    """A declared variable or parameter: its size and alignment in bytes, and its initial bytes, if any."""
 
     name: str
     space: str
@@ -45,7 +45,7 @@ class Variable:
 class Statement(NamedTuple):
     """One instruction. Operands are strings; registers are already unique names (`%r1`, or `c@3` of a scope).
 
-    parts: of the opcode, between its points.
+    parts: the opcode split at its dots.
     """
 
     opcode: str
@@ -87,7 +87,7 @@ _MARK = re.compile(r"[{}()\[\],]")
 
 
 def split_operands(text: str) -> list[str]:
-    """Split at the commas that are outside braces and brackets."""
+    """Split at commas outside braces and brackets."""
     if "[" not in text and "{" not in text and "(" not in text:
         return [part.strip() for part in text.split(",")] if text.strip() else []
     found, depth, start = [], 0, 0
@@ -113,7 +113,7 @@ def parse_integer(text: str) -> int:
 
 
 def _strip_comments(text: str) -> str:
-    """Blank out comments, keeping every line where it is."""
+    """Blank out comments, keeping line numbers."""
     return re.sub(r"//[^\n]*|/\*.*?\*/", lambda m: re.sub(r"[^\n]", " ", m.group()), text, flags=re.S)
 
 
@@ -188,7 +188,7 @@ def _parameter(text: str) -> Variable:
 
 
 class _Scopes:
-    """Register names of nested `{…}`: an inner name hides an outer one, so each gets a name of its own."""
+    """Register names of nested `{…}`: an inner name hides an outer one, so each gets a unique name."""
 
     def __init__(self, registers: dict[str, str]) -> None:
         self.registers = registers
@@ -220,10 +220,10 @@ class _Scopes:
                 self.registers[name + suffix] = kind
 
     def operand(self, text: str) -> str:
-        """An operand without spaces, its registers by names of their own."""
+        """An operand without spaces, with unique register names."""
         known = self._operands.get(text)
         if known is None:
-            if text[1:].isalnum():  # a register or a number, as most are
+            if text[1:].isalnum():  # usually a register or a number
                 known = self.resolve(text)
             else:
                 known = _SPACE.sub("", _NAME.sub(lambda m: self.resolve(m.group()), text))
@@ -243,7 +243,7 @@ class _Scopes:
 
 
 def _source(loc: re.Match[str], raw: str, files: dict[int, str]) -> str:
-    """`file:line` of a `.loc`, and where that was called if it was inlined."""
+    """`file:line` of a `.loc`, and its call sites if it was inlined."""
     callers = _CALLER_COMMENT.findall(raw)
     callers += [f"{files.get(int(f), '?').rsplit('/', 1)[-1]}:{line}" for f, line in _CALLER.findall(raw)]
     called = "".join(f" called at {c}" for c in callers)
@@ -251,7 +251,7 @@ def _source(loc: re.Match[str], raw: str, files: dict[int, str]) -> str:
 
 
 def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str], files: dict[int, str]) -> None:
-    """Statements between `start` and `end` into `kernel`."""
+    """Add the statements between `start` and `end` to `kernel`."""
     scopes = _Scopes(kernel.registers)
     source = UNKNOWN_SOURCE
     line, counted = text.count("\n", 0, start) + 1, start
@@ -279,7 +279,7 @@ def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str], fil
 def _declaration_or_statement(
     kernel: Kernel, body: str, scopes: _Scopes, table: str | None, where: tuple[int, str, str]
 ) -> None:
-    """What ends in a semicolon. table: the label before it; where: its line, that line's text, and its source."""
+    """Parse text up to a semicolon. table: the label before it; where: its line, that line's text, and its source."""
     if not body.startswith("."):
         if body:
             kernel.statements.append(_statement(body, where, scopes))

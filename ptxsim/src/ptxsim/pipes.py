@@ -1,4 +1,4 @@
-"""Which part of a multiprocessor executes an instruction."""
+"""The pipe of a multiprocessor that executes an instruction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PIPE_OF = {op: pipe for pipe, ops in _PIPES.items() for op in ops}
 
 
 def pipe_of(parts: tuple[str, ...]) -> str:
-    """The pipe that executes an instruction: the nearest thing to say of PTX, which is not what the hardware runs."""
+    """The pipe of an instruction: an approximation, as the hardware does not execute PTX itself."""
     op, kind = parts[0], parts[-1]
     if op == "cp" and parts[-1] in {"commit_group", "wait_group", "wait_all"}:
         return "control"

@@ -25,7 +25,7 @@ class Instruction:
 
 @dataclass
 class BasicBlock:
-    """Straight code. Only its last instruction can change where the threads go; `run` of that one is `leave`."""
+    """Straight-line code. Only its last instruction, `leave`, can change where threads continue."""
 
     index: int
     body: list[Run]

@@ -1,10 +1,10 @@
-"""What the warps of a block know of each other's accesses to shared memory, and of those that hardware makes for them.
+"""Ordering of accesses to shared memory: between the warps of a block, and with accesses that hardware makes for them.
 
-Of each 16 bytes it is remembered at what time of its own each agent wrote and read there last. Agents are the warps, the tensor
-cores of each warpgroup, and what completes bulk copies: an mbarrier, or a thread's bulk groups. Each warp has a clock for every
-agent: the time up to which it knows what that one did, by its own doing, by a barrier, or by waiting. An access that must come
-after another is a race where the clock says less. A second set of clocks says up to which time a proxy fence lies between: the
-asynchronous proxy may see what threads have written only behind one.
+For each 16 bytes, the agent's time of its last write and read there is recorded for every agent. Agents are the warps, the
+tensor cores of each warpgroup, and those that complete bulk copies: an mbarrier, or a thread's bulk groups. Each warp has a
+clock for every agent: the time up to which it knows that agent's accesses, through its own actions, a barrier, or a wait. An
+access that must follow another is a race where the clock is behind. A second set of clocks has the times covered by a proxy
+fence: the asynchronous proxy sees threads' writes only after one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .values import UNSIGNED, Array
 
 UNIT = 16  # bytes: bulk copies and rows of matrix operands are multiples
 WARPGROUP = 4  # warps
-NEVER = 1 << 30  # the time of what nobody can know of yet
-_SPARE = 8  # agents that there is place for before the tables must grow
+NEVER = 1 << 30  # a time that no clock has reached yet
+_SPARE = 8  # spare agents in the tables
 
 _ONES = {n: np.frombuffer(b"\x01" * n, dtype=UNSIGNED[n])[0] for n in (1, 2, 4, 8, 16)}
 
@@ -28,8 +28,8 @@ _ONES = {n: np.frombuffer(b"\x01" * n, dtype=UNSIGNED[n])[0] for n in (1, 2, 4, 
 class Proxies:
     """Clocks and accesses of a batch of blocks.
 
-    size: bytes of shared memory. known: (blocks, warps, agents); fenced: (blocks, warps, warps). Times start at 1, and 0 stands
-    for never.
+    size: bytes of shared memory. known: (blocks, warps, agents); fenced: (blocks, warps, warps). Times start at 1; 0 means
+    never.
     """
 
     def __init__(self, lanes: Lanes, size: int, reporter: Reporter) -> None:
@@ -55,7 +55,7 @@ class Proxies:
     # Agents and their clocks
 
     def agent(self, name: Hashable) -> int:
-        """The number of what completes copies, by its name."""
+        """The number of the agent that completes copies, by name."""
         number = self._agents.get(name)
         if number is None:
             number = self._agents[name] = self._lanes.warps + len(self._agents)
@@ -73,7 +73,7 @@ class Proxies:
         self._latest = wider(self._latest, 1)
 
     def committed(self, agent: int) -> Array:
-        """By block, how many groups have been committed of those that an agent works on. To be changed in place."""
+        """The number of an agent's committed groups, by block; callers change it in place."""
         return self._committed.setdefault(agent, np.zeros(self._lanes.blocks, dtype=np.int32))
 
     def copying_threads(self) -> list[int]:
@@ -81,7 +81,7 @@ class Proxies:
         return [name[1] for name in self._agents if isinstance(name, tuple) and name[0] == "bulk"]
 
     def finish(self) -> None:
-        """All threads have ended. Reports bulk copies that still read the shared memory of a block that is gone."""
+        """Report bulk copies that still read the shared memory of a block that has ended."""
         for thread in self.copying_threads():
             agent = self._agents["bulk", thread]
             left = self._latest[:, agent] > self.known[:, thread // WARP, agent]
@@ -91,7 +91,7 @@ class Proxies:
                 self._report("bulk copy not waited for", message, int(left.argmax()), thread)
 
     def active_warps(self) -> Array:
-        """(blocks, warps): whose threads run, one of them at least."""
+        """(blocks, warps): warps with at least one running thread."""
         if self._lanes.active is None:
             return np.ones(self.known.shape[:2], dtype=bool)
         return self.warps_of(self._lanes.active)
@@ -102,11 +102,11 @@ class Proxies:
         return warps
 
     def tick(self, warps: Array) -> None:
-        """What these warps do from now on is not what they have told others of."""
+        """Advance these warps' times: later accesses are not covered by what other warps have learnt."""
         self.known[:, self._all, self._all] += warps
 
     def synchronise(self, threads: Array | None) -> None:
-        """A barrier is complete: `threads`, None for all, know what all of them knew in their block."""
+        """Complete a barrier: `threads`, None for all, learn everything that any of them knew in their block."""
         if threads is None:
             self.known[...] = self.known.max(axis=1, keepdims=True)
             self.fenced[...] = self.fenced.max(axis=1, keepdims=True)
@@ -120,22 +120,22 @@ class Proxies:
         self._settle()
 
     def fence(self) -> None:
-        """A proxy fence by the threads that run: what their warps know of is behind it."""
+        """A proxy fence by the running threads: it covers every access that their warps know of."""
         warps = self.active_warps()
         np.copyto(self.fenced, self.known[..., : self._lanes.warps], where=warps[..., None])
         self.tick(warps)
 
     def learn(self, warps: Array, agent: int, time: Array) -> None:
-        """`warps`, (blocks, warps), know now what `agent` did until `time`."""
+        """`warps`, (blocks, warps), learn of `agent`'s accesses up to `time`."""
         column = self.known[..., agent]
         np.copyto(column, np.maximum(column, time), where=warps)
         self._settle()
 
     def _settle(self) -> None:
-        """Forget agents of whose accesses every warp knows."""
+        """Forget agents whose accesses every warp knows."""
         self._open = [a for a in self._open if (self._latest[:, a, None] > self.known[..., a]).any()]
 
-    # What threads do themselves
+    # Accesses by threads
 
     def _places(self, access: Access) -> tuple[Array | slice, Array, Array]:
         """Blocks, warps and units of an access."""
@@ -168,7 +168,7 @@ class Proxies:
         flat[rows, width] = _ONES[size]
 
     def started(self, access: Access, size: int) -> None:
-        """A `cp.async` of threads starts: its target is written, and nobody may read it yet."""
+        """A `cp.async` of threads starts: its target counts as written, and may not be read yet."""
         self.wrote(access, size)
         rows, _, unit = self._places(access)
         self._count(rows, unit, 1)
@@ -200,12 +200,12 @@ class Proxies:
         assert isinstance(name, tuple)
         return f"a wgmma of warpgroup {name[1]}" if name[0] == "wgmma" else "a bulk copy"
 
-    # What hardware does for them
+    # Accesses by hardware
 
     def read_by(self, agent: int, time: Array, rows: Array, warps: Array, units: Array, what: str) -> None:
-        """The asynchronous proxy reads `units` of the blocks `rows` for `warps`, which must all know of what is there.
+        """The asynchronous proxy reads `units` of the blocks `rows` for `warps`, which must all know of the writes there.
 
-        time: of the agent, by block of `rows`. what: that does it, for the findings' texts.
+        time: the agent's, by block of `rows`. what: the reader, for the findings' texts.
         """
         lane = int(warps[0]) * WARP
         copying = self._copying[rows[:, None], units]
@@ -223,7 +223,7 @@ class Proxies:
         self._begin(agent, time, rows)
 
     def write_by(self, agent: int, time: Array, rows: Array, warps: Array, units: Array, what: str) -> None:
-        """The asynchronous proxy writes `units` of the blocks `rows` for `warps`, which must know who else was there."""
+        """The asynchronous proxy writes `units` of the blocks `rows` for `warps`, which must know of all earlier accesses."""
         lane = int(warps[0]) * WARP
         self._ordered(rows, warps, units, what, "writes")
         last = self._last(self._read, rows, units)
@@ -242,7 +242,7 @@ class Proxies:
         self._begin(agent, time, rows)
 
     def landed(self, agent: int, time: int, row: int, units: Array) -> None:
-        """What `agent` was writing is known to who knows of its doings until `time`."""
+        """Make `agent`'s pending writes known to warps that know its accesses up to `time`."""
         there = self._written[row, agent, units]
         self._written[row, agent, units] = np.where(there == NEVER, time, there)
         if not (self._written[row, agent] == NEVER).any():
@@ -264,16 +264,16 @@ class Proxies:
         return last
 
     def _common(self, clocks: Array, rows: Array, warps: Array) -> Array:
-        """(rows, agents): what all of `warps` know."""
+        """(rows, agents): the times that all of `warps` know."""
         common: Array = clocks[rows[:, None], warps].min(axis=1)
         return common
 
     def _place(self, table: Array, row: int, agent: int, units: Array) -> int:
-        """Byte offset of the place of `units` where the agent was last."""
+        """Byte offset of the agent's last access among `units`."""
         return int(units[table[row, agent, units].argmax()]) * UNIT
 
     def _ordered(self, rows: Array, warps: Array, units: Array, what: str, verb: str) -> None:
-        """Who wrote `units` must be known to each of `warps`; and where that was a thread, with a proxy fence between."""
+        """Each of `warps` must know of the writes to `units`; for writes by threads, a proxy fence must lie between."""
         own = self._lanes.warps
         last = self._last(self._written, rows, units)
         late = last > self._common(self.known, rows, warps)

@@ -1,7 +1,7 @@
-"""Shared memory of a batch of blocks, and what is remembered of it: who wrote and read each word since when.
+"""Shared memory of a batch of blocks, with a record of who last wrote and read each word, and when.
 
-A tag says who touched a granule of shared memory last: barrier epoch of the block, warp, instruction. Two accesses of
-different warps in one epoch, one of them a write, are a race. As long as all blocks do the same, one row of tags serves all.
+A tag says who touched a granule of shared memory last: barrier epoch of the block, warp, instruction. Two accesses of different
+warps in one epoch, one of them a write, are a race. While all blocks do the same, one row of tags serves all.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from .native import SharedCounts, SharedState
 from .values import UNSIGNED, Array, differ
 
 _PC_BITS, _WARP_BITS = 20, 6
-_SEVERAL = (1 << _WARP_BITS) - 1  # in place of a warp: more than one warp has read
+_SEVERAL = (1 << _WARP_BITS) - 1  # in place of a warp: several warps have read
 
 
 @dataclass
 class Access:
-    """Which bytes of shared memory which threads access: the same in all blocks (`common`), or thread by thread."""
+    """The bytes of shared memory that threads access: the same in all blocks (`common`), or thread by thread."""
 
     common: bool
-    offset: Array  # of each accessing thread
-    lanes: Array | None  # threads of a block if common, threads of the batch if not; None: all
-    rows: Array | None  # block of each access if not common
+    offset: Array  # one for each accessing thread
+    lanes: Array | None  # threads of a block if common, otherwise of the batch; None: all
+    rows: Array | None  # each access's block if not common
 
     @property
     def block(self) -> Array:
@@ -48,7 +48,7 @@ class Copy:
 
 
 class Watch(Protocol):
-    """Is told of what threads do in shared memory themselves, copies with `cp.async` included."""
+    """Notified of threads' own accesses to shared memory, copies with `cp.async` included."""
 
     def read(self, access: Access, size: int) -> None: ...
 
@@ -76,17 +76,17 @@ class SharedMemory:
         self._read = np.zeros((1, self.stride // 4), dtype=np.int64)
         self._pending = np.zeros((1, self.stride // 4), dtype=np.int64)
         self.copies: list[Copy] = []
-        self.copy_group: Array = np.zeros((1, 1), dtype=np.int64)  # of copies that start now
+        self.copy_group: Array = np.zeros((1, 1), dtype=np.int64)  # group of copies that start now
         self._copies_made = 0
 
     def next_epoch(self, done: Array | None) -> None:
-        """A barrier is complete in the blocks `done` (None: in all)."""
+        """Complete a barrier in the blocks `done` (None: in all)."""
         self.epoch = self.epoch + (1 if done is None else done[:, None].astype(np.int64))
         if self.epoch.shape[0] > 1:
             self._expand()
 
     def _expand(self) -> None:
-        """From one row of tags for all blocks to a row for each."""
+        """Expand one row of tags for all blocks to a row for each."""
         if self._written.shape[0] != self.blocks:
             self._written, self._read, self._pending = (
                 np.repeat(x, self.blocks, axis=0) for x in (self._written, self._read, self._pending)
@@ -125,7 +125,7 @@ class SharedMemory:
         return self._access(found.common, offset, lanes)
 
     def _where(self, address: Array) -> Access:
-        """The access of the active threads, unchecked."""
+        """The active threads' access, unchecked."""
         active = self._lanes.active
         common = address.shape[0] == 1 and (active is None or active.shape[0] == 1)
         if active is None:
@@ -151,7 +151,7 @@ class SharedMemory:
         return index + access.block * (self.stride // size)
 
     def pick(self, access: Access, values: Array) -> Array:
-        """Of a register, what the accessing threads hold."""
+        """A register's values for the accessing threads."""
         whole = np.broadcast_to(values, (self.blocks, self.threads))
         if access.common:
             return whole if access.lanes is None else whole[:, access.lanes]
@@ -169,10 +169,10 @@ class SharedMemory:
             out.reshape(-1)[access.lanes] = values
         return out
 
-    # Where no rule is broken, in C++. None: one is, or there is no such part; then nothing has changed.
+    # C++ fast paths for accesses that break no rule. None: one does, or there is no C++ part; nothing has changed then.
 
     def _state(self, address: Array, size: int) -> SharedState:
-        """What the part in C++ takes, with tags as an access of `size` bytes needs them."""
+        """The arguments of the C++ part, with tags as fine as an access of `size` bytes needs."""
         active = self._lanes.active
         if address.shape[0] > 1 or (active is not None and active.shape[0] > 1) or self.epoch.shape[0] > 1:
             self._expand()
@@ -184,7 +184,7 @@ class SharedMemory:
         )  # fmt: skip
 
     def quick_load(self, address: Array, size: int) -> tuple[Array, SharedCounts] | None:
-        """The register that is read, zeros for threads that do not take part, and what that costs."""
+        """The register read, zeros for inactive threads, and the counts."""
         if native.fast is None:
             return None
         done = native.fast.shared_load(*self._state(address, size), UNSIGNED[size])
@@ -193,7 +193,7 @@ class SharedMemory:
         return done
 
     def quick_matrices(self, address: Array, count: int, trans: bool) -> tuple[Array, SharedCounts] | None:
-        """What `ldmatrix` reads: (matrices, blocks, threads)."""
+        """The result of `ldmatrix`: (matrices, blocks, threads)."""
         if native.fast is None or self.watch is not None:
             return None
         return native.fast.shared_matrices(*self._state(address, 16), count, trans)
@@ -228,7 +228,7 @@ class SharedMemory:
     # Data
 
     def load(self, access: Access, size: int) -> Array:
-        """What the accessing threads read: (blocks, lanes) if common, else (lanes,)."""
+        """The values read by the accessing threads: (blocks, lanes) if common, else (lanes,)."""
         self.note_read(access, size)
         return self.peek(access, size)
 
@@ -255,14 +255,14 @@ class SharedMemory:
         self._tell_lost(access, values, size)
 
     def _tell_lost(self, access: Access, values: Array, size: int) -> None:
-        """Report the first thread whose value another one has overwritten."""
+        """Report the first thread whose value another thread has overwritten."""
         there = self._views[size].reshape(-1).take(self._flat(access, size))
         if access.offset.size > 1 and (lost := differ(there, values)).any():
             message = "two threads write different values to offset {} at once"
             self._tell("shared memory race", message, access, lost)
 
     def _tell(self, kind: str, message: str, access: Access, wrong: Array) -> None:
-        """Report the first access that is `wrong`, (lanes,) or (blocks, lanes); `message` has a place for its offset."""
+        """Report the first `wrong` access, (lanes,) or (blocks, lanes); `message` has a placeholder for its offset."""
         row, at = divmod(int(wrong.reshape(-1).argmax()), access.offset.size)
         lane = at if access.lanes is None else int(access.lanes[at])
         self._reporter.report(kind, message.format(int(access.offset[at])), row * self.threads + lane)
@@ -288,12 +288,12 @@ class SharedMemory:
 
     @staticmethod
     def _meets(old: Array, tag: Array) -> Array:
-        """Where `old` is of another warp in the same epoch."""
+        """Whether `old` was left by another warp in the same epoch."""
         different = (old ^ tag) >> _PC_BITS
         return (different != 0) & (different < (1 << _WARP_BITS))
 
     def _who(self, last: Array, wrong: Array) -> str:
-        """Who left the tag in `last` where the first access is `wrong`."""
+        """The warp that left the tag in `last` where the first access is `wrong`, and its line."""
         tag = int(np.broadcast_to(last, wrong.shape).reshape(-1)[wrong.reshape(-1).argmax()])
         line = self._reporter.line(tag & ((1 << _PC_BITS) - 1))
         warp = (tag >> _PC_BITS) & _SEVERAL
@@ -343,7 +343,7 @@ class SharedMemory:
                 )
 
     def _note_write(self, access: Access, size: int, flat: Array, where: Array, values: Array | None) -> None:
-        """`values` None: an asynchronous copy starts, which conflicts whatever it brings."""
+        """`values` None: an asynchronous copy starts, which conflicts whatever its value."""
         if not access.offset.size:
             return
         tag = None
@@ -361,7 +361,7 @@ class SharedMemory:
                 wrong = self._meets(last, tag)
                 verb = "writes"
                 if values is not None and wrong.any():
-                    # The same value twice is what compilers write on purpose.
+                    # Compilers store the same value twice on purpose.
                     wrong = wrong & differ(flat.take(where), np.broadcast_to(values, where.shape))
             if wrong.any():
                 message = f"offset {{}} is written while {self._who(last, wrong)} {verb} it"
@@ -369,17 +369,17 @@ class SharedMemory:
             written[index] = tag
 
     def fill(self, row: int, start: int, data: Array) -> None:
-        """Bytes that no thread writes but a bulk copy: `data` from `start`, a multiple of 16, on in the block `row`."""
+        """Write a bulk copy's `data` to the block `row`, from the offset `start` on, a multiple of 16."""
         self._expand()
         self._bytes[row, start : start + data.size] = data
         self._written[row, start // self._granule : (start + data.size) // self._granule] = 1  # before every epoch
 
     def cells(self, access: Access, size: int) -> tuple[Array, Array]:
-        """The flat elements of `size` bytes and which of them an access is on."""
+        """The flat elements of `size` bytes, and the indices of an access among them."""
         return self._views[size].reshape(-1), self._flat(access, size)
 
     def note_atomic(self, access: Access, size: int) -> None:
-        """Atomics of different warps do not race; they must not meet undefined words or copies under way."""
+        """Record atomics: those of different warps do not race, but they must not meet undefined words or copies under way."""
         if self.watch is not None:
             self.watch.wrote(access, size)
         for index in self._shadow_index(access, size):
@@ -393,15 +393,15 @@ class SharedMemory:
     # Asynchronous copies
 
     def commit(self) -> None:
-        """The copies that the running threads have started since the last time are a group.
+        """Close a group of the copies that the running threads have started since the last commit.
 
-        A thread that has ended has no copies to wait for, so only threads that run elsewhere keep their count.
+        A thread that has ended has no copies to wait for, so only live threads elsewhere keep their count.
         """
         group, mask = self.copy_group + 1, self._lanes.mask
         self.copy_group = group if mask is None else np.where(mask, group, self.copy_group)
 
     def start_copy(self, access: Access, values: Array, size: int) -> None:
-        """The copy is under way: nobody may read its target, and it may not disturb what others do there."""
+        """Start a copy: its target may not be read until it arrives, and it may not race with other accesses."""
         if not access.offset.size:
             return
         if self.watch is not None:
@@ -411,7 +411,7 @@ class SharedMemory:
         self._keep_copy(access, values, size)
 
     def _keep_copy(self, access: Access, values: Array, size: int) -> None:
-        """Until its threads wait for it."""
+        """Keep a copy until its threads wait for it."""
         group = self.copy_group
         if access.common and group.shape[0] > 1:
             access, values = self._per_thread(access, values)
@@ -447,7 +447,7 @@ class SharedMemory:
             flat[index] = np.where(held == copy.number, 0, held)
 
     def wait(self, allowed: int | None) -> None:
-        """Copies of all but the last `allowed` groups (None: every copy) arrive for the active threads."""
+        """Let copies of all groups but the last `allowed` (None: every copy) arrive for the active threads."""
         left = []
         for copy in self.copies:
             limit = self.copy_group - allowed if allowed is not None else self.copy_group + 1

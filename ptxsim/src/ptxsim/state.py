@@ -1,4 +1,4 @@
-"""What an instruction sees of the machine that runs it."""
+"""The machine's state as instructions see it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .values import Array
 class State(Reporter, Protocol):
     """A batch of thread blocks in lock step.
 
-    lanes: which threads the instruction is for. registers: by slot. carry: the condition code of `add.cc` and its like.
-    fragments: matrices of tensor-core operands that were put together before. proxies, mbarriers, in_flight: what is known of
-    asynchronous accesses to shared memory, and of registers, in kernels that have such. tensor_core: how products are
-    rounded, None for once. group: the threads that stand at this basic block; live: those that have not ended.
+    lanes: the threads of the instruction. registers: by slot. carry: the condition code of `add.cc` and the like. fragments:
+    cache of assembled matrices of tensor-core operands. proxies, mbarriers, in_flight: the state of asynchronous accesses to
+    shared memory, and of registers, in kernels that have them. tensor_core: how products are rounded; None: once per
+    instruction. group: the threads at this basic block. live: those that have not ended.
     """
 
     lanes: Lanes
@@ -40,22 +40,22 @@ class State(Reporter, Protocol):
 
     @property
     def counters(self) -> Counting:
-        """Of the launch."""
+        """The launch's counters."""
 
     def write(self, slot: int | None, value: Array) -> None:
-        """Set a register for the threads that run; None is the sink."""
+        """Set a register for the running threads; None is the sink."""
 
     def go(self, index: int, mask: Array) -> None:
         """Threads `mask` continue at basic block `index`."""
 
     def stop(self, mask: Array) -> None:
-        """Threads `mask` have ended."""
+        """Threads `mask` end."""
 
     def barrier(self, number: int, count: int | None, successor: int) -> None:
         """The group arrives at a barrier: its threads go on when all threads of their block, or `count`, have arrived."""
 
     def gather(self, successor: int) -> None:
-        """The group goes on, each thread when all of its warpgroup stand here."""
+        """The group waits; each thread continues once all threads of its warpgroup have arrived here."""
 
     def pause(self, index: int, mask: Array, address: Array) -> None:
-        """Threads `mask` have looked for an mbarrier's phase in vain: they go on at basic block `index` after all others."""
+        """Threads `mask` found an mbarrier's phase incomplete: they continue at basic block `index` after all others."""

@@ -1,9 +1,9 @@
-"""Products of matrices, added as tensor cores do it as far as that has been measured and published.
+"""Products of matrices, added as in tensor cores, as far as that has been measured and published.
 
-A block of products and the accumulator are added at once: each is cut off, towards zero, at a place that the largest of their
-exponents gives, products not being normalised before; the sum is exact, and its rounding is towards zero for fp32 and to
-nearest for fp16. The blocks of one instruction follow each other. How many products a block has, and how many bits lie beyond
-the 23 of fp32, differs from one architecture to the next.
+A block of products and the accumulator are added at once: each term is truncated, towards zero, at a place given by the largest
+of their exponents, with products not normalised before; the sum is exact, and its rounding is towards zero for fp32 and to
+nearest for fp16. The blocks of one instruction are added in turn. The number of products in a block, and of bits beyond the 23
+of fp32, depends on the architecture.
 
 Sources: M. Fasi, N. J. Higham, M. Mikaitis and S. Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ Computer Science
 7:e330 (2021), for the scheme and Ampere; X. Li et al., "FTTN: Feature-Targeted Testing for Numerical Properties of NVIDIA & AMD
@@ -20,14 +20,14 @@ import numpy as np
 
 from .values import Array
 
-_LEAST = {"f16": -14, "bf16": -126, "tf32": -126}  # exponents of normal numbers; subnormal ones have the same
+_LEAST = {"f16": -14, "bf16": -126, "tf32": -126}  # exponents of normal numbers, used for subnormal ones too
 
 
 @dataclass(frozen=True)
 class TensorCore:
-    """block: products that are added at once, by the type of their factors. bits: kept beyond those of fp32.
+    """block: products added at once, by the type of their factors. bits: kept beyond those of fp32.
 
-    least: exponent of a sum.
+    least: lower bound of the largest exponent, None for none.
     """
 
     block: dict[str, int]
@@ -35,7 +35,7 @@ class TensorCore:
     least: int | None = None
 
     def multiply(self, left: Array, right: Array, old: Array, kind: str, *, half: bool) -> Array:
-        """`old` + `left` · `right` for stacks of matrices of fp64, as fp32 or, `half`, fp16 has it, in fp64."""
+        """`old` + `left` · `right` for stacks of matrices in fp64, rounded to fp32 or, with `half`, fp16, in fp64."""
         width = self.block[kind]
         for start in range(0, left.shape[-1], width):
             part = slice(start, start + width)
@@ -61,12 +61,12 @@ class TensorCore:
 
 
 def _exponents(x: Array, least: int) -> Array:
-    """Of the leading bits; no less than `least`."""
+    """Exponents of the leading bits, at least `least`."""
     return np.maximum(np.frexp(x)[1] - 1, least)
 
 
 def _towards_zero(x: Array) -> Array:
-    """fp64 numbers cut off to fp32. What is beyond its range is infinite."""
+    """fp64 numbers truncated to fp32. Values beyond its range become infinite."""
     single = x.astype(np.float32)
     single = np.where(np.abs(single) > np.abs(x), np.nextafter(single, np.float32(0)), single)
     return np.where(np.abs(x) >= 2.0**128, x * np.inf, single.astype(np.float64))
@@ -78,7 +78,7 @@ MEASURED = {"sm_80": _AMPERE, "sm_86": _AMPERE, "sm_89": _AMPERE, "sm_90": _HOPP
 
 
 def measured(target: str) -> TensorCore:
-    """The tensor cores of a PTX target, `sm_80`. Raises ValueError for one of which nothing has been published here."""
+    """The tensor cores of a PTX target such as `sm_80`. Raises ValueError for targets without measurements here."""
     core = MEASURED.get(target.rstrip("af"))
     if core is None:
         raise ValueError(f"rounding='hardware' is known for {', '.join(MEASURED)}, not for {target or 'PTX without a target'}")

@@ -1,4 +1,4 @@
-"""A Triton kernel on torch tensors in main memory, compiled for a GPU that need not be there (the extra `triton`)."""
+"""A Triton kernel on torch tensors in main memory, compiled for a GPU that need not be present (the extra `triton`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POINTERS = {
     torch.int8: "*i8", torch.int16: "*i16", torch.int32: "*i32", torch.int64: "*i64", torch.bool: "*i1",
 }  # fmt: skip
 _WARP = 32
-_ALIGNED = 16  # what Triton's launcher tells the compiler of addresses and numbers
+_ALIGNED = 16  # alignment that Triton's launcher promises for addresses and numbers
 _Pairs = tuple[tuple[str, Any], ...]
 
 
@@ -30,7 +30,7 @@ def run(
 ) -> Report:  # fmt: skip
     """Compile a `triton.jit` function for sm_`capability` and run it on the CPU.
 
-    args: its arguments that are no `tl.constexpr`, in order: torch tensors on the cpu, which it works on in place, and numbers.
+    args: its arguments that are not `tl.constexpr`, in order: torch tensors on the cpu, which it changes in place, and numbers.
     constants: the others, by name. grid, check, rounding, uninitialised: as for `launch`, whose report is returned and whose
     errors are raised. Raises TypeError for arguments that do not fit the kernel.
     """
@@ -45,7 +45,7 @@ def run(
 def compiled(
     kernel: Any, args: Sequence[Any], constants: dict[str, Any], *, capability: int, num_warps: int = 4, num_stages: int = 3
 ) -> tuple[str, str, int]:
-    """The kernel's PTX, its name there, and its bytes of shared memory, for these arguments. Raises TypeError."""
+    """For these arguments, the kernel's PTX, its name there, and its bytes of shared memory. Raises TypeError."""
     names = [name for name in kernel.arg_names if name not in constants]
     if len(names) != len(args) or not set(constants) <= set(kernel.arg_names):
         raise TypeError(f"{kernel.__name__} takes {', '.join(kernel.arg_names)}: got {len(args)} and {', '.join(constants)}")

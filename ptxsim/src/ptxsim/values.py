@@ -1,8 +1,8 @@
 """Registers as numpy arrays.
 
-A register is an array of shape (blocks or 1, threads or 1): a value that is the same for all blocks, or for all threads,
-is held once and numpy's broadcasting does the rest. Arrays are never changed in place, so a `mov` is an alias. The dtype
-is whatever wrote the register last; readers view the bits as what they need.
+A register is an array of shape (blocks or 1, threads or 1): a value common to all blocks, or to all threads, is held once and
+numpy broadcasts it. Arrays are never changed in place, so a `mov` is an alias. The dtype is that of the register's last write;
+readers reinterpret the bits.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ Array = NDArray[Any]
 
 
 class UndefinedRead(Exception):  # noqa: N818  (no error of the simulator: it says what the kernel did)
-    """A register was looked into that no instruction has written."""
+    """A read of a register that no instruction has written."""
 
 
 class _Undefined:
-    """The content of such a register: it can be handed on, as `mov` does, and not looked into."""
+    """The content of such a register: it can be moved, as by `mov`, but not read."""
 
     def _read(self, *args: Any, **options: Any) -> NoReturn:
         raise UndefinedRead
@@ -38,7 +38,7 @@ RAW128 = np.dtype("V16")
 
 UNSIGNED = {1: U8, 2: U16, 4: U32, 8: U64, 16: RAW128, 32: np.dtype("V32")}
 
-# How the bits of a PTX type are held. Half types are held as their bits: arithmetic on them goes through fp32 or fp64.
+# The dtypes of PTX types. Half types are held as their bits: their arithmetic goes through fp32 or fp64.
 DTYPES = {
     "pred": BOOL,
     **{f"{k}{8 * n}": UNSIGNED[n] for k in "bu" for n in (1, 2, 4, 8)},
@@ -64,7 +64,7 @@ with np.errstate(invalid="ignore"):  # signalling NaNs
 
 
 def bits(x: Array, dtype: np.dtype[np.generic]) -> Array:
-    """`x` seen as `dtype`; a wider register gives its low bits, a narrower one is extended with zeros."""
+    """`x` viewed as `dtype`; a wider register gives its low bits, a narrower one is extended with zeros."""
     have = x.dtype
     if have is dtype:
         return x
@@ -76,7 +76,7 @@ def bits(x: Array, dtype: np.dtype[np.generic]) -> Array:
 
 
 def constant(value: int, size: int) -> Array:
-    """The integer `value`, modulo its width, as a register that is the same everywhere."""
+    """The integer `value`, modulo its width, as a register with the same value everywhere."""
     return np.array([[value % (1 << 8 * size)]], dtype=UNSIGNED[size])
 
 
@@ -108,7 +108,7 @@ def single_to_bf16(x: Array) -> Array:
 
 
 def double_to_bf16(x: Array) -> Array:
-    """Round fp64 to bf16 once: fp32 rounded to odd keeps what the second rounding must know."""
+    """Round fp64 to bf16 once: rounding to odd in fp32 keeps the information that the second rounding needs."""
     single = x.astype(np.float32)
     b = single.view(np.int32)
     back = single.astype(np.float64)
@@ -122,13 +122,13 @@ def double_to_half(x: Array) -> Array:
 
 
 def flush(x: Array) -> Array:
-    """Subnormal fp32 numbers become zero of their sign, as `.ftz` says."""
+    """Replace subnormal fp32 numbers by zeros of their sign, as for `.ftz`."""
     small = np.abs(x) < np.float32(2.0**-126)
     return np.where(small, x * np.float32(0), x) if small.any() else x
 
 
 def differ(x: Array, y: Array) -> Array:
-    """Where raw values of any width differ."""
+    """Whether raw values of any width differ."""
     if x.dtype.kind != "V":
         return x != y
     words = x.dtype.itemsize // 8

@@ -1,4 +1,4 @@
-"""ops.backbone: features as torch's own layers give them, with every instruction set; bits that belong to the image."""
+"""ops.backbone: features as torch's own layers give them, on every backend; bits that belong to the image."""
 
 from __future__ import annotations
 
@@ -7,129 +7,104 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from dcnn_fast import engine
-from dcnn_fast.ops.backbone import BACKENDS, BackboneParams, BlockShape, Stem, cpu, prepare
+from dcnn_fast.ops.backbone import BACKENDS, cpu, prepare
 from dcnn_fast.ops.backend import BackendError
-from tests.ops.backbone.problems import BLOCKS, TINY, WIDE, backbone_weights
+from tests.ops import tester
+from tests.ops.backbone.problems import BACKBONE, BLOCKS, OTHER, TINY, WIDE, backbone_weights, images_of
+from tests.ops.tester import CPU, ENGINE, REFERENCE, TRITON, Way
 
-ISAS = [*engine.isas(), *engine.emulated_isas()]
-# Strides of 1, an even filter, four channels, one pixel left at the end.
-OTHER = BackboneParams(1, 9, 2, Stem(5, 4, 1, (1.0, 2.0, 3.0, 4.0)), (BlockShape(5, 15, 8, 3, 3, True, False),), 3)
+pytestmark = pytest.mark.gpu
 
-
-def _images(params, count=3, dtype=torch.uint8):
-    shape = (count, params.stem.channels, params.height, params.width)
-    pixels = torch.from_numpy(np.random.default_rng(5).integers(0, 256, shape).astype(np.uint8))
-    return pixels.to(dtype).contiguous(memory_format=torch.channels_last)
-
-
-def _by_torch(params, weights, x):
-    """float64, by torch's own convolutions."""
-
-    def padded(maps, size, stride):
-        pads = []
-        for extent in (maps.shape[3], maps.shape[2]):
-            missing = max((-(-extent // stride) - 1) * stride + size - extent, 0)
-            pads += [missing // 2, missing - missing // 2]
-        return F.pad(maps, pads)
-
-    stem = params.stem
-    maps = (x.double() - torch.tensor(stem.mean, dtype=torch.float64).reshape(1, -1, 1, 1)) * stem.scale
-    weight, bias = (of.double() for of in weights.stem)
-    maps = F.relu6(F.conv2d(padded(maps, stem.size, stem.stride), weight, bias, stride=stem.stride))
-    means = []
-    for number, (block, of) in enumerate(zip(params.blocks, weights.blocks, strict=True)):
-        before = maps
-        if of.expand is not None:
-            maps = F.relu6(F.conv2d(maps, of.expand[0].double()[:, :, None, None], of.expand[1].double()))
-        weight, bias = (layer.double() for layer in of.depthwise)
-        maps = padded(maps, block.size, block.stride)
-        maps = F.relu6(F.conv2d(maps, weight[:, None], bias, stride=block.stride, groups=block.expanded))
-        maps = F.conv2d(maps, of.project[0].double()[:, :, None, None], of.project[1].double())
-        maps = maps + before if block.residual else maps
-        if number in params.taps:
-            means.append(maps.mean((2, 3)))
-    maps = F.relu6(F.conv2d(maps, weights.head[0].double()[:, :, None, None], weights.head[1].double()))
-    return torch.cat([*means, maps.mean((2, 3))], 1)
+PACKING = [TRITON, *([Way("cpu", engine.isa())] if ENGINE else [])]
+PUBLIC = [REFERENCE, *PACKING]
+BATCHES = [replace(params, images=3) for params in (TINY, OTHER, WIDE)]
+BOTH = ["ieee", "bf16"]
+ON_TRITON = [replace(TINY, images=2), replace(OTHER, images=2, dtype=torch.float32)]
 
 
-def _features(way, params, weights, x, threads=1):
-    if way == "reference":
-        return BACKENDS["reference"].prepare(params, weights).features(x)
-    return torch.from_numpy(cpu.packed(way, params, weights).features(engine.array_of(x), threads=threads))
-
-
-@pytest.mark.parametrize("way", ["reference", *ISAS])
+@pytest.mark.parametrize("way", [REFERENCE, *ENGINE], ids=str)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
-@pytest.mark.parametrize("params", [TINY, OTHER, WIDE], ids=str)
+@pytest.mark.parametrize("params", BATCHES, ids=str)
 def test_features_are_those_of_torchs_layers(params, dtype, way):
-    weights, x = backbone_weights(params), _images(params, dtype=dtype)
-    expected = _by_torch(params, weights, x)
-    found = _features(way, params, weights, x)
-    assert found.shape == expected.shape == (3, params.features)
-    assert (found - expected).abs().max() <= params.tolerance() * expected.abs().max()
+    tester.values(BACKBONE, way, replace(params, dtype=dtype))
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("params", [TINY, OTHER, WIDE], ids=str)
-def test_bf16_rounds_as_the_reference_does(params, isa):
-    params = replace(params, precision="bf16")
-    weights, x = backbone_weights(params), _images(params)
-    expected = _features("reference", params, weights, x)
-    exact = _features("reference", replace(params, precision="ieee"), weights, x)
-    found = _features(isa, params, weights, x)
-    largest = expected.abs().max()
-    assert (found - expected).abs().max() <= params.tolerance() * largest
-    assert 0 < (found - exact).abs().max() <= 0.05 * largest
+@pytest.mark.parametrize("way", ENGINE, ids=str)
+@pytest.mark.parametrize("params", BATCHES, ids=str)
+def test_bf16_rounds_as_the_reference_does(params, way):
+    (found,) = tester.values(BACKBONE, way, replace(params, precision="bf16"))
+    exact = BACKBONE.run(REFERENCE, params, BACKBONE.operands(params))[0]
+    assert 0 < (found - exact).abs().max() <= 0.05 * exact.abs().max()
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("precision", BOTH)
+@pytest.mark.parametrize("params", ON_TRITON, ids=str)
+def test_features_on_triton(params, precision, capability):
+    tester.values(BACKBONE, Way("triton", capability=capability), replace(params, precision=precision))
+
+
+@pytest.mark.parametrize("way", [REFERENCE, *ENGINE, TRITON], ids=str)
+def test_nothing_beside_the_operands_is_read(way):
+    tester.memory(BACKBONE, way, replace(OTHER, images=2, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("way", ENGINE, ids=str)
+@pytest.mark.parametrize("precision", BOTH)
 @pytest.mark.parametrize("params", [TINY, WIDE], ids=str)
-def test_bits_depend_on_neither_batch_nor_place_nor_threads_nor_memory(params, precision, isa):
-    params = replace(params, precision=precision)
-    weights, x = backbone_weights(params), _images(params, 5)
-    together = _features(isa, params, weights, x)
-    for threads in (2, 3, 16):
-        assert torch.equal(_features(isa, params, weights, x, threads), together)
-        for i in range(5):
-            assert torch.equal(_features(isa, params, weights, x[i : i + 1], threads)[0], together[i])
-    turned = torch.from_numpy(engine.array_of(x)[::-1].copy())
-    assert torch.equal(_features(isa, params, weights, turned).flip(0), together)
-    wide = torch.zeros(5, 3, params.height, 2 * params.width, dtype=torch.uint8)
-    wide[..., ::2] = x
-    for laid in (x.contiguous(), wide[..., ::2]):
-        assert torch.equal(_features(isa, params, weights, laid), together)
+def test_bits_depend_on_neither_batch_nor_place_nor_threads_nor_memory(params, precision, way):
+    params = replace(params, images=5, precision=precision)
+    tester.bits(BACKBONE, way, params, threads=(3, 2, 16))
+    x, weights = BACKBONE.operands(params)
+    tester.layouts(lambda laid: BACKBONE.run(way, params, (laid, weights))[0], x)
 
 
-@pytest.mark.needs_engine
-def test_images_may_have_any_extents():
-    weights = backbone_weights(TINY)
-    net = prepare(TINY, weights)
-    for rows, cols in ((1, 1), (2, 3), (64, 17)):
-        params = replace(TINY, height=rows, width=cols)
-        x = _images(params)
-        expected = _by_torch(params, weights, x)
-        assert (net.features(x) - expected).abs().max() <= TINY.tolerance() * expected.abs().max()
+@pytest.mark.parametrize("precision", BOTH)
+def test_bits_on_triton_depend_on_neither_batch_nor_place(precision):
+    tester.bits(BACKBONE, TRITON, replace(TINY, images=3, precision=precision))
 
 
-def test_no_images_have_no_features():
-    for way in ("reference", *ISAS[:1]):
-        assert _features(way, TINY, backbone_weights(TINY), _images(TINY, 0)).shape == (0, TINY.features)
+@pytest.mark.parametrize("way", [REFERENCE, *ENGINE, TRITON], ids=str)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_no_number_reaches_its_image_alone(value, way):
+    params = replace(OTHER, images=3, dtype=torch.float32)
+    x, weights = BACKBONE.operands(params)
+    clean = BACKBONE.run(way, params, (x, weights))[0]
+    x[1, 2, 4, 1] = value
+    found = BACKBONE.run(way, params, (x, weights))[0]
+    assert torch.equal(found[::2], clean[::2])
+    assert torch.equal(found.isnan(), BACKBONE.statement(params, (x, weights))[0].isnan())
 
 
-@pytest.mark.needs_engine
-def test_what_is_prepared_keeps_its_weights(monkeypatch):
-    weights, x = backbone_weights(TINY), _images(TINY)
-    net = prepare(TINY, weights)
-    before = net.features(x)
-    weights.head[0].zero_()
-    weights.blocks[1].project[0].zero_()
-    assert torch.equal(net.features(x), before)
-    monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
-    assert not torch.equal(prepare(TINY, weights).features(x), before)
+EXTENTS = [
+    (way, extent) for way in PUBLIC for extent in ((1, 1), (2, 3), (10, 7), (64, 17)) if (way, extent) != (TRITON, (64, 17))
+]
+
+
+@pytest.mark.parametrize(("way", "extent"), EXTENTS, ids=str)
+def test_images_may_have_any_extents_and_lie_anyhow(way, extent):
+    params, (height, width) = replace(TINY, images=2), extent
+    weights, x = backbone_weights(TINY), images_of(replace(params, height=height, width=width))
+    with way.running():
+        net = prepare(TINY, weights)
+        found = net.features(x.contiguous())
+        assert torch.equal(net.features(x), found)
+    (expected,) = BACKBONE.statement(params, (x, weights))
+    tester.assert_within(found, expected, TINY.tolerance() * expected.abs().max())
+
+
+@pytest.mark.parametrize("way", PUBLIC, ids=str)
+def test_no_images_have_no_features(way):
+    with way.running():
+        assert prepare(TINY, backbone_weights(TINY)).features(images_of(TINY, 0)).shape == (0, TINY.features)
+
+
+@pytest.mark.parametrize("way", PACKING, ids=str)
+def test_what_is_prepared_keeps_its_weights(way):
+    with way.running():
+        tester.keeps_its_weights(lambda weights: prepare(TINY, weights).features, backbone_weights(TINY), images_of(TINY))
 
 
 @pytest.mark.parametrize(
@@ -147,11 +122,32 @@ def test_what_is_no_backbone_is_refused_by_name(changes, rule):
         replace(TINY, **changes)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"dtype": torch.float64}, "take uint8 or float32, not float64"),
+        ({"precision": "tf32"}, "block 0: the Triton kernel multiplies in ieee or bf16, not in tf32"),
+        ({"height": 2**15, "width": 2**15}, "count an image's values and all images' pixels below 2**31"),
+    ],
+)
+def test_triton_refuses_in_a_sentence(change, sentence):
+    tester.cannot_run(BACKENDS["triton"], TINY, change, sentence)
+    assert "on cuda, not on cpu" in BACKENDS["triton"].can_run(TINY, CPU)
+
+
 @pytest.mark.needs_engine
-def test_a_precision_that_there_is_not_is_refused_by_name(monkeypatch):
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"dtype": torch.float64}, "takes uint8 or float32, not float64"),
+        ({"precision": "tf32"}, "in ieee fp32 or bf16, not in tf32"),
+    ],
+)
+def test_the_engine_refuses_in_a_sentence(change, sentence, monkeypatch):
+    tester.cannot_run(BACKENDS["cpu"], TINY, change, sentence, CPU)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
-    with pytest.raises(BackendError, match="computes a backbone in ieee fp32 or bf16, not in tf32"):
-        prepare(replace(TINY, precision="tf32"), backbone_weights(TINY))
+    with pytest.raises(BackendError, match=sentence):
+        prepare(replace(TINY, **change), backbone_weights(TINY))
 
 
 def _given():
@@ -194,7 +190,7 @@ def test_the_engine_refuses_by_name_what_is_no_backbone(change, rule):
 @pytest.mark.needs_engine
 def test_the_engine_refuses_by_name_what_are_no_images():
     net = engine.native.Backbone(engine.isa(), **_given())
-    x = engine.array_of(_images(TINY))
+    x = engine.array_of(images_of(replace(TINY, images=3)))
     with pytest.raises(ValueError, match=r"x must be \[3, 3, 31, 42\]"):
         net.features(x[:, :2], threads=1)
     with pytest.raises(ValueError, match=r"x must be \[images, channels, rows, cols\]"):

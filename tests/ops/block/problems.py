@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import BACKENDS, BlockOptions, BlockParams
 from dcnn_fast.ops.block.backend import Needs, Operands, Saved, Work
@@ -46,10 +48,10 @@ SMALL = [
 def preset_problems(side: int = 40, dtype=torch.float32) -> list[BlockParams]:
     """Every different block of every preset in both geometries, on planes of about `side` instead of 224."""
     found: dict[str, BlockParams] = {}
-    for name in spec.preset_names():
-        for geometry in spec.GEOMETRIES:
-            for column in spec.preset(name, geometry).columns:
-                if not isinstance(column, spec.Column):
+    for name in networks.preset_names():
+        for geometry in networks.GEOMETRIES:
+            for column in networks.preset(name, geometry).columns:
+                if not isinstance(column, networks.Column):
                     continue
                 channels = column.channels
                 for block in column.blocks:
@@ -77,6 +79,54 @@ def operands(params: BlockParams, seed: int = 0) -> tuple[torch.Tensor, torch.Te
 def keywords(options: BlockOptions) -> dict:
     """The keyword arguments of ops.block."""
     return {name: getattr(options, name) for name in BlockOptions.__dataclass_fields__}
+
+
+def typed(params: BlockParams, dtype: torch.dtype, source: torch.dtype | None = None, **options) -> BlockParams:
+    """The problem with weights and result in a dtype, x in it or in `source`, and with some options changed."""
+    return changed(replace(params, dtype=source or dtype, weight_dtype=dtype, out_dtype=dtype), **options)
+
+
+def changed(params: BlockParams, **options) -> BlockParams:
+    """The problem with some options changed."""
+    return replace(params, options=replace(params.options, **options))
+
+
+def geometry(params: BlockParams) -> dict:
+    """The keyword arguments of region.whole and region.of_windows."""
+    names = ("stride", "padding", "rounding", "pool")
+    return {"size": params.size, **{name: getattr(params.options, name) for name in names}}
+
+
+def grad_of(params: BlockParams, seed: int = 5) -> torch.Tensor:
+    """A seeded gradient of the result."""
+    return torch.randn(params.out_shape, generator=torch.Generator().manual_seed(seed)).to(params.out_dtype)
+
+
+def tied_operands(params: BlockParams, seed: int) -> list[torch.Tensor]:
+    """Whole numbers whose sums fp32 holds exactly, with many equal outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    pairs = zip((0, -1, -1), operands(params), strict=True)
+    return [torch.randint(low, 2, like.shape, generator=generator).to(params.dtype) for low, like in pairs]
+
+
+def error_of(result: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest error relative to the largest magnitude; NaN counts as infinite."""
+    error = (result.double() - expected.double()).abs().nan_to_num(torch.inf).max()
+    return float(error / max(float(expected.abs().max()), 1e-30))
+
+
+def errors_of(found, expected) -> list[float]:
+    """The largest errors of gradients, each relative to the largest magnitude or a thousandth; NaN counts as infinite."""
+    return [
+        float((mine.double() - theirs).abs().nan_to_num(torch.inf).max() / theirs.abs().max().clamp_min(1e-3))
+        for mine, theirs in zip(found, expected, strict=True)
+    ]
+
+
+def require_gradients(found, expected, tolerances) -> None:
+    """The gradients of x, weight and bias are within what each is allowed."""
+    for name, error, tolerance in zip(("x", "weight", "bias"), errors_of(found, expected), tolerances, strict=True):
+        assert error <= tolerance, f"gradient of {name}: {error:.2e} > {tolerance:.2e}"
 
 
 def runnable(params: BlockParams, device: str = "cpu") -> list[str]:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import Pool
 from dcnn_fast.ops.block.cuda.config import CudaConfig
 from dcnn_fast.ops.records import PIECE, STRIP
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import Rows, matrix, records, zeros
-from dcnn_fast.spec import Pool
 
 _BELOW = (2, 3, 4, 6, 8)  # strips below each other in a region
 _LEAST_ROWS = 4  # of a strip below another, in sizes of the pool
@@ -24,7 +24,9 @@ _Beside = tuple[tuple[int, int, int, int], ...]  # strips beside each other: fir
 
 def rows_of(config: CudaConfig, cols: int) -> int:
     """The most rows of a step in a strip of `cols` columns, 0 where none fits."""
-    rows = min(config.outputs // cols, config.ring // cols - (config.pool - 1))
+    if cols > config.most_cols:
+        return 0
+    rows = min(config.outputs // cols, config.ring // cols - (config.pool - 1), config.most_rows)
     while rows > 0 and not (
         plane_units(config, cols, rows) <= config.plane and fetched_units(config, cols, rows) <= config.fetched
     ):

@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.utils.checkpoint import checkpoint
 
-from dcnn_fast import ops, spec
+from dcnn_fast import networks, ops
 from dcnn_fast.nets.column import Block
 from dcnn_fast.ops.block import params_of
 from dcnn_fast.ops.block.params import BlockOptions
@@ -129,7 +129,7 @@ def test_bytes_enter_under_autocast_as_without(fast):
 
 def test_between_torchs_layers_under_autocast(backend):
     torch.manual_seed(0)
-    layer = Block(spec.Block(8, 3, padding=1, pool=spec.Pool(), norm=spec.CrossMapNorm()), 4, "up")
+    layer = Block(networks.Block(8, 3, padding=1, pool=networks.Pool(), norm=networks.CrossMapNorm()), 4, "up")
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), layer, torch.nn.Flatten(), torch.nn.Linear(8 * 3 * 3, 2))
     torch.nn.init.normal_(layer.weight)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -251,7 +251,7 @@ def test_jacrev_is_the_jacobian(kind, fast):
 
 
 def test_functional_call_of_a_module(fast):
-    layer = Block(spec.Block(8, 3, pool=spec.Pool()), 4, "up")
+    layer = Block(networks.Block(8, 3, pool=networks.Pool()), 4, "up")
     x, weight, bias = _operands()
     result = functional_call(layer, {"weight": weight, "bias": bias}, (x,))
     expected = ops.block(x, weight, bias, pool=(3, 2))
@@ -442,7 +442,7 @@ def test_modes_without_gradients(fast):
 
 
 def test_copies_and_pickles_of_a_module_are_it(fast):
-    layer = Block(spec.Block(8, 3, pool=spec.Pool(), norm=spec.CrossMapNorm()), 4, "up")
+    layer = Block(networks.Block(8, 3, pool=networks.Pool(), norm=networks.CrossMapNorm()), 4, "up")
     torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
     x = _operands()[0]
     expected = layer(x)
@@ -477,7 +477,7 @@ def _params(kind):
 
 
 def test_export_has_the_block_in_it(fast):
-    layer = Block(spec.Block(8, 3, pool=spec.Pool(), norm=spec.CrossMapNorm()), 4, "up").eval()
+    layer = Block(networks.Block(8, 3, pool=networks.Pool(), norm=networks.CrossMapNorm()), 4, "up").eval()
     torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
     x = _operands()[0].detach()
     with torch.no_grad():

@@ -11,20 +11,24 @@ import torch
 from dcnn_fast import engine, ops
 from dcnn_fast.ops import Pool
 from dcnn_fast.ops.backend import BackendError
-from dcnn_fast.ops.block import cpu
-from dcnn_fast.ops.block.whole import whole_images
 from tests.ops import guarded
+from tests.ops.block import on_engine
 from tests.ops.block.problems import (
     AVERAGE,
     CROSS,
     POOL,
     SAME,
+    changed,
+    grad_of,
     gradients_by,
     keywords,
     operands,
     preset_problems,
     problem,
+    require_gradients,
+    tied_operands,
     training_by,
+    typed,
 )  # fmt: skip
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
@@ -81,43 +85,9 @@ SOME = [VARIETY[i] for i in (0, 23, 36, 48, 62, -6, -4, -1)] + LATE[-1:]
 pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
 
-def _in(params, **options):
-    return replace(params, options=replace(params.options, **options))
-
-
-def _wide(params):
-    return replace(params, dtype=torch.float64, out_dtype=torch.float64)
-
-
-def _training(isa, x, weight, bias, params, threads=2):
-    """The engine's result, values and hits."""
-    kept = params.kept
-    made = [guarded.output(params.out_shape)]
-    made.append(guarded.output(params.out_shape) if kept.values else (None, None))
-    made.append(guarded.output(params.out_shape, torch.int16) if kept.hits else (None, None))
-    (result, _), (values, _), (hits, _) = made
-    cpu.run(isa, [x], whole_images(params), weight, bias, params, (), 1.0, [result], threads, (hits, values))
-    guarded.assert_untouched(*(buffer for _, buffer in made if buffer is not None))
-    return result, values, hits
-
-
-def _gradients(isa, grad, x, weight, bias, params, needs=(True, True, True), threads=2):
-    """The engine's gradients after its own training forward."""
-    result, values, hits = _training(isa, x, weight, bias, params, threads)
-    made = [
-        guarded.output(tensor.shape) if tensor is not None and need else (None, None)
-        for tensor, need in zip((x, weight, bias), needs, strict=True)
-    ]
-    wanted = tuple(tensor for tensor, _ in made)
-    values = result if params.kept.result else values
-    cpu.run_backward(isa, grad, x, weight, bias, values, hits, params, wanted, threads)
-    guarded.assert_untouched(*(buffer for _, buffer in made if buffer is not None))
-    return wanted
-
-
 def _stated(grad, x, weight, bias, params):
     """The reference's gradients in float64."""
-    wide = _wide(params)
+    wide = typed(params, torch.float64)
     x, weight, bias = (None if tensor is None else tensor.double() for tensor in (x, weight, bias))
     result, values, hits = training_by("reference", x, weight, bias, wide)
     values = result if params.kept.result else values
@@ -128,42 +98,24 @@ def _stated(grad, x, weight, bias, params):
 def _case(params):
     """Seeded operands and a gradient of the result, and the reference's gradients: the same for every instruction set."""
     x, weight, bias = operands(params)
-    grad = _grad(params)
+    grad = grad_of(params)
     return x, weight, bias, grad, _stated(grad, x, weight, bias, params)
-
-
-def _grad(params, seed=5):
-    return torch.randn(params.out_shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _require_close(found, expected, tolerances, where=""):
-    for name, mine, theirs, tolerance in zip(("x", "weight", "bias"), found, expected, tolerances, strict=True):
-        error = (mine.double() - theirs).abs().max() / theirs.abs().max().clamp_min(1e-3)
-        assert error <= tolerance, f"{where} gradient of {name}: {error:.2e} > {tolerance:.2e}"
 
 
 @pytest.mark.parametrize("params", [*VARIETY, *LATE, *preset_problems()], ids=str)
 def test_gradients_are_the_references(isa, params):
     x, weight, bias, grad, expected = _case(params)
-    found = _gradients(isa, guarded.poisoned(grad), guarded.poisoned(x), weight, bias, params)
-    _require_close(found, expected, params.gradient_tolerances())
+    found = on_engine.gradients(isa, guarded.poisoned(grad), guarded.poisoned(x), weight, bias, params)
+    require_gradients(found, expected, params.gradient_tolerances())
 
 
-BF16 = [_in(params, precision="bf16") for params in VARIETY[3:-12:9] + VARIETY[-12:] + LATE[::6]]
+BF16 = [changed(params, precision="bf16") for params in VARIETY[3:-12:9] + VARIETY[-12:] + LATE[::6]]
 
 
 @pytest.mark.parametrize("params", BF16, ids=str)
 def test_gradients_of_rounded_operands_are_the_references(isa, params):
     x, weight, bias, grad, expected = _case(params)
-    _require_close(_gradients(isa, grad, x, weight, bias, params), expected, params.gradient_tolerances())
-
-
-def _integers(params, seed):
-    """Operands whose sums fp32 holds exactly, with many equal outputs."""
-    generator = torch.Generator().manual_seed(seed)
-    x, weight, bias = operands(params)
-    small = [torch.randint(low, 2, t.shape, generator=generator) for low, t in ((0, x), (-1, weight), (-1, bias))]
-    return [t.to(torch.float32) for t in small]
+    require_gradients(on_engine.gradients(isa, grad, x, weight, bias, params), expected, params.gradient_tolerances())
 
 
 TIED = [
@@ -172,12 +124,12 @@ TIED = [
     for rounding in ("up", "down")
     for pool in (Pool(3, 2), Pool(4, 3), Pool(5, 3))
 ]
-TIED += [_in(params, ties="first") for params in TIED if params.channels < 12]  # others in tiles: test_first_ties.py
+TIED += [changed(params, ties="first") for params in TIED if params.channels < 12]  # others in tiles: test_first_ties.py
 
 
 @cache
 def _tied_case(params, seed):
-    x, weight, bias = _integers(params, seed)
+    x, weight, bias = tied_operands(params, seed)
     grad = torch.randint(-3, 4, params.out_shape, generator=torch.Generator().manual_seed(seed)).float()
     _, _, hits = training_by("reference", x, weight, bias, params)
     return x, weight, bias, grad, hits, _stated(grad, x, weight, bias, params)
@@ -187,12 +139,12 @@ def _tied_case(params, seed):
 def test_ties_are_the_references_bit_for_bit(isa, params):
     for seed in range(3):
         x, weight, bias, grad, expected_hits, expected = _tied_case(params, seed)
-        _, _, hits = _training(isa, x, weight, bias, params)
+        _, _, hits = on_engine.training(isa, x, weight, bias, params)
         if params.kept.hits:
             assert torch.equal(hits, expected_hits)
             assert (hits & (hits - 1)).any(), "no ties: this test shows nothing"
-        found = _gradients(isa, grad, x, weight, bias, params)
-        _require_close(found, expected, params.gradient_tolerances())
+        found = on_engine.gradients(isa, grad, x, weight, bias, params)
+        require_gradients(found, expected, params.gradient_tolerances())
         in_tiles = params.filters >= 12  # the gradient of x is a convolution with so many channels
         for mine, theirs in list(zip(found, expected, strict=True))[in_tiles:]:
             assert torch.equal(mine.double(), theirs)
@@ -204,13 +156,13 @@ def test_ties_are_the_references_bit_for_bit(isa, params):
 def test_ties_beside_a_norm(isa, norm, order, ties):
     """An image of one row, repeated: what lies below each other is equal, before and after a norm."""
     params = problem(1, 3, 24, 15, 9, 5, torch.float32, pool=POOL, norm=norm, order=order, ties=ties)
-    x, weight, bias = _integers(params, 1)
+    x, weight, bias = tied_operands(params, 1)
     x = x[:, :, :1].expand_as(x) + 0.0
-    grad = _grad(params)
-    found = _gradients(isa, grad, x, weight, bias, params)
+    grad = grad_of(params)
+    found = on_engine.gradients(isa, grad, x, weight, bias, params)
     expected = _stated(grad, x, weight, bias, params)
-    _require_close(found, expected, params.gradient_tolerances())
-    other = _stated(grad, x, weight, bias, _in(params, ties="first" if ties == "all" else "all"))
+    require_gradients(found, expected, params.gradient_tolerances())
+    other = _stated(grad, x, weight, bias, changed(params, ties="first" if ties == "all" else "all"))
     assert (found[0] - other[0]).abs().max() > 0.01, "no ties: this test shows nothing"
 
 
@@ -220,31 +172,33 @@ def test_a_flat_image_ties_whatever_its_values(isa, channels, size, stride):
     params = problem(1, channels, 44, 40, 40, size, torch.float32, stride=stride, rounding="down", pool=Pool(2, 2))
     _, weight, bias = operands(params)
     x = torch.full((1, channels, 44, 40), 0.7310585)
-    result, _, hits = _training(isa, x, weight, bias, params)
+    result, _, hits = on_engine.training(isa, x, weight, bias, params)
     assert torch.equal(hits == 15, result > 0)
     assert (result > 0).any()
 
 
-@pytest.mark.parametrize("params", [*SOME, _in(VARIETY[-1], order="conv-pool-norm")], ids=str)
+@pytest.mark.parametrize("params", [*SOME, changed(VARIETY[-1], order="conv-pool-norm")], ids=str)
 def test_bits_do_not_depend_on_threads_or_batch(isa, params):
     params = replace(params, images=19)
     x, weight, bias = operands(params)
-    grad = _grad(params)
-    one = _gradients(isa, grad, x, weight, bias, params, threads=1)
+    grad = grad_of(params)
+    one = on_engine.gradients(isa, grad, x, weight, bias, params, threads=1)
     for threads in (2, 5, 32):
-        for mine, other in zip(one, _gradients(isa, grad, x, weight, bias, params, threads=threads), strict=True):
+        for mine, other in zip(one, on_engine.gradients(isa, grad, x, weight, bias, params, threads=threads), strict=True):
             assert torch.equal(mine, other)
-    alone, _, _ = _gradients(isa, grad[7:8], x[7:8], weight, bias, replace(params, images=1))
+    alone, _, _ = on_engine.gradients(isa, grad[7:8], x[7:8], weight, bias, replace(params, images=1))
     assert torch.equal(alone[0], one[0][7])
 
 
 @pytest.mark.parametrize("params", SOME, ids=str)
 def test_only_what_is_needed_is_computed_and_it_is_the_same(isa, params):
     x, weight, bias = operands(params)
-    grad = _grad(params)
-    everything = _gradients(isa, grad, x, weight, bias, params)
+    grad = grad_of(params)
+    everything = on_engine.gradients(isa, grad, x, weight, bias, params)
     for needs in ((True, False, False), (False, True, False), (False, False, True), (False, True, True)):
-        for need, mine, whole in zip(needs, _gradients(isa, grad, x, weight, bias, params, needs), everything, strict=True):
+        for need, mine, whole in zip(
+            needs, on_engine.gradients(isa, grad, x, weight, bias, params, needs), everything, strict=True
+        ):
             assert (mine is not None) == need
             assert mine is None or torch.equal(mine, whole)
 
@@ -253,9 +207,9 @@ def test_any_layout_of_x_and_of_the_gradient(isa):
     params = problem(2, 3, 14, 17, 8, 5, torch.float32, stride=2, padding=1, pool=POOL, norm=CROSS)
     x, weight, bias = operands(params)
     grad = torch.ones(1).expand(params.out_shape)
-    expected = _gradients(isa, grad.clone(), x.contiguous(memory_format=torch.channels_last), weight, bias, params)
+    expected = on_engine.gradients(isa, grad.clone(), x.contiguous(memory_format=torch.channels_last), weight, bias, params)
     for variant in (x.contiguous(), x.transpose(2, 3).contiguous().transpose(2, 3), guarded.poisoned(x)):
-        for mine, theirs in zip(_gradients(isa, grad, variant, weight, bias, params), expected, strict=True):
+        for mine, theirs in zip(on_engine.gradients(isa, grad, variant, weight, bias, params), expected, strict=True):
             assert torch.equal(mine, theirs)
 
 
@@ -264,8 +218,8 @@ def test_an_image_of_bytes_needs_no_gradient_of_its_own(isa):
     _, weight, bias = operands(params)
     pixels = torch.randint(0, 256, (2, 3, 15, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     needs = (False, True, True)
-    found = _gradients(isa, _grad(params), pixels, weight, bias, params, needs)
-    expected = _gradients(isa, _grad(params), pixels.float(), weight, bias, params, needs)
+    found = on_engine.gradients(isa, grad_of(params), pixels, weight, bias, params, needs)
+    expected = on_engine.gradients(isa, grad_of(params), pixels.float(), weight, bias, params, needs)
     assert torch.equal(found[1], expected[1])
     assert torch.equal(found[2], expected[2])
 
@@ -273,7 +227,7 @@ def test_an_image_of_bytes_needs_no_gradient_of_its_own(isa):
 def test_a_batch_of_nothing_has_gradients_of_zero(isa):
     params = problem(0, 3, 9, 9, 4, 3, torch.float32, pool=POOL, norm=CROSS)
     x, weight, bias = operands(params)
-    _, grad_weight, grad_bias = _gradients(isa, _grad(params), x, weight, bias, params)
+    _, grad_weight, grad_bias = on_engine.gradients(isa, grad_of(params), x, weight, bias, params)
     assert not grad_weight.any()
     assert not grad_bias.any()
 
@@ -283,7 +237,7 @@ def test_an_infinity_that_no_gradient_reaches_leaves_no_trace(isa):
     params = problem(1, 1, 6, 6, 2, 1, torch.float32, pool=Pool(2, 2))
     x = torch.arange(36.0).view(1, 1, 6, 6)
     weight, grad = torch.ones(2, 1, 1, 1), torch.full(params.out_shape, float("inf"))
-    grad_x, _, _ = _gradients(isa, grad, x, weight, None, params, (True, False, False))
+    grad_x, _, _ = on_engine.gradients(isa, grad, x, weight, None, params, (True, False, False))
     assert grad_x[:, :, ::2].eq(0).all()
     assert grad_x[:, :, 1::2, 1::2].isinf().all()
 
@@ -295,8 +249,8 @@ def test_through_the_public_function(isa, params, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     kw = keywords(params.options)
     operand = [tensor.requires_grad_() for tensor in operands(params)]
-    grad = _grad(params)
-    expected = _gradients(isa, grad, *(tensor.detach() for tensor in operand), params)
+    grad = grad_of(params)
+    expected = on_engine.gradients(isa, grad, *(tensor.detach() for tensor in operand), params)
     ops.block(*operand, **kw).backward(grad)
     for tensor, theirs in zip(operand, expected, strict=True):
         assert torch.equal(tensor.grad, theirs)

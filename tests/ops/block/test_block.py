@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from dcnn_fast import ops
 from dcnn_fast.ops.block import BACKENDS, BlockOptions, Pool, params_of
-from tests.ops import statements
+from tests.ops import statements, tester
 from tests.ops.block.problems import POOL, SMALL, keywords, operands, preset_problems, problem, runnable
 
 PRESETS = preset_problems()
@@ -37,9 +37,7 @@ def test_reference_is_what_the_loops_say(params):
 
 @pytest.mark.parametrize("params", SMALL, ids=str)
 def test_gradcheck_of_the_reference(params):
-    torch.set_num_threads(1)  # thousands of operations so small that threads only wait for each other
-    x, weight, bias = (tensor.requires_grad_() for tensor in operands(params))
-    assert torch.autograd.gradcheck(lambda *t: ops.block(*t, **keywords(params.options)), (x, weight, bias))
+    tester.gradients(lambda *t: ops.block(*t, **keywords(params.options)), *operands(params))
 
 
 def test_gradients_are_torchs_where_the_semantics_coincide():
@@ -143,14 +141,13 @@ def test_gradients_are_skipped_where_they_are_not_needed():
 def test_opcheck(params):
     x, weight, bias = operands(params)
     flat = params.options.flat()
-    torch.library.opcheck(torch.ops.dcnn_fast.block, (x, weight, bias, *flat, [], 1.0))
-    torch.library.opcheck(torch.ops.dcnn_fast.block_training, (x, weight, bias, *flat, [], 1.0))
+    tester.registered(torch.ops.dcnn_fast.block, x, weight, bias, *flat, [], 1.0)
+    tester.registered(torch.ops.dcnn_fast.block_training, x, weight, bias, *flat, [], 1.0)
     result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat, [], 1.0)
     values = result if params.kept.result else values
     grad = torch.randn(params.out_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for needs in ([True, True, True], [False, True, False]):
-        arguments = (grad, x, weight, bias, values, hits, *flat, needs, [], 1.0)
-        torch.library.opcheck(torch.ops.dcnn_fast.block_backward, arguments)
+        tester.registered(torch.ops.dcnn_fast.block_backward, grad, x, weight, bias, values, hits, *flat, needs, [], 1.0)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

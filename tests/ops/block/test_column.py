@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import column_blocks
 from dcnn_fast.ops.block.backend import Operands
 from dcnn_fast.ops.block.params import problems_of
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.plan import share
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Pool, SameMapNorm
 
 BLOCKS = (
     Block(16, 5, stride=2, padding=2, pool=Pool(3, 2), norm=CrossMapNorm()),

@@ -8,11 +8,27 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops
+from dcnn_fast.networks import ORDERS
 from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
-from dcnn_fast.ops.block import BACKENDS, cpu
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.region import of_windows, whole
-from dcnn_fast.spec import ORDERS
-from tests.ops.block.problems import AVERAGE, CROSS, SAME, SMALL, operands, preset_problems, problem, run_by, stated
+from tests.ops import guarded
+from tests.ops.block.on_engine import regions
+from tests.ops.block.problems import (
+    AVERAGE,
+    CROSS,
+    SAME,
+    SMALL,
+    changed,
+    geometry,
+    operands,
+    preset_problems,
+    problem,
+    run_by,
+    stated,
+    typed,
+)  # fmt: skip
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
 NORMS = [
@@ -69,47 +85,8 @@ LATE += [problem(1, 3, 40, 41, 5, 3, torch.float32, pool=Pool(11, 4, "avg"), nor
 pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
 
-def _geometry(params):
-    options = params.options
-    return {
-        "size": params.size, "stride": options.stride, "padding": options.padding, "rounding": options.rounding,
-        "pool": options.pool,
-    }  # fmt: skip
-
-
-def _run(isa, sources, table, weight, bias, params, mean=(), scale=1.0, threads=2):
-    """The engine's outputs, cut out of NaN-filled buffers whose margins must stay untouched."""
-    buffers, outputs = [], []
-    for images, rows, cols in table.outputs:
-        floats = images * rows * cols * params.filters
-        buffer = torch.full((floats + 128,), float("nan"))
-        buffers.append(buffer)
-        outputs.append(buffer[64:-64].view(images, rows, cols, params.filters).permute(0, 3, 1, 2))
-    cpu.run(isa, sources, table, weight, bias, params, mean, scale, outputs, threads)
-    for buffer in buffers:
-        assert buffer[:64].isnan().all()
-        assert buffer[-64:].isnan().all()
-    return outputs
-
-
-def _poisoned(x):
-    """x inside a larger buffer of NaNs, channels last."""
-    n, c, h, w = x.shape
-    buffer = torch.full((n + 2, h + 2, w + 2, c), float("nan"))
-    buffer[1:-1, 1:-1, 1:-1] = x.permute(0, 2, 3, 1)
-    return buffer[1:-1, 1:-1, 1:-1].permute(0, 3, 1, 2)
-
-
-def _wide(params):
-    return replace(params, dtype=torch.float64, out_dtype=torch.float64)
-
-
-def _in(params, precision):
-    return replace(params, options=replace(params.options, precision=precision))
-
-
-BF16 = [_in(params, "bf16") for params in (*VARIETY[::3], *VARIETY[-8:], *LATE[::5], *preset_problems()[::4])]
-BF16X3 = [_in(params, "bf16x3") for params in (*VARIETY[1::5], *VARIETY[-8:], *preset_problems()[1::4])]
+BF16 = [changed(params, precision="bf16") for params in (*VARIETY[::3], *VARIETY[-8:], *LATE[::5], *preset_problems()[::4])]
+BF16X3 = [changed(params, precision="bf16x3") for params in (*VARIETY[1::5], *VARIETY[-8:], *preset_problems()[1::4])]
 
 
 def _reaches(isa, params):
@@ -122,11 +99,11 @@ def test_values_are_the_references(isa, params):
     x, weight, bias = operands(params)
     if not _reaches(isa, params):
         with pytest.raises(ValueError, match="no tile unit for bf16x3"):
-            _run(isa, [x], whole(params.images, params.height, params.width, **_geometry(params)), weight, bias, params)
+            regions(isa, [x], whole_images(params), weight, bias, params)
         return
-    expected = stated(x.double(), weight.double(), bias.double(), _wide(params))
-    table = whole(params.images, params.height, params.width, **_geometry(params))
-    (result,) = _run(isa, [_poisoned(x)], table, weight, bias, params)
+    expected = stated(x.double(), weight.double(), bias.double(), typed(params, torch.float64))
+    table = whole_images(params)
+    (result,) = regions(isa, [guarded.poisoned(x)], table, weight, bias, params)
     error = (result.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-3)
     assert error <= params.tolerance()
 
@@ -134,18 +111,18 @@ def test_values_are_the_references(isa, params):
 def test_a_pool_far_larger_than_its_input_takes_it_all(isa):
     params = problem(1, 3, 9, 9, 7, 3, torch.float32, pool=Pool(255, 255))
     x, weight, bias = operands(params)
-    (result,) = _run(isa, [x], whole(1, 9, 9, **_geometry(params)), weight, bias, params)
+    (result,) = regions(isa, [x], whole(1, 9, 9, **geometry(params)), weight, bias, params)
     everything = replace(params, options=replace(params.options, pool=Pool(7, 7)))
-    (expected,) = _run(isa, [x], whole(1, 9, 9, **_geometry(everything)), weight, bias, everything)
+    (expected,) = regions(isa, [x], whole(1, 9, 9, **geometry(everything)), weight, bias, everything)
     assert torch.equal(result, expected)
 
 
 @pytest.mark.parametrize("params", VARIETY[:14], ids=str)
 def test_no_bias_is_a_zero_bias(isa, params):
     x, weight, bias = operands(params)
-    table = whole(params.images, params.height, params.width, **_geometry(params))
-    (without,) = _run(isa, [x], table, weight, None, params)
-    (zero,) = _run(isa, [x], table, weight, torch.zeros_like(bias), params)
+    table = whole_images(params)
+    (without,) = regions(isa, [x], table, weight, None, params)
+    (zero,) = regions(isa, [x], table, weight, torch.zeros_like(bias), params)
     assert torch.equal(without, zero)
 
 
@@ -158,12 +135,12 @@ def test_bytes_windows_and_mean(isa, norm, order):
     _, weight, bias = operands(replace(params, dtype=torch.float32))
     pixels = torch.randint(0, 256, (2, 3, 40, 37), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     windows = torch.tensor([[0, 0, 0], [0, 19, 16], [1, 7, 3], [1, 0, 16], [0, 19, 0]])
-    table = of_windows(windows, 21, 21, **_geometry(params))
+    table = of_windows(windows, 21, 21, **geometry(params))
     mean, scale = (120.25, 110.0, 99.5), 1 / 64
     expected = torch.empty(5, 20, *[table.outputs[0][1]] * 2, dtype=torch.float64)
-    run_by("reference", [pixels], table, weight.double(), bias.double(), _wide(params), mean, scale, [expected])
+    run_by("reference", [pixels], table, weight.double(), bias.double(), typed(params, torch.float64), mean, scale, [expected])
     for source in (pixels, pixels.contiguous(memory_format=torch.channels_last)):
-        (result,) = _run(isa, [source], table, weight, bias, params, mean, scale)
+        (result,) = regions(isa, [source], table, weight, bias, params, mean, scale)
         assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
 
 
@@ -173,13 +150,13 @@ def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
         return
     params = replace(params, images=5)
     x, weight, bias = operands(params)
-    table = whole(5, params.height, params.width, **_geometry(params))
-    (one,) = _run(isa, [x], table, weight, bias, params, threads=1)
+    table = whole(5, params.height, params.width, **geometry(params))
+    (one,) = regions(isa, [x], table, weight, bias, params, threads=1)
     for threads in (2, 5, 16):
-        (more,) = _run(isa, [x], table, weight, bias, params, threads=threads)
+        (more,) = regions(isa, [x], table, weight, bias, params, threads=threads)
         assert torch.equal(one, more)
-    single = whole(1, params.height, params.width, **_geometry(params))
-    (alone,) = _run(isa, [x[3:4]], single, weight, bias, params)
+    single = whole(1, params.height, params.width, **geometry(params))
+    (alone,) = regions(isa, [x[3:4]], single, weight, bias, params)
     assert torch.equal(alone[0], one[3])
 
 
@@ -188,13 +165,13 @@ def test_what_others_left_in_the_scratch_changes_nothing(isa, params):
     if not _reaches(isa, params):
         return
     x, weight, bias = operands(params)
-    table = whole(params.images, params.height, params.width, **_geometry(params))
-    (expected,) = _run(isa, [x], table, weight, bias, params, threads=1)
+    table = whole_images(params)
+    (expected,) = regions(isa, [x], table, weight, bias, params, threads=1)
     large = problem(1, 64, 70, 70, 8, 1, torch.float32)
     nans = torch.full((1, 64, 70, 70), 0x7FC07FC0, dtype=torch.int32).view(torch.float32)  # both halves too, as bfloat16
     nans = nans.contiguous(memory_format=torch.channels_last)
-    _run(isa, [nans], whole(1, 70, 70, **_geometry(large)), *operands(large)[1:], large, threads=1)
-    (result,) = _run(isa, [x], table, weight, bias, params, threads=1)
+    regions(isa, [nans], whole(1, 70, 70, **geometry(large)), *operands(large)[1:], large, threads=1)
+    (result,) = regions(isa, [x], table, weight, bias, params, threads=1)
     assert torch.equal(result, expected)
 
 
@@ -212,21 +189,21 @@ def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, pool, p
     offsets = ((0, 0), (5, 8), (8, 3))
     pieces = tuple(Piece(t, l, rows, rows, (Store(0, 0, rows, rows, i, 0, 0, 0),)) for i, (t, l) in enumerate(offsets))
     shared = RegionList.of([Region(0, 0, 0, 0, 30, 33, 0, 0, 26, 29, 0, 0, pieces)], [(1, rows, rows)] * 3)
-    windows = of_windows(torch.tensor([[0, t, l] for t, l in offsets]), extent, extent, **_geometry(params))
-    (alone,) = _run(isa, [x], windows, weight, bias, params)
-    for i, result in enumerate(_run(isa, [x], shared, weight, bias, params)):
+    windows = of_windows(torch.tensor([[0, t, l] for t, l in offsets]), extent, extent, **geometry(params))
+    (alone,) = regions(isa, [x], windows, weight, bias, params)
+    for i, result in enumerate(regions(isa, [x], shared, weight, bias, params)):
         assert torch.equal(result[0], alone[i])
 
 
 def test_pieces_with_a_halo_make_a_same_map_normed_whole(isa):
     params = problem(1, 3, 11, 9, 5, 3, torch.float32, pool=Pool(2, 2), norm=SAME)
     x, weight, bias = operands(params)
-    (expected,) = _run(isa, [x], whole(1, 11, 9, **_geometry(params)), weight, bias, params)
+    (expected,) = regions(isa, [x], whole(1, 11, 9, **geometry(params)), weight, bias, params)
     _, _, rows, cols = expected.shape
     upper = Piece(0, 0, 3, cols, (Store(0, 0, 2, cols, 0, 0, 0, 0),))
     lower = Piece(2, 0, rows - 1, cols, (Store(1, 0, rows - 2, cols, 0, 0, 2, 0),))
     table = RegionList.of([Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, 0, 0, (upper, lower))], [(1, rows, cols)])
-    (result,) = _run(isa, [x], table, weight, bias, params)
+    (result,) = regions(isa, [x], table, weight, bias, params)
     assert torch.equal(result, expected)
 
 
@@ -238,7 +215,7 @@ def test_a_nan_pixel_reaches_every_output_that_sees_it(isa, precision):
         return
     x[0, 0, 4, 4] = float("nan")
     expected = stated(x, weight, bias, params).isnan()
-    (result,) = _run(isa, [x], whole(1, 9, 9, **_geometry(params)), weight, bias, params)
+    (result,) = regions(isa, [x], whole(1, 9, 9, **geometry(params)), weight, bias, params)
     assert torch.equal(result.isnan(), expected)
 
 
@@ -248,11 +225,11 @@ def test_bf16x3_errs_by_no_more_than_its_products_may(isa):
     if not _reaches(isa, params):
         return
     x, weight, _ = operands(params)
-    table = whole(1, 20, 17, **_geometry(params))
-    exact = stated(x.double(), weight.double(), None, _in(_wide(params), "ieee"))
-    magnitudes = stated(x.double().abs(), weight.double().abs(), None, _in(_wide(params), "ieee"))
-    (result,) = _run(isa, [x], table, weight, None, params)
-    (rounded,) = _run(isa, [x], table, weight, None, _in(params, "bf16"))
+    table = whole(1, 20, 17, **geometry(params))
+    exact = stated(x.double(), weight.double(), None, typed(params, torch.float64, precision="ieee"))
+    magnitudes = stated(x.double().abs(), weight.double().abs(), None, typed(params, torch.float64, precision="ieee"))
+    (result,) = regions(isa, [x], table, weight, None, params)
+    (rounded,) = regions(isa, [x], table, weight, None, changed(params, precision="bf16"))
     error = (result.double() - exact).abs()
     assert (error <= 2.0**-15 * magnitudes + params.tolerance() * exact.abs().max()).all()
     assert error.max() * 50 < (rounded.double() - exact).abs().max()
@@ -272,10 +249,10 @@ def test_bf16x3_splits_operands_into_what_they_round_to_and_what_is_left(isa):
         high = values.bfloat16().float()
         parts = high + (values - high).bfloat16().float()
         one = torch.ones(1, 1, 1, 1)
-        (pixels,) = _run(isa, [values], whole(1, 64, 64, **_geometry(params)), one, None, params)
+        (pixels,) = regions(isa, [values], whole(1, 64, 64, **geometry(params)), one, None, params)
         assert torch.equal(pixels, parts)
         many = replace(params, height=1, width=1, filters=4096)
-        (weights,) = _run(isa, [one], whole(1, 1, 1, **_geometry(many)), values.view(4096, 1, 1, 1), None, many)
+        (weights,) = regions(isa, [one], whole(1, 1, 1, **geometry(many)), values.view(4096, 1, 1, 1), None, many)
         assert torch.equal(weights.view(-1), parts.view(-1))
 
 
@@ -289,11 +266,11 @@ def test_narrow_regions_have_the_bits_of_the_whole(isa, rows, cols, precision, s
     if not _reaches(isa, params):
         return
     x, weight, bias = operands(params)
-    (expected,) = _run(isa, [x], whole(1, 95, 91, **_geometry(params)), weight, bias, params)
+    (expected,) = regions(isa, [x], whole(1, 95, 91, **geometry(params)), weight, bias, params)
     top, left = 2, 1
     piece = Piece(0, 0, rows, cols, (Store(0, 0, rows, cols, 0, 0, 0, 0),))
     region = Region(0, 0, 0, 0, 95, 91, top * stride, left * stride, rows, cols, 0, 0, (piece,))
-    (result,) = _run(isa, [x], RegionList.of([region], [(1, rows, cols)]), weight, bias, params)
+    (result,) = regions(isa, [x], RegionList.of([region], [(1, rows, cols)]), weight, bias, params)
     assert torch.equal(result, expected[:, :, top : top + rows, left : left + cols])
 
 
@@ -309,7 +286,7 @@ def test_the_public_function_uses_the_forced_instruction_set(isa, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     params = replace(SMALL[2], dtype=torch.float32, out_dtype=torch.float32)
     x, weight, bias = operands(params)
-    table = whole(1, params.height, params.width, **_geometry(params))
-    (expected,) = _run(isa, [x], table, weight, bias, params)
+    table = whole(1, params.height, params.width, **geometry(params))
+    (expected,) = regions(isa, [x], table, weight, bias, params)
     result = ops.block(x, weight, bias, padding=1, pool=(3, 2), norm=CROSS)
     assert torch.equal(result, expected)

@@ -22,13 +22,13 @@ from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.region import of_windows, whole
 from dcnn_fast.plan import brute_force, share
+from devtools.simulated import simulated
 from tests.ops.block.problems import CROSS, POOL, operands, preset_problems, problem, run_by, stated
 from tests.ops.cuda_copy import COMPILERS, ptx_by
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.plan import networks
 from tests.plan.test_share import run as run_plan
-from devtools.simulated import simulated
 
 pytestmark = pytest.mark.gpu
 

@@ -7,14 +7,14 @@ import torch
 
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.cuda_compile import sources
+from devtools.simulated import simulated
 from ptxsim import SimulationError
 from tests.ops.block.problems import AVERAGE, CROSS, POOL, problem, run_by
 from tests.ops.block.test_cuda_forward import _error, _expected, _typed, operands
 from tests.ops.cuda_copy import copied, planted
 from tests.ops.guarded import output, poisoned
-from devtools.simulated import simulated
 
-SOURCES = ("block/forward.cu", "block/tail.cuh")
+SOURCES = ("block/forward.cu", "block/patch.cuh", "block/tail.cuh")
 # Several steps in a strip, strips beside each other and below each other, windows that hang over the edges.
 STAGED = problem(1, 32, 44, 42, 16, 3, padding=1, pool=POOL, norm=CROSS)
 WORDS = problem(1, 3, 61, 70, 16, 5, stride=2, padding=2, pool=POOL, norm=CROSS, order="conv-norm-pool")
@@ -30,7 +30,7 @@ BUGS = {
         STAGED, "        __syncthreads();\n        if constexpr (NORM_SIZE > 0", "        if constexpr (NORM_SIZE > 0", RACE,
     ),
     "no barrier between norm and pool": (
-        WORDS, "            }\n            __syncthreads();\n        }", "            }\n        }", RACE,
+        WORDS, "rows, cols);\n            __syncthreads();", "rows, cols);", RACE,
     ),
     "fragments swapped": (STAGED, "a[tile], b[0], b[1]);", "a[tile], b[1], b[0]);", "numbers"),
     "filters swapped": (STAGED, "[2 * SIXTEEN + 1], a[tile], b[2], b[3]", "[2 * SIXTEEN], a[tile], b[2], b[3]", "numbers"),

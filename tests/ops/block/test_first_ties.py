@@ -10,9 +10,9 @@ import torch
 from dcnn_fast import engine, ops
 from dcnn_fast.ops import Pool
 from dcnn_fast.ops.block import cpu
-from dcnn_fast.ops.block.whole import whole_images
 from tests.ops import guarded
-from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, gradients_by, keywords, operands, problem
+from tests.ops.block import on_engine
+from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, grad_of, gradients_by, keywords, operands, problem
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
 # every kind of tiles, groups, filters and channels that fill no vector, fewer outputs than a tile has
@@ -36,19 +36,9 @@ HIT = [each for each in FIRST if each.kept.hits]
 pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
 
-def _training(isa, x, weight, bias, params, threads=2):
-    """The engine's result, values and hits."""
-    kept = params.kept
-    result, _ = guarded.output(params.out_shape)
-    values = guarded.output(params.out_shape)[0] if kept.values else None
-    hits = guarded.output(params.out_shape, torch.int16)[0] if kept.hits else None
-    cpu.run(isa, [x], whole_images(params), weight, bias, params, (), 1.0, [result], threads, (hits, values))
-    return result, (result if kept.result else values), hits
-
-
 def _gradients(isa, grad, x, weight, bias, params, threads=2):
     """The engine's gradients after its own training forward, and what that kept."""
-    _, values, hits = _training(isa, x, weight, bias, params, threads)
+    _, values, hits = on_engine.training(isa, x, weight, bias, params, threads)
     made = [guarded.output(tensor.shape) for tensor in (x, weight, bias)]
     wanted = tuple(tensor for tensor, _ in made)
     cpu.run_backward(isa, grad, x, weight, bias, values, hits, params, wanted, threads)
@@ -56,21 +46,10 @@ def _gradients(isa, grad, x, weight, bias, params, threads=2):
     return wanted, values, hits
 
 
-def _grad(params):
-    return torch.randn(params.out_shape, generator=torch.Generator().manual_seed(5))
-
-
-def _result(isa, x, weight, bias, params):
-    """Of a forward that no backward follows."""
-    result = torch.full(params.out_shape, torch.nan).contiguous(memory_format=torch.channels_last)
-    cpu.run(isa, [x], whole_images(params), weight, bias, params, (), 1.0, [result], 2)
-    return result
-
-
 @pytest.mark.parametrize("params", FIRST, ids=str)
 def test_gradients_are_the_references_of_what_was_kept(isa, params):
     """Rounding may decide which of nearly equal outputs hits: the reference in float64 is given the engine's hits."""
-    operand, grad = operands(params), _grad(params)
+    operand, grad = operands(params), grad_of(params)
     found, values, hits = _gradients(isa, guarded.poisoned(grad), guarded.poisoned(operand[0]), *operand[1:], params)
     wide = replace(params, dtype=torch.float64, out_dtype=torch.float64)
     values = None if values is None else values.double()
@@ -82,15 +61,15 @@ def test_gradients_are_the_references_of_what_was_kept(isa, params):
 @pytest.mark.parametrize("params", FIRST, ids=str)
 def test_the_result_has_the_bits_of_one_without_gradients(isa, params):
     x, weight, bias = operands(params)
-    result, _, _ = _training(isa, x, weight, bias, params)
-    assert torch.equal(result, _result(isa, x, weight, bias, params))
+    result, _, _ = on_engine.training(isa, x, weight, bias, params)
+    assert torch.equal(result, on_engine.result(isa, x, weight, bias, params))
 
 
 @pytest.mark.parametrize("params", HIT, ids=str)
 def test_hits_are_the_outputs_that_equal_the_maximum(isa, params):
     x, weight, bias = operands(params)
-    _, values, hits = _training(isa, x, weight, bias, params)
-    outputs = _result(isa, x, weight, bias, replace(params, options=replace(params.options, pool=None, norm=None)))
+    _, values, hits = on_engine.training(isa, x, weight, bias, params)
+    outputs = on_engine.result(isa, x, weight, bias, replace(params, options=replace(params.options, pool=None, norm=None)))
     size, stride = params.options.pool.size, params.options.pool.stride
     expected, best = torch.zeros_like(hits), torch.zeros(params.out_shape)
     windows = []
@@ -110,7 +89,7 @@ def test_hits_are_the_outputs_that_equal_the_maximum(isa, params):
 def test_bits_do_not_depend_on_threads_or_batch(isa, params):
     params = replace(params, images=18)
     x, weight, bias = operands(params)
-    grad = _grad(params)
+    grad = grad_of(params)
     one, _, _ = _gradients(isa, grad, x, weight, bias, params, threads=1)
     for threads in (2, 5):
         for mine, other in zip(one, _gradients(isa, grad, x, weight, bias, params, threads)[0], strict=True):
@@ -125,7 +104,7 @@ def test_of_equal_outputs_one_takes_the_gradient(isa, size):
     params = problem(1, 16, 24, 20, 40, size, torch.float32, rounding="down", pool=Pool(2, 2), ties="first")
     _, weight, bias = operands(params)
     x = torch.full((1, 16, 24, 20), 0.7310585)
-    result, _, hits = _training(isa, x, weight, bias, params)
+    result, _, hits = on_engine.training(isa, x, weight, bias, params)
     assert torch.equal(hits != 0, result > 0)
     (_, _, grad_bias), _, _ = _gradients(isa, torch.ones_like(result), x, weight, bias, params)
     assert torch.equal(grad_bias, (result > 0).sum(dim=(0, 2, 3)).float())
@@ -138,7 +117,7 @@ def test_the_error_is_what_the_documents_say(isa, channels, size, stride, larges
     """Of the weights' gradient, relative to the largest; as plain sums over positions it errs by 2e-7 to 4e-7 here."""
     params = problem(2, channels, 60, 60, 64, size, torch.float32, stride=stride, rounding="down", ties="first")
     x, weight, bias = operands(params)
-    x, grad = x.relu() if channels == 64 else 40 * x, _grad(params)
+    x, grad = x.relu() if channels == 64 else 40 * x, grad_of(params)
     (_, mine, _), values, _ = _gradients(isa, grad, x, weight, bias, params)
     wide = replace(params, dtype=torch.float64, out_dtype=torch.float64)
     given = (each.double() for each in (grad, x, weight, bias, values))
@@ -150,7 +129,7 @@ def test_through_the_public_function(isa, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     params = FIRST[0]
-    operand, grad = [tensor.requires_grad_() for tensor in operands(params)], _grad(params)
+    operand, grad = [tensor.requires_grad_() for tensor in operands(params)], grad_of(params)
     expected, _, _ = _gradients(isa, grad, *(tensor.detach() for tensor in operand), params)
     ops.block(*operand, **keywords(params.options)).backward(grad)
     for tensor, theirs in zip(operand, expected, strict=True):

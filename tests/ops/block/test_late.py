@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import ops, plan, spec
+from dcnn_fast import networks, ops, plan
 from dcnn_fast.nets import build
 from dcnn_fast.ops.block import BACKENDS, BlockOptions
 from dcnn_fast.runtime.column import column_maps
@@ -44,28 +44,28 @@ def test_options_survive_the_operators_plain_arguments(params):
 
 
 def test_a_columns_blocks_may_have_them_and_older_files_say_what_they_did():
-    blocks = (spec.Block(8, 3, pool=AVERAGE), spec.Block(8, 3, pool=POOL, norm=CROSS, order="conv-norm-pool-relu"))
-    network = spec.Network("late", (spec.Column("warp", blocks, (4,), 20, 20),))
-    data = spec.network_to_dict(network)
-    assert spec.network_from_dict(data) == network
+    blocks = (networks.Block(8, 3, pool=AVERAGE), networks.Block(8, 3, pool=POOL, norm=CROSS, order="conv-norm-pool-relu"))
+    network = networks.Network("late", (networks.Column("warp", blocks, (4,), 20, 20),))
+    data = networks.network_to_dict(network)
+    assert networks.network_from_dict(data) == network
     assert [block["pool"] for block in data["columns"][0]["blocks"]] == [
         {"size": 3, "stride": 2, "kind": "avg"},
         {"size": 3, "stride": 2},
     ]
-    rows = spec.column_costs(network.columns[0])
+    rows = networks.column_costs(network.columns[0])
     assert [row.what for row in rows[1:2]] == ["avg 3x3 stride 2"] and rows[5].name == "relu2"
     with pytest.raises(ValueError, match="Pool: kind must be one of max, avg"):
-        spec.Pool(kind="median")
+        networks.Pool(kind="median")
 
 
 @pytest.mark.needs_engine
-@pytest.mark.parametrize("norm", [CROSS, spec.SameMapNorm(3, 0.3)], ids=str)
+@pytest.mark.parametrize("norm", [CROSS, networks.SameMapNorm(3, 0.3)], ids=str)
 def test_windows_share_them_bit_for_bit(norm):
     blocks = (
-        spec.Block(8, 5, 2, pool=POOL, norm=norm, order="conv-norm-pool-relu"),
-        spec.Block(12, 3, padding=1, pool=AVERAGE, norm=norm, order="conv-pool-norm-relu"),
+        networks.Block(8, 5, 2, pool=POOL, norm=norm, order="conv-norm-pool-relu"),
+        networks.Block(12, 3, padding=1, pool=AVERAGE, norm=norm, order="conv-pool-norm-relu"),
     )
-    net = build(spec.Network("late", (spec.Column("warp", blocks, (4,), 60, 48),))).eval()
+    net = build(networks.Network("late", (networks.Column("warp", blocks, (4,), 60, 48),))).eval()
     plane = torch.randint(0, 256, (60, 60, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
     windows = np.array([(0, 0), (2, 4), (5, 8), (12, 12), (4, 4), (6, 10)])
     (column,) = net.columns
@@ -81,6 +81,6 @@ def test_windows_share_them_bit_for_bit(norm):
 
 
 def test_they_are_written_of_single_layers_alone():
-    network = spec.Network("late", (spec.Column("warp", (spec.Block(16, 3, pool=AVERAGE),), (4,), 20, 20),))
-    with pytest.raises(spec.ConvNetError, match=r"\[conv1_0\] order and pool: a ReLU that comes last and averages"):
-        spec.write_convnet_cfg(network)
+    network = networks.Network("late", (networks.Column("warp", (networks.Block(16, 3, pool=AVERAGE),), (4,), 20, 20),))
+    with pytest.raises(networks.ConvNetError, match=r"\[conv1_0\] order and pool: a ReLU that comes last and averages"):
+        networks.write_convnet_cfg(network)

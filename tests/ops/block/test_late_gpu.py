@@ -10,13 +10,14 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from dcnn_fast import plan, spec
+from dcnn_fast import networks, plan
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.region import of_windows
+from devtools import aot, choose_tiles, sass
 from tests.ops.block import test_cuda_forward as cuda
 from tests.ops.block import test_triton_backward as backward
 from tests.ops.block import test_triton_forward as triton
@@ -25,7 +26,6 @@ from tests.ops.block.test_triton_property import check_list, examples, lists
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import FLOATS, INTERPRETED, kernels_on_cpu
 from tests.plan.test_share import run as run_plan
-from devtools import aot, choose_tiles, sass
 
 pytestmark = pytest.mark.gpu
 
@@ -115,10 +115,10 @@ def test_in_either_kernel_and_in_any_batch_triton_has_the_same_bits():
 def test_windows_share_them_bit_for_bit(backend, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     blocks = (
-        spec.Block(16, 5, 2, pool=POOL, norm=CROSS, order=LAST),
-        spec.Block(16, 3, padding=1, pool=AVERAGE, norm=CROSS, order=BOTH),
+        networks.Block(16, 5, 2, pool=POOL, norm=CROSS, order=LAST),
+        networks.Block(16, 3, padding=1, pool=AVERAGE, norm=CROSS, order=BOTH),
     )
-    column = spec.Column("warp", blocks, (4,), 60, 48)
+    column = networks.Column("warp", blocks, (4,), 60, 48)
     windows = np.array([(0, 0), (2, 4), (4, 4), (12, 12)])
     shared = plan.share(column, windows, (60, 60), backend, always=True)
     assert shared.name == "sharing"

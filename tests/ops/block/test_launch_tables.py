@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dcnn_fast import engine
+from dcnn_fast.networks import Block, Column
 from dcnn_fast.ops import CrossMapNorm, Pool
 from dcnn_fast.ops.block.cuda.config import config_of, strip_cutter, strips_of
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
@@ -19,7 +20,6 @@ from dcnn_fast.ops.records import OUTPUT, PIECE, REGION, SOURCE, STORE, STRIP, T
 from dcnn_fast.ops.region import Piece, Region, RegionList, Store, held
 from dcnn_fast.ops.tables import records
 from dcnn_fast.plan import brute_force, share
-from dcnn_fast.spec import Block, Column
 from tests.ops.block import strips_statement
 
 pytestmark = pytest.mark.needs_engine

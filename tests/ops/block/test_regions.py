@@ -9,18 +9,11 @@ import torch
 
 from dcnn_fast import ops
 from dcnn_fast.ops import Piece, Pool, Region, RegionList, SameMapNorm, Store
+from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.region import of_windows, whole
-from tests.ops.block.problems import SMALL, keywords, operands, problem, runnable
+from tests.ops.block.problems import SMALL, geometry, keywords, operands, problem, runnable
 
 WINDOWS = torch.tensor([[0, 0, 0], [0, 3, 5], [1, 6, 4], [1, 0, 7], [0, 3, 5]])
-
-
-def _geometry(params):
-    options = params.options
-    return {
-        "size": params.size, "stride": options.stride, "padding": options.padding, "rounding": options.rounding,
-        "pool": options.pool,
-    }  # fmt: skip
 
 
 def _region_keywords(options):
@@ -30,7 +23,7 @@ def _region_keywords(options):
 @pytest.mark.parametrize("params", SMALL, ids=str)
 def test_one_region_per_image_is_the_block(params, monkeypatch):
     x, weight, bias = operands(params)
-    regions = whole(params.images, params.height, params.width, **_geometry(params))
+    regions = whole_images(params)
     (result,) = ops.block_regions([x], regions, weight, bias, **_region_keywords(params.options))
     torch.testing.assert_close(result, ops.block(x, weight, bias, **keywords(params.options)), rtol=1e-12, atol=1e-13)
 
@@ -39,7 +32,7 @@ def test_one_region_per_image_is_the_block(params, monkeypatch):
 def test_a_window_sees_nothing_outside_itself(params):
     """A window of a larger source gives what the cut-out window gives, though the source has pixels beyond."""
     x, weight, bias = operands(replace(params, images=2, height=params.height + 6, width=params.width + 7))
-    regions = of_windows(WINDOWS, params.height, params.width, **_geometry(params))
+    regions = of_windows(WINDOWS, params.height, params.width, **geometry(params))
     (result,) = ops.block_regions([x], regions, weight, bias, **_region_keywords(params.options))
     for i, (image, top, left) in enumerate(WINDOWS.tolist()):
         cut = x[image : image + 1, :, top : top + params.height, left : left + params.width]
@@ -52,7 +45,7 @@ def test_pixels_enter_less_their_mean_times_the_scale_and_padding_stays_zero():
     _, weight, bias = operands(params)
     pixels = torch.randint(0, 256, (1, 3, 12, 11), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     mean, scale = (120.5, 99.0, 80.25), 0.125
-    regions = whole(1, 12, 11, **_geometry(params))
+    regions = whole(1, 12, 11, **geometry(params))
     (result,) = ops.block_regions([pixels], regions, weight, bias, mean=mean, scale=scale, **_region_keywords(params.options))
     entered = (pixels.double() - torch.tensor(mean, dtype=torch.float64).reshape(1, 3, 1, 1)) * scale
     expected = ops.block(entered, weight, bias, **keywords(params.options))
@@ -94,7 +87,7 @@ def test_outputs_can_be_given_and_what_nothing_is_stored_to_stays(backend, monke
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     params = replace(SMALL[1], dtype=torch.float32, out_dtype=torch.float32)
     x, weight, bias = operands(params)
-    table = whole(2, 7, 5, **_geometry(params))
+    table = whole(2, 7, 5, **geometry(params))
     only_first = RegionList(table.regions[:1], table.pieces[:1], table.stores[:1], table.outputs)
     (expected,) = ops.block_regions([x], table, weight, bias, **_region_keywords(params.options))
     out = torch.full_like(expected, float("nan"))
@@ -132,7 +125,7 @@ def test_several_sources_of_different_sizes():
     generator = torch.Generator().manual_seed(3)
     sources = [torch.randint(0, 256, (1, 3, *shape), dtype=torch.uint8, generator=generator) for shape in ((8, 20), (13, 9))]
     windows = torch.tensor([[1, 0, 5, 1], [0, 0, 0, 12]])
-    regions = of_windows(windows, 8, 8, **_geometry(params))
+    regions = of_windows(windows, 8, 8, **geometry(params))
     kw = _region_keywords(params.options)
     for backend in runnable(replace(params, dtype=torch.uint8)):
         (result,) = ops.block_regions(sources, regions, weight, bias, **kw)
@@ -154,7 +147,7 @@ def test_conv_outputs_are_counted():
 def test_opcheck_of_regions():
     params = SMALL[2]
     x, weight, bias = operands(params)
-    table = whole(1, params.height, params.width, **_geometry(params))
+    table = whole(1, params.height, params.width, **geometry(params))
     outputs = list(table.outputs[0])
     arguments = (
         [x],

@@ -20,23 +20,31 @@ from dcnn_fast.ops.gpus import LEAST_SHARED
 from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.pool import reference as pools
-from tests.ops import guarded
-from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, gradients_by, operands, preset_problems, problem, training_by
-from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
 from devtools import aot, sass
+from tests.ops import guarded
+from tests.ops.block.problems import (
+    AVERAGE,
+    CROSS,
+    POOL,
+    SAME,
+    changed,
+    errors_of,
+    grad_of,
+    gradients_by,
+    operands,
+    preset_problems,
+    problem,
+    require_gradients,
+    tied_operands,
+    training_by,
+    typed,
+)  # fmt: skip
+from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
 
 pytestmark = pytest.mark.gpu
 
 LAST = torch.channels_last
 SAME4 = SameMapNorm(4, 0.3)
-
-
-def _in(params, **options):
-    return replace(params, options=replace(params.options, **options))
-
-
-def _of(params, dtype):
-    return replace(params, dtype=dtype, out_dtype=dtype, weight_dtype=dtype)
 
 
 def _small(params):
@@ -75,10 +83,6 @@ VARIETY = [
 SOME = [VARIETY[i] for i in (2, 3, 5, 9, 11, 15)]
 
 
-def _grad(params, seed=5):
-    return torch.randn(params.out_shape, generator=torch.Generator().manual_seed(seed)).to(params.out_dtype)
-
-
 def _kept(x, weight, bias, params):
     """What a training forward keeps, by the reference, in the dtypes of `params`."""
     result, values, hits = training_by("reference", x, weight, bias, params)
@@ -101,34 +105,17 @@ def _gradients(grad, x, weight, bias, params, needs=(True, True, True), kept=Non
     return wanted
 
 
-def _wide(params):
-    return _of(params, torch.float64)
-
-
 def _stated(grad, x, weight, bias, params):
     """The reference's gradients in float64, from what was kept in float64."""
-    wide = _wide(params)
+    wide = typed(params, torch.float64)
     x, weight, bias = (None if t is None else t.double() for t in (x, weight, bias))
     return gradients_by("reference", grad.double(), x, weight, bias, *_kept(x, weight, bias, wide), wide, (True, True, True))
-
-
-def _errors(found, expected):
-    """Largest errors, relative to the largest magnitude; NaN counts as infinite."""
-    return [
-        float((mine.double() - theirs).abs().nan_to_num(torch.inf).max() / theirs.abs().max().clamp_min(1e-3))
-        for mine, theirs in zip(found, expected, strict=True)
-    ]
-
-
-def _require_close(found, expected, tolerances):
-    for name, error, tolerance in zip(("x", "weight", "bias"), _errors(found, expected), tolerances, strict=True):
-        assert error <= tolerance, f"gradient of {name}: {error:.2e} > {tolerance:.2e}"
 
 
 @cache
 def _case(params):
     x, weight, bias = operands(params)
-    grad = _grad(params)
+    grad = grad_of(params)
     return grad, x, weight, bias, _stated(grad, x, weight, bias, params)
 
 
@@ -136,7 +123,7 @@ def _case(params):
 def test_gradients_are_the_references(params):
     grad, x, weight, bias, expected = _case(params)
     found = _gradients(guarded.poisoned(grad), guarded.poisoned(x), weight, bias, params)
-    _require_close(found, expected, params.gradient_tolerances())
+    require_gradients(found, expected, params.gradient_tolerances())
 
 
 def _plainly(grad, x, weight, bias, params, dot):
@@ -154,10 +141,10 @@ def _plainly(grad, x, weight, bias, params, dot):
             g = pools.backward_of_hits(g, hits, params.conv_shape, options.pool, options.rounding, options.ties)
         else:
             g = g * (values > 0)
-    bare = _in(params, pool=None, norm=None, order="conv-pool-norm")
+    bare = changed(params, pool=None, norm=None, order="conv-pool-norm")
     rounded = [tensor.to(dot).float() for tensor in (g, x, weight)]
     open_ = torch.ones_like(g)
-    wide = replace(_of(bare, torch.float32), options=replace(bare.options, precision="ieee"))
+    wide = replace(typed(bare, torch.float32), options=replace(bare.options, precision="ieee"))
     grads = gradients_by("reference", rounded[0], *rounded[1:], bias.float(), open_, None, wide, (True, True, False))
     return grads[0].to(params.dtype), grads[1].to(params.weight_dtype), g.sum((0, 2, 3)).to(params.weight_dtype)
 
@@ -177,24 +164,17 @@ LOW = [
 
 @pytest.mark.parametrize(("params", "dtype", "precision"), LOW, ids=str)
 def test_low_precision_errs_at_most_twice_as_much_as_plain_torch(params, dtype, precision):
-    params = _in(_of(params, dtype), precision=precision)
+    params = changed(typed(params, dtype), precision=precision)
     x, weight, bias = operands(params)
-    grad = _grad(params)
+    grad = grad_of(params)
     # float16 has the bits of tf32
     dot = dtype if dtype != torch.float32 else {"bf16": torch.bfloat16}.get(precision, torch.float16)
     expected = _stated(grad, x, weight, bias, params)
-    allowed = _errors(_plainly(grad, x, weight, bias, params, dot), expected)
+    allowed = errors_of(_plainly(grad, x, weight, bias, params, dot), expected)
     found = _gradients(grad, x, weight, bias, params)
-    floor = _of(params, torch.float32).gradient_tolerances()
+    floor = typed(params, torch.float32).gradient_tolerances()
     tolerances = [2 * error + least for error, least in zip(allowed, floor, strict=True)]
-    _require_close(found, expected, tolerances)
-
-
-def _integers(params, seed):
-    """Operands whose sums fp32 holds exactly, with many equal outputs."""
-    generator = torch.Generator().manual_seed(seed)
-    small = [torch.randint(low, 2, t.shape, generator=generator) for low, t in zip((0, -1, -1), operands(params), strict=True)]
-    return [t.to(params.dtype) for t in small]
+    require_gradients(found, expected, tolerances)
 
 
 TIED = [
@@ -210,11 +190,11 @@ TIED = [
 @pytest.mark.parametrize("ties", ["all", "first"])
 @pytest.mark.parametrize("params", TIED, ids=str)
 def test_ties_are_the_references_bit_for_bit(params, ties):
-    params = _in(params, ties=ties)
-    x, weight, bias = _integers(params, 1)
+    params = changed(params, ties=ties)
+    x, weight, bias = tied_operands(params, 1)
     grad = torch.randint(-3, 4, params.out_shape, generator=torch.Generator().manual_seed(1)).to(params.out_dtype)
     expected = _stated(grad, x, weight, bias, params)
-    other = _stated(grad, x, weight, bias, _in(params, ties="first" if ties == "all" else "all"))
+    other = _stated(grad, x, weight, bias, changed(params, ties="first" if ties == "all" else "all"))
     assert (expected[0] - other[0]).abs().max() > 0.5, "no ties: this test shows nothing"
     for mine, theirs in zip(_gradients(grad, x, weight, bias, params), expected, strict=True):
         assert torch.equal(mine.double(), theirs)
@@ -225,12 +205,12 @@ def test_ties_are_the_references_bit_for_bit(params, ties):
 def test_ties_beside_a_norm(norm, ties):
     """An image of one row, repeated: what lies below each other is equal, before and after a norm."""
     params = problem(1, 3, 12, 9, 5, 3, torch.float32, pool=POOL, norm=norm, order="conv-norm-pool", ties=ties)
-    x, weight, bias = _integers(params, 1)
+    x, weight, bias = tied_operands(params, 1)
     x = x[:, :, :1].expand_as(x) + 0.0
-    grad = _grad(params)
+    grad = grad_of(params)
     expected = _stated(grad, x, weight, bias, params)
-    _require_close(_gradients(grad, x, weight, bias, params), expected, params.gradient_tolerances())
-    other = _stated(grad, x, weight, bias, _in(params, ties="first" if ties == "all" else "all"))
+    require_gradients(_gradients(grad, x, weight, bias, params), expected, params.gradient_tolerances())
+    other = _stated(grad, x, weight, bias, changed(params, ties="first" if ties == "all" else "all"))
     assert (expected[0] - other[0]).abs().max() > 0.01, "no ties: this test shows nothing"
 
 
@@ -238,7 +218,7 @@ def test_ties_beside_a_norm(norm, ties):
 def test_the_same_bits_twice_and_in_any_batch(params):
     params = replace(params, images=3)
     x, weight, bias = operands(params)
-    grad = _grad(params)
+    grad = grad_of(params)
     one = _gradients(grad, x, weight, bias, params)
     for mine, again in zip(one, _gradients(grad, x, weight, bias, params), strict=True):
         assert torch.equal(mine, again)
@@ -250,12 +230,12 @@ def test_the_same_bits_twice_and_in_any_batch(params):
 def test_chunks_of_images_change_the_rounding_of_sums_only(params, monkeypatch):
     params = replace(params, images=3)
     x, weight, bias = operands(params)
-    grad = _grad(params)
+    grad = grad_of(params)
     whole = _gradients(grad, x, weight, bias, params)
     monkeypatch.setattr(triton_backward, "_images_of_chunk", lambda params: 2)
     parts = _gradients(grad, x, weight, bias, params)
     assert torch.equal(parts[0], whole[0])
-    _require_close(parts, _stated(grad, x, weight, bias, params), params.gradient_tolerances())
+    require_gradients(parts, _stated(grad, x, weight, bias, params), params.gradient_tolerances())
 
 
 @pytest.mark.parametrize("params", [SOME[i] for i in (1, 2)], ids=str)
@@ -263,9 +243,9 @@ def test_sums_in_many_slices(params, monkeypatch):
     """Of the fewest positions that a slice can have: 16 or 32."""
     monkeypatch.setattr(triton_backward, "_PROGRAMS", 1 << 20)
     grad, x, weight, bias, expected = _case(params)
-    _require_close(_gradients(grad, x, weight, bias, params), expected, params.gradient_tolerances())
+    require_gradients(_gradients(grad, x, weight, bias, params), expected, params.gradient_tolerances())
     monkeypatch.setattr(triton_backward, "_PARTIAL_BYTES", 1)  # and of the most
-    _require_close(_gradients(grad, x, weight, bias, params), expected, params.gradient_tolerances())
+    require_gradients(_gradients(grad, x, weight, bias, params), expected, params.gradient_tolerances())
 
 
 @pytest.mark.parametrize("params", [SOME[i] for i in (0, 1, 2)], ids=str)
@@ -289,12 +269,12 @@ def test_any_layout_of_x_and_of_the_gradient():
 
 
 def test_what_backward_returns_has_the_operands_dtypes_and_layout():
-    params = _of(problem(1, 3, 8, 9, 5, 3, torch.float16, padding=1, pool=POOL), torch.float16)
+    params = typed(problem(1, 3, 8, 9, 5, 3, torch.float16, padding=1, pool=POOL), torch.float16)
     x, weight, bias = operands(params)
     values, hits = _kept(x, weight, bias, params)
     with kernels_on_cpu():
-        grads = gradients_by("triton", _grad(params), x, weight, bias, values, hits, params, (True, True, True))
-        nothing = gradients_by("triton", _grad(params), x, weight, None, values, hits, params, (False, False, True))
+        grads = gradients_by("triton", grad_of(params), x, weight, bias, values, hits, params, (True, True, True))
+        nothing = gradients_by("triton", grad_of(params), x, weight, None, values, hits, params, (False, False, True))
     assert nothing == (None, None, None)
     for mine, operand in zip(grads, (x, weight, bias), strict=True):
         assert mine.shape == operand.shape and mine.dtype == operand.dtype
@@ -306,9 +286,9 @@ def test_an_image_of_bytes_without_a_bias(order):
     params = problem(1, 3, 9, 8, 5, 3, torch.float32, stride=2, pool=POOL, norm=CROSS, order=order)
     _, weight, _ = operands(params)
     pixels = torch.randint(0, 256, (1, 3, 9, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    found = _gradients(_grad(params), pixels, weight, None, params, (False, True, False), _kept(pixels, weight, None, params))
-    expected = _stated(_grad(params), pixels, weight, None, params)
-    error = _errors(found[1:2], expected[1:2])[0]
+    found = _gradients(grad_of(params), pixels, weight, None, params, (False, True, False), _kept(pixels, weight, None, params))
+    expected = _stated(grad_of(params), pixels, weight, None, params)
+    error = errors_of(found[1:2], expected[1:2])[0]
     assert error <= params.gradient_tolerances()[1]
 
 
@@ -317,7 +297,7 @@ def test_a_batch_of_nothing_has_gradients_of_zero(order):
     params = problem(0, 3, 9, 9, 4, 3, torch.float32, pool=POOL, norm=CROSS, order=order)
     x, weight, bias = operands(params)
     kept = (torch.empty(params.out_shape), torch.empty(params.out_shape, dtype=torch.int16))
-    _, grad_weight, grad_bias = _gradients(_grad(params), x, weight, bias, params, kept=kept)
+    _, grad_weight, grad_bias = _gradients(grad_of(params), x, weight, bias, params, kept=kept)
     assert not grad_weight.any()
     assert not grad_bias.any()
 
@@ -340,12 +320,12 @@ def test_a_precision_that_it_has_not_is_named():
     params = problem(1, 3, 9, 9, 4, 3, torch.float32, precision="bf16x3")
     with pytest.raises(ValueError, match="the Triton backward has no bf16x3 for torch.float32"):
         triton_backward.Products.of(params)
-    half = _in(_of(params, torch.float16), precision="bf16")
+    half = changed(typed(params, torch.float16), precision="bf16")
     with pytest.raises(ValueError, match="the Triton backward has no bf16 for torch.float16"):
         triton_backward.Products.of(half)
-    assert triton_backward.Products.of(_in(half, precision="tf32")) == triton_backward.Products(torch.float16, "ieee")
+    assert triton_backward.Products.of(changed(half, precision="tf32")) == triton_backward.Products(torch.float16, "ieee")
     with pytest.raises(ValueError, match="weights must be float32, float16 or bfloat16, got torch.float64"):
-        triton_backward.Products.of(_wide(params))
+        triton_backward.Products.of(typed(params, torch.float64))
 
 
 def test_what_32_bits_do_not_count_is_named():
@@ -385,7 +365,7 @@ WHOLE = [
 
 @pytest.mark.parametrize(("capability", "params"), WHOLE, ids=str)
 def test_products_are_those_of_matrix_units_in_shared_memory_and_nothing_spills(capability, params):
-    for launch in _launches(_of(params, params.dtype)):
+    for launch in _launches(typed(params, params.dtype)):
         code = aot.compiled(launch, capability)
         if "OPERAND" in launch.constants:
             assert re.search(r"mma\.sync|wgmma\.mma_async|tcgen05\.mma", code.ptx), code.kernel

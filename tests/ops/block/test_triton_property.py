@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcnn_fast.networks import window_count
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.triton.config import forward_candidates
-from dcnn_fast.spec import window_count
 from tests.ops.block.problems import operands, problem, run_by, training_by
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import Column
 from dcnn_fast.training import ConvNetUpdate
 from dcnn_fast.training.update_rule import groups_of
@@ -21,7 +21,7 @@ WINDOW, BATCH = 31, 2
 
 def _column(dtype):
     """Arch 1 with small windows and fully-connected layers: its blocks as they are."""
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     net = Column(replace(column, window=WINDOW, plane=WINDOW + 1, fc=(8, 4), dropout=0.0)).to(dtype)
     net.initialise(torch.Generator().manual_seed(0))
     return net

@@ -10,7 +10,7 @@ import torch
 from dcnn_fast import engine
 from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
 from dcnn_fast.ops.block import cpu, output_tile
-from dcnn_fast.ops.region import whole
+from dcnn_fast.ops.block.whole import whole_images
 from tests.ops.block.problems import CROSS, operands, problem, stated
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
@@ -32,14 +32,6 @@ def _tile(params):
     return output_tile("cpu", size=params.size, stride=options.stride, channels=channels, filters=filters)
 
 
-def _whole(params):
-    options = params.options
-    return whole(
-        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
-        rounding=options.rounding, pool=options.pool,
-    )  # fmt: skip
-
-
 def _run(isa, x, table, weight, bias, params):
     outputs = [
         torch.full((images, params.filters, rows, cols), torch.nan).contiguous(memory_format=torch.channels_last)
@@ -54,7 +46,7 @@ def test_values_are_the_references(isa, params):
     assert _tile(params).side > 1
     x, weight, bias = operands(params)
     expected = stated(x.double(), weight.double(), bias.double(), replace(params, dtype=torch.float64, out_dtype=torch.float64))
-    (result,) = _run(isa, x, _whole(params), weight, bias, params)
+    (result,) = _run(isa, x, whole_images(params), weight, bias, params)
     assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
 
 
@@ -68,7 +60,7 @@ def test_the_error_is_what_the_documents_say(isa, channels, size, stride, larges
     x, weight, bias = operands(params, seed)
     x = x.relu() if channels == 64 else 40 * x
     expected = torch.nn.functional.conv2d(x.double(), weight.double(), bias.double(), stride).relu()
-    (result,) = _run(isa, x, _whole(params), weight, bias, params)
+    (result,) = _run(isa, x, whole_images(params), weight, bias, params)
     assert (result.double() - expected).abs().max() <= largest * expected.max()
 
 
@@ -79,7 +71,7 @@ def test_a_tiles_inputs_and_no_others_decide_an_outputs_bits(isa, params, lattic
     params = replace(params, options=replace(params.options, pool=None))
     tile, stride, padding = _tile(params), params.options.stride, params.options.padding
     x, weight, bias = operands(params)
-    table = _whole(params)
+    table = whole_images(params)
     table.regions[:, 10], table.regions[:, 11] = lattice
     (before,) = _run(isa, x, table, weight, bias, params)
     row, col = params.height // 2, params.width // 3
@@ -102,7 +94,7 @@ def test_an_output_has_the_same_bits_in_every_region_with_its_tile(isa, params):
     options, side = params.options, _tile(params).side
     x, weight, bias = operands(params)
     pool = options.pool
-    (everything,) = _run(isa, x, _whole(params), weight, bias, params)
+    (everything,) = _run(isa, x, whole_images(params), weight, bias, params)
     _, _, rows, cols = params.conv_shape
     for top, left in ((0, 0), (pool.stride, 0), (pool.stride, 2 * pool.stride)):
         height, width = rows - top - 1, cols - left - 2
@@ -127,8 +119,8 @@ def test_what_is_changed_in_place_is_packed_anew(isa, operand, precision):
     """One at a time: a change of either must be seen by itself."""
     params = replace(TILED[0], options=replace(TILED[0].options, precision=precision))
     x, weight, bias = operands(params)
-    (before,) = _run(isa, x, _whole(params), weight, bias, params)
+    (before,) = _run(isa, x, whole_images(params), weight, bias, params)
     (weight if operand == "weight" else bias).data[0] += 1
-    (after,) = _run(isa, x, _whole(params), weight, bias, params)
+    (after,) = _run(isa, x, whole_images(params), weight, bias, params)
     assert not torch.equal(before[:, 0], after[:, 0])
     assert torch.equal(before[:, 1:], after[:, 1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops
+from dcnn_fast.networks import Network
 from dcnn_fast.ops.backend import BackendError, choose
 from dcnn_fast.ops.head import BACKENDS, HeadParams, triton
 from dcnn_fast.ops.head.backend import Operands, Results
@@ -18,10 +18,10 @@ from dcnn_fast.ops.launch import launch
 from dcnn_fast.runtime import executor_of, head_rows
 from dcnn_fast.scoring.prepare import prepare
 from dcnn_fast.scoring.score import summarise
-from dcnn_fast.spec import Network
 from tests import small
-from tests.ops import statements
+from tests.ops import guarded, statements, tester
 from tests.ops.on_cpu import kernels_on_cpu
+from tests.ops.tester import ISAS, REFERENCE, TRITON, WAYS, Way
 
 pytestmark = pytest.mark.gpu
 
@@ -41,6 +41,7 @@ class Problem:
     indexed: tuple[int, ...] = ()
     weight: torch.dtype = torch.float32
     feature: torch.dtype = torch.float32
+    out_dtype: torch.dtype = torch.float32
 
     def operands(self, seed=0):
         """features, weights, biases, label_weight, label_bias, counts, window_of."""
@@ -64,8 +65,13 @@ class Problem:
     def params(self):
         """The problem as the operation sees it."""
         wide = torch.promote_types(self.weight, torch.float32)
-        counts = sum(self.counts), len(self.counts)
-        return HeadParams(self.rows, self.inputs, self.outputs, *counts, self.labels, self.weight, wide)
+        sizes = self.rows, self.inputs, self.outputs, sum(self.counts), len(self.counts), self.labels
+        return HeadParams(*sizes, self.weight, wide, None if self.out_dtype == wide else self.out_dtype)
+
+    @property
+    def shapes(self):
+        """Those of the probabilities of views, and of their means and deviations of images."""
+        return [(count, self.labels) for count in (sum(self.counts), len(self.counts), len(self.counts))]
 
     def __str__(self):
         return f"{self.params}-{self.feature}".replace("torch.", "")
@@ -84,16 +90,22 @@ PROBLEMS = [
 ]
 # Triton has no tensor cores for sm_75, and packed arithmetic for sm_120.
 COMPILED = [(problem, 80) for problem in PROBLEMS] + [(PROBLEMS[i], capability) for i in (3, 6) for capability in (75, 90, 120)]
-DOUBLE = Problem((5, 9), (20, 63), (7, 16), 3, (1, 8), (0,), torch.float64, torch.float64)
+DOUBLE = Problem((5, 9), (20, 63), (7, 16), 3, (1, 8), (0,), torch.float64, torch.float64, torch.float64)
 PAPER = Problem((5, 5), (1000, 1000), (64, 64), 2, (5,))
 
 
-@contextmanager
-def _on(backend):
-    """Within it that backend runs, or refuses."""
-    with pytest.MonkeyPatch.context() as patch, kernels_on_cpu(80) if backend == "triton" else nullcontext():
-        patch.setenv("DCNN_FAST_BACKEND", backend)
-        yield
+def _compute(way, problem, operands, results, threads):
+    """Triton's launches write to the results; the others make results of their own."""
+    if way.backend == "triton":
+        launches = triton.launches_of(problem.params, Operands(*operands), Results(*results))
+        assert len(launches) == 2
+        for what in launches:
+            launch(what)
+        return
+    with engine.use_threads(threads):
+        for result, made in zip(results, _run(operands, problem.out_dtype), strict=True):
+            assert made.dtype == problem.out_dtype
+            result.copy_(made)
 
 
 def _run(operands, out_dtype=None):
@@ -101,22 +113,28 @@ def _run(operands, out_dtype=None):
     return ops.head(*tensors, window_of=window_of, out_dtype=out_dtype)
 
 
-def _expected(operands):
-    """The statement's results, and how far from them each may be: errors of two layers carried through the softmax."""
-    features, weights, biases, label_weight, label_bias, counts, window_of = operands
-    wide = [[t.double().numpy() for t in group] for group in (features, weights, biases)]
+def _wide(operands):
+    """Features as they are multiplied, weights and biases, the labels' weight and bias, and the rows: in float64."""
+    features, weights, biases, label_weight, label_bias, _, window_of = operands
     rounded = [x.to(w.dtype).double().numpy() for x, w in zip(features, weights, strict=True)]
-    label = label_weight.double().numpy(), label_bias.double().numpy()
-    index = [None if rows is None else rows.numpy() for rows in window_of]
-    probs, mean, std = statements.head(rounded, *wide[1:], *label, counts, index)
-    return probs, mean, std, rounded, wide, label, index
+    wide = [[tensor.double().numpy() for tensor in group] for group in (weights, biases)]
+    rows = [None if each is None else each.numpy() for each in window_of]
+    return rounded, *wide, (label_weight.double().numpy(), label_bias.double().numpy()), rows
 
 
-def _allowed(problem, probs, rounded, wide, label, index):
+def _stated(problem, operands):
+    features, weights, biases, label, rows = _wide(operands)
+    return [torch.from_numpy(each) for each in statements.head(features, weights, biases, *label, problem.counts, rows)]
+
+
+def _allowed(problem, operands, expected):
+    """How far from the statement's each result may be: errors of two layers carried through the softmax."""
+    features, weights, biases, label, rows_of = _wide(operands)
+    probs = expected[0].numpy()
     hidden_error, logit_error = problem.params.tolerances()
     eps = torch.finfo(problem.params.dtype).eps
     joined, errors = [], []
-    for x, weight, bias, rows in zip(rounded, *wide[1:], index, strict=True):
+    for x, weight, bias, rows in zip(features, weights, biases, rows_of, strict=True):
         rows = slice(None) if rows is None else rows
         joined.append(np.maximum(x @ weight.T + bias, 0)[rows])
         errors.append(hidden_error * (np.abs(x) @ np.abs(weight).T + np.abs(bias))[rows])
@@ -126,48 +144,87 @@ def _allowed(problem, probs, rounded, wide, label, index):
     # A logit's error moves a probability by its own share of it, and the largest other one by as much; the exponential of
     # a difference d, whose rounding counts d times, is within 8 units in the last place.
     depth = np.log(probs.max(1, keepdims=True)) - np.log(np.maximum(probs, 1e-300))
-    return probs * (2 * logits.max(1, keepdims=True) + (8 + 2 * depth) * eps) + 1e-30
+    allowed = torch.from_numpy(probs * (2 * logits.max(1, keepdims=True) + (8 + 2 * depth) * eps) + 1e-30)
+    of_images = torch.stack([each.amax(0) + 8 * eps for each in allowed.split(list(problem.counts))])
+    return allowed, of_images, of_images
 
 
-def _check(problem, results):
-    operands = problem.operands()
-    probs, mean, std, *parts = _expected(operands)
-    allowed = _allowed(problem, probs, *parts)
-    eps = torch.finfo(problem.params.dtype).eps
-    assert (np.abs(results[0].double().numpy() - probs) <= allowed).all()
-    first = 0
-    for i, count in enumerate(problem.counts):
-        largest = allowed[first : first + count].max(0) + 8 * eps
-        assert (np.abs(results[1][i].double().numpy() - mean[i]) <= largest).all()
-        assert (np.abs(results[2][i].double().numpy() - std[i]) <= largest).all()
-        first += count
+HEAD = tester.Operation(
+    operands=lambda problem: problem.operands(),
+    results=lambda problem: (problem.shapes, problem.out_dtype),
+    compute=_compute,
+    statement=_stated,
+    allowed=_allowed,
+)
+WIDE = [replace(problem, out_dtype=torch.float64) for problem in PROBLEMS]
 
 
-@pytest.mark.parametrize("out_dtype", [None, torch.float64], ids=str)
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
-def test_the_reference_gives_the_statements_values(problem, out_dtype):
-    with _on("reference"):
-        results = _run(problem.operands(), out_dtype)
-    assert {result.dtype for result in results} == {out_dtype or torch.float32}
-    _check(problem, results)
+@pytest.mark.parametrize("problem", [*PROBLEMS, *WIDE, DOUBLE], ids=str)
+def test_the_reference_gives_the_statements_values(problem):
+    tester.values(HEAD, REFERENCE, problem)
 
 
 @pytest.mark.needs_engine
-@pytest.mark.parametrize("out_dtype", [None, torch.float64], ids=str)
-@pytest.mark.parametrize("problem", [p for p in PROBLEMS if p.weight != torch.float16] + [PAPER], ids=str)
-@pytest.mark.parametrize("isa", engine.isas())
-def test_the_engine_gives_the_statements_values(isa, problem, out_dtype, monkeypatch):
-    monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
-    with _on("cpu"):
-        results = _run(problem.operands(), out_dtype)
-    assert {result.dtype for result in results} == {out_dtype or torch.float32}
-    _check(problem, results)
+@pytest.mark.parametrize("problem", [p for p in (*PROBLEMS, *WIDE, PAPER) if p.weight != torch.float16], ids=str)
+@pytest.mark.parametrize("way", [Way("cpu", isa) for isa in ISAS], ids=str)
+def test_the_engine_gives_the_statements_values(way, problem):
+    tester.values(HEAD, way, problem)
+
+
+@pytest.mark.parametrize(("problem", "capability"), [*COMPILED, (PAPER, 80)], ids=str)
+def test_triton_gives_the_statements_values(problem, capability):
+    tester.values(HEAD, Way("triton", capability=capability), problem)
+
+
+AMONG_NAN = [
+    (way, problem)
+    for way in WAYS
+    for problem in (PROBLEMS[1], PROBLEMS[3], PROBLEMS[5])
+    if way.backend != "cpu" or problem.weight != torch.float16
+]
+
+
+@pytest.mark.parametrize(("way", "problem"), AMONG_NAN, ids=str)
+def test_nothing_beside_the_operands_is_read_wherever_they_lie(way, problem):
+    """Operands lie among NaN, at addresses that are no multiple of 16."""
+    tester.memory(HEAD, way, problem, offset=1)
+
+
+def test_triton_reads_16_bytes_at_once_where_all_rows_allow_it_alone():
+    operands = PROBLEMS[3].operands()
+    results = Results(*(torch.empty(shape) for shape in PROBLEMS[3].shapes))
+
+    def aligned(operands):
+        with kernels_on_cpu(80):
+            launches = triton.launches_of(PROBLEMS[3].params, Operands(*operands), results)
+        return [what.constants["ALIGNED"] for what in launches if "ALIGNED" in what.constants]
+
+    moved = tester.mapped(lambda tensor: guarded.between(tensor, 1)[0], operands)
+    assert aligned(moved) and not any(aligned(moved))
+
+
+def test_the_public_function_is_two_launches_on_triton():
+    for problem in (PROBLEMS[3], PAPER):
+        with kernels_on_cpu(80) as done:
+            found = _run(problem.operands())
+        assert len(done) == 2
+        tester.assert_same(found, HEAD.run(TRITON, problem, problem.operands()))
+    with kernels_on_cpu(80):
+        _check(DOUBLE, _run(DOUBLE.operands()))
+
+
+def _check(problem, results):
+    """What the public function gave is the statement's."""
+    operands = problem.operands()
+    expected = _stated(problem, operands)
+    for found, right, most in zip(results, expected, _allowed(problem, operands, expected), strict=True):
+        tester.assert_within(found, right, most)
 
 
 @pytest.mark.parametrize("backend", ON_CPU)
 def test_results_in_float64_are_those_that_float32_rounds(backend):
     """With probabilities that sum to 1 as float64 does: the logits are float32's, and nothing after them."""
-    with _on(backend):
+    with Way(backend).running():
         exact, rounded = (_run(PROBLEMS[3].operands(), dtype) for dtype in (torch.float64, torch.float32))
     assert all(torch.equal(wide.float(), narrow) for wide, narrow in zip(exact, rounded, strict=True))
     assert ((exact[0].sum(dim=1) - 1).abs() < 1e-15).all()
@@ -177,50 +234,12 @@ def test_results_in_float64_are_those_that_float32_rounds(backend):
 @pytest.mark.parametrize("backend", ON_CPU)
 def test_bits_do_not_depend_on_threads(backend):
     operands = Problem((70, 70), (1000, 300), (256, 64), 2, (50, 20)).operands()
-    with _on(backend):
+    with Way(backend).running():
         with engine.use_threads(1):
             expected = _run(operands, torch.float64)
         for threads in (2, 3, 8):
             with engine.use_threads(threads):
                 assert all(map(torch.equal, _run(operands, torch.float64), expected))
-
-
-@pytest.mark.parametrize(("problem", "capability"), COMPILED, ids=str)
-def test_triton_gives_the_statements_values_in_two_launches(problem, capability):
-    with kernels_on_cpu(capability) as done:
-        results = _run(problem.operands())
-    _check(problem, results)
-    assert len(done) == 2
-
-
-def test_the_papers_depth_and_float64():
-    with kernels_on_cpu(80):
-        _check(PAPER, _run(PAPER.operands()))
-    _check(DOUBLE, _run(DOUBLE.operands()))
-
-
-def _guarded(tensor, offset):
-    buffer = torch.full((tensor.numel() + 64 + offset,), float("nan"), dtype=torch.float64).to(tensor.dtype)
-    return buffer[32 + offset : 32 + offset + tensor.numel()].view(tensor.shape).copy_(tensor)
-
-
-@pytest.mark.parametrize("problem", [PROBLEMS[1], PROBLEMS[3], PROBLEMS[5]], ids=str)
-def test_nothing_beside_the_operands_is_read_and_nothing_beside_the_results_written(problem):
-    """Operands lie among NaN, at addresses that are no multiple of 16; results begin as NaN."""
-    features, weights, biases, *label, counts, window_of = problem.operands()
-    parts = [[_guarded(tensor, 1) for tensor in group] for group in (features, weights, biases, label)]
-    params, buffers, results = problem.params, [], []
-    for rows in (params.views, params.images, params.images):
-        buffers.append(torch.full((rows * params.labels + 130,), float("nan")))
-        results.append(buffers[-1][65:-65].view(rows, params.labels))
-    with kernels_on_cpu(80):
-        for what in triton.launches_of(params, Operands(*parts[:3], *parts[3], counts, window_of), Results(*results)):
-            assert what.constants.get("ALIGNED") in (False, None)
-            launch(what)
-        _check(problem, results)
-        aligned = _run(problem.operands())
-    assert all(map(torch.equal, results, aligned))
-    assert all(buffer[:65].isnan().all() and buffer[-65:].isnan().all() for buffer in buffers)
 
 
 @BACKEND
@@ -233,7 +252,7 @@ def test_an_images_bits_do_not_depend_on_its_neighbours_or_its_place(backend, ha
     features, others = operands[0], operands[1:]
     order = [2, 0, 3, 1]
     views = torch.split(torch.arange(51), counts)
-    with _on(backend):
+    with Way(backend).running():
         together = ops.head(features, *others, counts)
         taken = torch.cat([views[i] for i in order])
         moved = ops.head([x[taken] for x in features], *others, [counts[i] for i in order])
@@ -255,7 +274,7 @@ def test_nan_and_rows_that_do_not_exist_reach_their_views_and_no_others(backend)
     problem = Problem((6, 5), (9, 7), (5, 3), 2, (4, 3, 2), (0, 1))
     features, weights, biases, *label, counts, _ = problem.operands()
     rows = torch.tensor([0, 1, 2, 3, 0, 1, 2, 4, 1]), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 4])
-    with _on(backend):
+    with Way(backend).running():
         right = ops.head(features, weights, biases, *label, counts, window_of=rows)
         features[0][4, 2] = float("nan")
         results = [ops.head(features, weights, biases, *label, counts, window_of=rows)]
@@ -275,7 +294,7 @@ def test_nan_and_rows_that_do_not_exist_reach_their_views_and_no_others(backend)
 def test_large_logits_do_not_overflow(backend):
     one = torch.ones(3, 1)
     label_weight = torch.tensor([[300.0], [-300.0], [299.0]])
-    with _on(backend):
+    with Way(backend).running():
         probs, mean, std = ops.head([one], [torch.ones(1, 1)], [torch.zeros(1)], label_weight, torch.zeros(3), [3])
     expected = torch.tensor([1.0, 0.0, np.exp(-1)]) / (1 + np.exp(-1))
     torch.testing.assert_close(probs, expected.float().expand(3, 3), rtol=1e-5, atol=1e-30)
@@ -288,7 +307,7 @@ def test_no_images_and_strided_operands(backend):
     features, weights, biases, *label, counts, window_of = PROBLEMS[3].operands()
     strided = [tensor.T.contiguous().T for tensor in weights]
     assert not strided[0].is_contiguous()
-    with _on(backend):
+    with Way(backend).running():
         straight = ops.head(features, weights, biases, *label, counts, window_of=window_of)
         results = ops.head(features, strided, biases, label[0].T.contiguous().T, label[1], counts, window_of=window_of)
         assert all(map(torch.equal, results, straight))
@@ -310,7 +329,7 @@ def test_it_is_the_scorers_head(backend):
         shifted = [images[0].window_of[i], images[1].window_of[i] + len(images[0].columns[i])]
         window_of.append(torch.from_numpy(np.concatenate(shifted)))
     weights, biases = ([getattr(column.fc[-1], name) for column in net.columns] for name in ("weight", "bias"))
-    with torch.no_grad(), _on(backend):
+    with torch.no_grad(), Way(backend).running():
         probs, mean, std = ops.head(
             features, weights, biases, net.label.weight, net.label.bias, [7, 6], window_of=window_of,
             out_dtype=None if backend == "triton" else torch.float64,
@@ -352,7 +371,7 @@ def test_what_the_engine_does_not_do_is_refused_by_name(monkeypatch):
     assert "takes float32, not torch.float64" in BACKENDS["cpu"].can_run(DOUBLE.params, cpu)
     assert "runs on the cpu, not on cuda" in BACKENDS["cpu"].can_run(PAPER.params, torch.device("cuda"))
     assert {choose(BACKENDS, params, cpu) for params in (halves, DOUBLE.params)} == {"reference"}
-    with _on("cpu"), pytest.raises(BackendError, match="not in torch.float16"):
+    with Way("cpu").running(), pytest.raises(BackendError, match="not in torch.float16"):
         _run(PROBLEMS[5].operands())
 
 
@@ -375,61 +394,60 @@ def test_a_networks_problem_is_of_its_last_layers():
 
 def test_the_registration():
     operands = PROBLEMS[3].operands()
-    torch.library.opcheck(torch.ops.dcnn_fast.head, operands)
-    torch.library.opcheck(torch.ops.dcnn_fast.head, (*operands, torch.float64))
-    compiled = torch.compile(lambda *tensors: _run([*tensors, *operands[5:]]), fullgraph=True, backend="aot_eager")
-    assert all(map(torch.equal, compiled(*operands[:5]), _run(operands)))
+    tester.registered(torch.ops.dcnn_fast.head, *operands)
+    tester.registered(torch.ops.dcnn_fast.head, *operands, torch.float64)
+    tester.compiled(lambda *tensors: _run([*tensors, *operands[5:]]), *operands[:5])
 
 
-def test_bad_operands_are_named():
-    def given(**changes):
-        names = ("features", "weights", "biases", "label_weight", "label_bias", "counts", "window_of")
-        named = dict(zip(names, Problem((4, 3), (5, 6), (2, 3), 2, (1, 3), (1,)).operands(), strict=True)) | changes
-        return ops.head(**named)
+GIVEN = ("features", "weights", "biases", "label_weight", "label_bias", "counts", "window_of")
 
-    features, weights, biases, label_weight, label_bias, counts, window_of = Problem(
-        (4, 3), (5, 6), (2, 3), 2, (1, 3), (1,)
-    ).operands()  # fmt: skip
-    with pytest.raises(ValueError, match="features must be of at least one column, got none"):
-        given(features=[])
-    with pytest.raises(ValueError, match="weights must be one for each of 2 columns, got 1"):
-        given(weights=weights[:1])
-    with pytest.raises(ValueError, match="window_of must be one for each of 2 columns, got 1"):
-        given(window_of=window_of[:1])
-    with pytest.raises(TypeError, match=r"biases\[1\] must be a torch.Tensor, got NoneType"):
-        given(biases=[biases[0], None])
-    with pytest.raises(ValueError, match=r"features\[1\] must have shape \[rows, inputs\], got \[6\]"):
-        given(features=[features[0], features[1][0]])
-    with pytest.raises(ValueError, match=r"weights\[0\] must have shape \[outputs, 5\], got \[3, 6\]"):
-        given(weights=weights[::-1])
-    with pytest.raises(ValueError, match=r"biases\[0\] must have shape \[2\], got \[3\]"):
-        given(biases=biases[::-1])
-    with pytest.raises(TypeError, match="weights must have one floating dtype, got torch.float16 beside torch.float32"):
-        given(weights=[weights[0], weights[1].half()])
-    with pytest.raises(TypeError, match=r"features\[0\] must have dtype torch.float32 or that of the weights"):
-        given(features=[x.double() for x in features])
-    with pytest.raises(ValueError, match=r"features\[0\] must have a row for each of 5 views, got 4 rows"):
-        given(counts=[1, 4])
-    with pytest.raises(ValueError, match=r"window_of\[1\] must be int64 \[4\], got torch.int32 \[4\]"):
-        given(window_of=[None, window_of[1].int()])
-    with pytest.raises(ValueError, match=r"window_of\[1\] must be on cpu, as the features are, got meta"):
-        given(window_of=[None, window_of[1].to("meta")])
-    with pytest.raises(ValueError, match=r"label_weight must have shape \[labels, 5\], got \[2, 4\]"):
-        given(label_weight=label_weight[:, :4])
-    with pytest.raises(ValueError, match=r"label_bias must have shape \[2\], got \[1\]"):
-        given(label_bias=label_bias[:1])
-    with pytest.raises(ValueError, match=r"counts must be at least 1 each, got \[0, 4\]"):
-        given(counts=[0, 4])
-    with pytest.raises(
-        TypeError, match="label_bias must have dtype torch.float32 beside weights in torch.float32, got torch.float64"
-    ):
-        given(label_bias=label_bias.double())
-    with pytest.raises(ValueError, match=r"weights\[1\] must be on cpu, as features\[0\] is, got meta"):
-        given(weights=[weights[0], weights[1].to("meta")])
-    with pytest.raises(
-        TypeError, match="out_dtype must be torch.float32, as the sums are, or torch.float64, got torch.float16"
-    ):
-        given(out_dtype=torch.float16)
-    with pytest.raises(RuntimeError, match="head has no backward"):
-        given(label_bias=label_bias.requires_grad_())
-    assert counts == [1, 3]
+
+@pytest.mark.parametrize(
+    ("name", "change", "error", "sentence"),
+    [
+        ("features", [], ValueError, "features must be of at least one column, got none"),
+        ("weights", lambda w: w[:1], ValueError, "weights must be one for each of 2 columns, got 1"),
+        ("window_of", lambda rows: rows[:1], ValueError, "window_of must be one for each of 2 columns, got 1"),
+        ("biases", lambda b: [b[0], None], TypeError, r"biases\[1\] must be a torch.Tensor, got NoneType"),
+        ("features", lambda x: [x[0], x[1][0]], ValueError, r"features\[1\] must have shape \[rows, inputs\], got \[6\]"),
+        ("weights", lambda w: w[::-1], ValueError, r"weights\[0\] must have shape \[outputs, 5\], got \[3, 6\]"),
+        ("biases", lambda b: b[::-1], ValueError, r"biases\[0\] must have shape \[2\], got \[3\]"),
+        (
+            "weights", lambda w: [w[0], w[1].half()], TypeError,
+            "weights must have one floating dtype, got torch.float16 beside torch.float32",
+        ),
+        (
+            "features", lambda x: [each.double() for each in x], TypeError,
+            r"features\[0\] must have dtype torch.float32 or that of the weights",
+        ),
+        ("counts", [1, 4], ValueError, r"features\[0\] must have a row for each of 5 views, got 4 rows"),
+        (
+            "window_of", lambda rows: [None, rows[1].int()], ValueError,
+            r"window_of\[1\] must be int64 \[4\], got torch.int32 \[4\]",
+        ),
+        (
+            "window_of", lambda rows: [None, rows[1].to("meta")], ValueError,
+            r"window_of\[1\] must be on cpu, as the features are, got meta",
+        ),
+        ("label_weight", lambda w: w[:, :4], ValueError, r"label_weight must have shape \[labels, 5\], got \[2, 4\]"),
+        ("label_bias", lambda b: b[:1], ValueError, r"label_bias must have shape \[2\], got \[1\]"),
+        ("counts", [0, 4], ValueError, r"counts must be at least 1 each, got \[0, 4\]"),
+        (
+            "label_bias", torch.Tensor.double, TypeError,
+            "label_bias must have dtype torch.float32 beside weights in torch.float32, got torch.float64",
+        ),
+        (
+            "weights", lambda w: [w[0], w[1].to("meta")], ValueError,
+            r"weights\[1\] must be on cpu, as features\[0\] is, got meta",
+        ),
+        (
+            "out_dtype", torch.float16, TypeError,
+            "out_dtype must be torch.float32, as the sums are, or torch.float64, got torch.float16",
+        ),
+        ("label_bias", lambda b: b.clone().requires_grad_(), RuntimeError, "head has no backward"),
+    ],
+)  # fmt: skip
+def test_bad_operands_are_refused_by_name(name, change, error, sentence):
+    given = dict(zip(GIVEN, Problem((4, 3), (5, 6), (2, 3), 2, (1, 3), (1,)).operands(), strict=True))
+    tester.refused(ops.head, given, {name: change}, error, sentence)
+    assert given["counts"] == [1, 3]

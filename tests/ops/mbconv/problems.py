@@ -1,10 +1,15 @@
-"""Small inverted residual blocks, and weights for them."""
+"""Small inverted residual blocks, weights for them, and the operation as the tester sees it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights
+from dcnn_fast import engine
+from dcnn_fast.ops.launch import launch
+from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, cpu, reference, triton
+from tests.ops import guarded, tester
 
 PROBLEMS = [
     MbConvParams(2, 4, 9, 7, 4, 6, 3, expands=False),
@@ -25,6 +30,28 @@ WIDE = [
     MbConvParams(2, 100, 3, 2, 16, 1, 3),
     MbConvParams(1, 16, 20, 33, 18, 100, 7, stride=3),
 ]
+# Several strips and panels of the engine's kernels, each with a rest.
+STRIPS = [
+    MbConvParams(1, 7, 120, 90, 42, 5, 3),
+    MbConvParams(1, 6, 121, 77, 36, 10, 5, stride=2),
+    MbConvParams(2, 49, 64, 70, 49, 20, 3, expands=False),  # several panels
+    MbConvParams(1, 3, 30, 40, 51, 4, 7, stride=3),  # of no size that kernels are written for
+    MbConvParams(1, 40, 41, 39, 240, 40, 5, residual=True),
+]
+# Several programs of Triton's kernel both ways, each with a rest.
+PROGRAMS = [
+    MbConvParams(1, 7, 20, 30, 42, 5, 3),
+    MbConvParams(1, 6, 21, 17, 36, 10, 5, stride=2),
+    MbConvParams(2, 17, 14, 10, 17, 20, 3, expands=False),
+    MbConvParams(1, 16, 14, 14, 32, 48, 5, stride=2),  # of whole steps, and several parts of the filters
+    MbConvParams(1, 40, 14, 14, 32, 40, 5, residual=True),
+    MbConvParams(1, 3, 30, 20, 51, 4, 7, stride=3),
+]
+
+
+def in_both(problems, **options):
+    """The problems in both precisions."""
+    return [replace(params, precision=precision, **options) for params in problems for precision in ("ieee", "bf16")]
 
 
 def weights_of(params, dtype=torch.float32, seed=0, spread=1.0):
@@ -38,11 +65,30 @@ def weights_of(params, dtype=torch.float32, seed=0, spread=1.0):
     return MbConvWeights(expand, (drawn(e, k, k), drawn(e)), (drawn(f, e), drawn(f)))
 
 
-def assert_reaches_what_sees_it_alone(params, found, expected, clean):
-    """A number that is none, in row 6 and column 4 of maps of 12 x 11 under filters of 3 x 3, is where the reference has it."""
-    assert torch.equal(found.isnan(), expected.isnan())
-    touched = torch.zeros(found.shape, dtype=torch.bool)
-    touched[:, :, 5:8, 3:6] = True
-    assert torch.equal(found[~touched], clean[~touched])
-    finite = expected.isfinite()
-    assert (found - expected)[finite].abs().max() <= params.tolerance() * expected[finite].abs().max()
+def x_of(params, seed=1):
+    shape = params.images, params.channels, params.height, params.width
+    return (2 * tester.drawn(seed, *shape)).contiguous(memory_format=torch.channels_last)
+
+
+def _compute(way, params, operands, results, threads):
+    """On the GPU's kernel the input lies between canaries too."""
+    x, weights = operands
+    x, (out,) = x.contiguous(memory_format=torch.channels_last), results
+    if way.backend == "reference":
+        out.copy_(reference.forward(params, x, weights))
+    elif way.backend == "cpu":
+        packed = cpu.packed(way.isa, params, weights)
+        engine.native.mbconv(packed, x=engine.array_of(x), out=engine.array_of(out), threads=threads)
+    else:
+        given, around = guarded.output(x.shape)
+        given.copy_(x)
+        launch(triton.launch_of(params, triton.prepared(params, weights).weights, given, out))
+        guarded.assert_untouched(around)
+
+
+MBCONV = tester.Operation(
+    operands=lambda params: (x_of(params), weights_of(params)),
+    results=lambda params: ([(params.images, params.filters, params.out_height, params.out_width)], torch.float32),
+    compute=_compute,
+    statement=lambda params, operands: [reference.forward(params, *operands)],  # which test_reference.py judges
+)

@@ -1,4 +1,4 @@
-"""ops.mbconv on Triton, its PTX run in the simulator: the reference's values, and bits that belong to what an output sees."""
+"""ops.mbconv on Triton alone, its PTX run in the simulator: how images are cut into programs, and what is counted."""
 
 from __future__ import annotations
 
@@ -10,26 +10,19 @@ import torch
 
 from dcnn_fast import ops
 from dcnn_fast.nets.backbone import params_of
+from dcnn_fast.networks.efficientnet import LITES, lite_window
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.launch import launch
-from dcnn_fast.ops.mbconv import BACKENDS, MbConvParams, MbConvWeights, prepare, reference, same_padding, triton
-from dcnn_fast.spec.efficientnet import LITES, lite_window
-from tests.ops.guarded import assert_untouched, output
-from tests.ops.mbconv.problems import PROBLEMS, assert_reaches_what_sees_it_alone, weights_of
-from tests.ops.on_cpu import kernels_on_cpu, triton_on_cpu  # noqa: F401 - a fixture
+from dcnn_fast.ops.mbconv import BACKENDS, MbConvParams, MbConvWeights, same_padding, triton
 from devtools.launches import collected
+from tests.ops.guarded import assert_untouched, output
+from tests.ops.mbconv.problems import MBCONV, PROBLEMS, PROGRAMS, weights_of, x_of
+from tests.ops.on_cpu import kernels_on_cpu
+from tests.ops.tester import TRITON
 
 pytestmark = pytest.mark.gpu
 
 CUDA = torch.device("cuda")
-LARGER = [
-    MbConvParams(1, 7, 20, 30, 42, 5, 3),  # several programs both ways, each with a rest
-    MbConvParams(1, 6, 21, 17, 36, 10, 5, stride=2),
-    MbConvParams(2, 17, 14, 10, 17, 20, 3, expands=False),
-    MbConvParams(1, 16, 14, 14, 32, 48, 5, stride=2),  # of whole steps, and several parts of the filters
-    MbConvParams(1, 40, 14, 14, 32, 40, 5, residual=True),
-    MbConvParams(1, 3, 30, 20, 51, 4, 7, stride=3),
-]
 
 
 @pytest.fixture(autouse=True)
@@ -37,99 +30,35 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def _x(params, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    x = 2 * torch.randn(params.images, params.channels, params.height, params.width, generator=generator)
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _run(params, x, weights, cut=None, capability=80):
-    """The block, cut out of poisoned memory, with memory around the result that must stay as it was."""
-    params = replace(params, images=len(x))
-    given, around = output(x.shape)
-    given.copy_(x)
-    result, buffer = output((params.images, params.filters, params.out_height, params.out_width))
-    packed = triton.prepared(params, weights).weights
-    with kernels_on_cpu(capability):
-        launch(triton.launch_of(params, packed, given, result, cut))
-    assert_untouched(around, buffer)
-    return result
+def _run(params, x, weights):
+    return MBCONV.run(TRITON, params, (x, weights))[0]
 
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
-@pytest.mark.parametrize("params", [*PROBLEMS, *LARGER], ids=str)
-def test_values_are_the_references(params, precision):
-    params = replace(params, precision=precision)
-    x, weights = _x(params), weights_of(params)
-    expected = reference.forward(params, x, weights)
-    found = _run(params, x, weights)
-    assert (found - expected).abs().max() <= params.tolerance() * expected.abs().max()
-
-
-@pytest.mark.parametrize("capability", [86, 90, 120])
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
-def test_values_are_the_references_as_other_gpus_compute_them(precision, capability):
-    params = replace(LARGER[1], precision=precision)
-    x, weights = _x(params), weights_of(params)
-    expected = reference.forward(params, x, weights)
-    found = _run(params, x, weights, capability=capability)
-    assert (found - expected).abs().max() <= params.tolerance() * expected.abs().max()
-
-
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
-@pytest.mark.parametrize("params", [PROBLEMS[2], LARGER[1]], ids=str)
-def test_bits_depend_on_neither_batch_nor_place(params, precision):
-    params = replace(params, images=3, precision=precision)
-    x, weights = _x(params), weights_of(params)
-    together = _run(params, x, weights)
-    assert torch.equal(_run(params, x.flip(0), weights).flip(0), together)
-    for i in range(3):
-        assert torch.equal(_run(params, x[i : i + 1], weights)[0], together[i])
-
-
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
-@pytest.mark.parametrize("params", [LARGER[0], LARGER[1]], ids=str)
+@pytest.mark.parametrize("params", [PROGRAMS[0], PROGRAMS[1]], ids=str)
 def test_bits_do_not_depend_on_how_an_image_is_cut(params, precision):
     params = replace(params, precision=precision)
-    x, weights = _x(params), weights_of(params)
+    x, weights = MBCONV.operands(params)
+    packed = triton.prepared(params, weights).weights
     cuts = {cut.tile: cut for cut in triton.cuts(params)}
     expected = _run(params, x, weights)
     assert len(cuts) > 5
     for cut in list(cuts.values())[:: len(cuts) // 3]:
-        assert torch.equal(_run(params, x, weights, cut), expected), cut
+        found, buffer = output(expected.shape)
+        with kernels_on_cpu():
+            launch(triton.launch_of(params, packed, x, found, cut))
+        assert_untouched(buffer)
+        assert torch.equal(found, expected), cut
 
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
 def test_bits_depend_on_what_an_output_sees_alone(precision):
     """A piece of an image has the image's outputs, but for those that see the piece's padding."""
-    params = replace(LARGER[0], precision=precision)
-    x, weights = _x(params), weights_of(params)
+    params = replace(PROGRAMS[0], precision=precision)
+    x, weights = x_of(params), weights_of(params)
     whole = _run(params, x, weights)
     piece = _run(replace(params, height=13, width=11), x[:, :, 4:17, 9:20], weights)
     assert torch.equal(piece[:, :, 1:-1, 1:-1], whole[:, :, 5:16, 10:19])
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
-def test_what_is_no_number_reaches_what_sees_it_and_nothing_else(precision, value):
-    """As many maps as no whole steps have: those that there are not must not turn an infinity into NaN."""
-    params = MbConvParams(1, 5, 12, 11, 21, 3, 3, precision=precision)
-    x, weights = _x(params), weights_of(params)
-    clean = _run(params, x, weights)
-    x[0, 2, 6, 4] = value
-    expected, found = reference.forward(params, x, weights), _run(params, x, weights)
-    assert_reaches_what_sees_it_alone(params, found, expected, clean)
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_what_is_no_number_passes_where_nothing_is_expanded(value):
-    params = MbConvParams(1, 5, 7, 6, 5, 3, 3, expands=False)
-    x, weights = _x(params), weights_of(params)
-    x[0, 2, 3, 3] = value
-    expected, found = reference.forward(params, x, weights), _run(params, x, weights)
-    assert torch.equal(found.isnan(), expected.isnan())
-    finite = expected.isfinite()
-    assert (found - expected)[finite].abs().max() <= params.tolerance() * expected[finite].abs().max()
 
 
 def test_padding_is_zeros_of_the_expanded_maps():
@@ -144,69 +73,26 @@ def test_padding_is_zeros_of_the_expanded_maps():
 
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
-def test_the_operation_is_the_kernels(precision, triton_on_cpu):  # noqa: F811 - the fixture
+def test_one_launch_stores_nothing_but_the_result(precision):
+    """The wide maps never reach memory."""
     params = replace(PROBLEMS[2], precision=precision)
-    x, weights = _x(params), weights_of(params)
-    expected = _run(params, x, weights)
-    for given in (x, x.contiguous(), x.repeat(1, 1, 1, 2)[..., :6]):
-        found = ops.mbconv(given, weights, stride=params.stride, residual=params.residual, precision=precision)
-        assert found.is_contiguous(memory_format=torch.channels_last) and torch.equal(found, expected)
-    for what, report in triton_on_cpu:
-        assert what.kernel.__name__ == "mbconv_kernel"
-        if report is not None:  # the wide maps never reach memory: nothing does but the result
-            assert report.global_store_bytes == expected.numel() * expected.itemsize
-    assert len(triton_on_cpu) == 3
+    x, weights = MBCONV.operands(params)
+    with TRITON.running() as launches:
+        found = ops.mbconv(x, weights, stride=params.stride, residual=params.residual, precision=precision)
+    ((what, report),) = launches
+    assert what.kernel.__name__ == "mbconv_kernel"
+    assert report is None or report.global_store_bytes == found.numel() * found.itemsize
 
 
-def test_what_is_prepared_keeps_its_weights_and_takes_any_extents(triton_on_cpu):  # noqa: F811 - the fixture
-    params = MbConvParams(1, 16, 8, 8, 16, 16, 3, expands=False)  # of whole steps, where packing could be sharing
-    x, weights = _x(params), weights_of(params)
-    prepared = prepare(params, weights)
-    before = prepared.run(x)
-    for tensor in (*weights.depthwise, *weights.project):
-        tensor.zero_()
-    assert torch.equal(prepared.run(x), before)
-    assert prepared.run(_x(replace(params, height=17, width=20))).shape == (1, 16, 17, 20)
-
-
-def test_no_images_give_no_results(triton_on_cpu):  # noqa: F811 - the fixture
-    params = replace(PROBLEMS[0], images=0)
-    assert ops.mbconv(_x(params), weights_of(params)).shape == (0, params.filters, params.height, params.width)
-    assert not triton_on_cpu
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"dtype": torch.float64}, "takes float32, not float64"),
-        ({"precision": "tf32"}, "multiplies in ieee or bf16, not in tf32"),
-        ({"size": 9}, "up to 512 filters and depthwise filters of 8 x 8, not 6 and 9 x 9"),
-        ({"filters": 513}, "not 513 and 3 x 3"),
-        ({"width": 2**26}, "counts pixels, weights and the values of 32 rows below 2**31"),
-        ({"expanded": 2**30}, "counts pixels, weights"),
-        ({"images": 2**26}, "counts pixels, weights"),
-    ],
-)
-def test_what_it_cannot_run_is_refused_by_name(change, words):
-    params = replace(PROBLEMS[0], **change)
-    assert words in BACKENDS["triton"].can_run(params, CUDA)
-    assert BACKENDS["triton"].can_run(PROBLEMS[0], CUDA) is None
-    assert "on cuda, not on cpu" in BACKENDS["triton"].can_run(PROBLEMS[0], torch.device("cpu"))
-
-
-def test_bad_input_is_refused_by_name(triton_on_cpu):  # noqa: F811 - the fixture
+def test_what_it_cannot_run_is_refused_before_a_launch():
     params = PROBLEMS[2]
-    x, weights = _x(params), weights_of(params)
-    with pytest.raises(BackendError, match="takes float32, not float64"):
-        ops.mbconv(x.double(), weights_of(params, torch.float64))
-    with pytest.raises(ValueError, match=r"weights.expand must have shape \[30, 4\]"):
-        ops.mbconv(x[:, :4], weights)
-    with pytest.raises(ValueError, match="residual needs stride 1"):
-        ops.mbconv(x, weights, stride=2, residual=True)
-    wide = torch.zeros(1).expand(1, params.channels, 1, 2**26)
-    with pytest.raises(ValueError, match="counts pixels"):
-        triton.launch_of(replace(params, images=1, height=1, width=2**26), {}, wide, wide)
-    assert not triton_on_cpu
+    with TRITON.running() as launches:
+        with pytest.raises(BackendError, match="takes float32, not float64"):
+            ops.mbconv(x_of(params).double(), weights_of(params, torch.float64))
+        wide = torch.zeros(1).expand(1, params.channels, 1, 2**26)
+        with pytest.raises(ValueError, match="counts pixels"):
+            triton.launch_of(replace(params, images=1, height=1, width=2**26), {}, wide, wide)
+    assert not launches
 
 
 def test_a_programs_pixels_are_all_that_its_outputs_see():

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 import torch
 
 from dcnn_fast import engine, ops
-from dcnn_fast.ops.backend import BACKEND_VARIABLE, BackendError, choose
+from dcnn_fast.ops.backend import BackendError, choose
 from dcnn_fast.ops.update import BACKENDS, UpdateParams, triton
 from dcnn_fast.ops.update.params import dense, same_order
-from tests.ops import statements
+from tests.ops import guarded, statements, tester
 from tests.ops.on_cpu import kernels_on_cpu
+from tests.ops.tester import Way
 
 pytestmark = pytest.mark.gpu
 
 BACKEND = pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
 SHAPES = [(1,), (7,), (0,), (63,), (1024,), (3, 5, 4, 2), (1025,), (), (9, 7), (2049,)]
-CANARY = 1e9
-
-
-@contextmanager
-def _on(backend):
-    """Inside, that backend alone runs; gives what was launched."""
-    if backend == "triton":
-        with kernels_on_cpu(80) as done:
-            yield done
-    else:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(BACKEND_VARIABLE, backend)
-            yield []
-
-
-def _guarded(values, dtype, offset, memory_format=torch.contiguous_format):
-    """The values in the middle of a larger buffer, `offset` values past an aligned address, and that buffer."""
-    like = torch.empty_like(values, dtype=dtype, memory_format=memory_format)
-    buffer = torch.full((like.numel() + 64 + offset,), CANARY if dtype != torch.float16 else 6e4, dtype=dtype)
-    inner = buffer.as_strided(like.shape, like.stride(), 32 + offset)
-    return inner.copy_(values), buffer
 
 
 def _problem(shapes, dtype=torch.float32, offset=0, seed=0):
@@ -49,8 +27,8 @@ def _problem(shapes, dtype=torch.float32, offset=0, seed=0):
     tensors = []
     for kind in (dtype, dtype, step):
         drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-        layouts = [torch.channels_last if len(shape) == 4 else torch.contiguous_format for shape in shapes]
-        tensors.append([_guarded(x, kind, offset, layout) for x, layout in zip(drawn, layouts, strict=True)])
+        laid = [x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in drawn]
+        tensors.append([guarded.between(x.to(kind), offset) for x in laid])
     options = {
         "rates": [0.1 + 0.01 * i for i in range(len(shapes))],
         "momenta": [0.9 - 0.02 * i for i in range(len(shapes))],
@@ -63,7 +41,7 @@ def _check(backend, shapes, dtype, offset):
     tensors, options = _problem(shapes, dtype, offset)
     before = [[inner.double().numpy().copy() for inner, _ in kind] for kind in tensors]
     weights, gradients, increments = ([inner for inner, _ in kind] for kind in tensors)
-    with _on(backend) as done:
+    with Way(backend).running() as done:
         ops.update(weights, gradients, increments, **options)
     tolerance = UpdateParams((), dtype, increments[0].dtype).tolerance()
     rounding = 0 if dtype == increments[0].dtype else torch.finfo(dtype).eps
@@ -76,12 +54,7 @@ def _check(backend, shapes, dtype, offset):
         allowed = tolerance * (terms + np.abs(weight)) + rounding * np.abs(expected)
         assert (np.abs(weights[i].double().numpy() - expected) <= allowed).all()
         assert np.array_equal(gradients[i].double().numpy(), gradient)
-    for kind in tensors:
-        for inner, buffer in kind:
-            outside = torch.ones_like(buffer, dtype=torch.bool)
-            outside.as_strided(inner.shape, inner.stride(), 32 + offset).fill_(False)
-            assert (buffer[outside] == buffer[0]).all()
-            assert buffer[0] > 1e4
+    guarded.assert_untouched(*(buffer for kind in tensors for _, buffer in kind))
     if backend == "triton":
         assert [what.grid for what, _ in done] == [(sum(-(-w.numel() // triton.BLOCK) for w in weights),)]
 
@@ -112,7 +85,7 @@ def test_the_engines_bits_are_the_references(dtype, threads):
     results = {}
     for backend in ("reference", "cpu"):
         copies = [[tensor.clone() for tensor in kind] for kind in given]
-        with _on(backend), engine.use_threads(threads):
+        with Way(backend).running(), engine.use_threads(threads):
             ops.update(*copies, **options)
         results[backend] = [tensor for kind in copies for tensor in kind]
     for ours, expected in zip(results["cpu"], results["reference"], strict=True):
@@ -134,7 +107,7 @@ def test_a_rate_of_0_leaves_a_parameter_and_its_increment_alone(backend):
     before = weights[1].clone(), increments[1].clone()
     others = weights[0].clone(), weights[2].clone()
     options["rates"][1] = 0
-    with _on(backend):
+    with Way(backend).running():
         ops.update(weights, gradients, increments, **options)
         ops.update([], [], [], rates=[], momenta=[], decays=[])
     assert torch.equal(weights[1], before[0])
@@ -148,7 +121,7 @@ def test_a_gradient_may_lie_in_memory_as_it_likes(backend):
     (weights, gradients, increments), options = _problem([(3, 5, 4, 2), (9, 7), (2, 1, 1, 3)])
     weights, gradients, increments = ([inner.clone() for inner, _ in kind] for kind in (weights, gradients, increments))
     expected = [w.clone() for w in weights]
-    with _on(backend):
+    with Way(backend).running():
         ops.update(expected, gradients, [step.clone() for step in increments], **options)
         other = [gradients[0].contiguous(), gradients[1].T.contiguous().T, gradients[2].contiguous()]
         assert other[0].stride() != weights[0].stride()
@@ -165,7 +138,7 @@ def test_a_parameters_bits_do_not_depend_on_the_others(backend):
     tensors, options = _problem([(1500,), (7,), (1025,)], offset=0)
     weights, gradients, increments = ([inner.clone() for inner, _ in kind] for kind in tensors)
     alone = [(w.clone(), step.clone()) for w, step in zip(weights, increments, strict=True)]
-    with _on(backend):
+    with Way(backend).running():
         ops.update(weights, gradients, increments, **options)
         for i, (w, step) in enumerate(alone):
             ops.update([w], [gradients[i]], [step], **{name: [values[i]] for name, values in options.items()})
@@ -210,7 +183,7 @@ def test_the_fastest_backend_that_runs_is_chosen(monkeypatch):
 def test_the_registration():
     tensors, options = _problem([(3,), (2, 2)])
     weights, gradients, increments = ([inner.clone() for inner, _ in kind] for kind in tensors)
-    torch.library.opcheck(torch.ops.dcnn_fast.update, (weights, gradients, increments, *options.values()))
+    tester.registered(torch.ops.dcnn_fast.update, weights, gradients, increments, *options.values())
     expected, steps = [w.clone() for w in weights], [step.clone() for step in increments]
     ops.update(expected, gradients, steps, **options)
 
@@ -223,31 +196,32 @@ def test_the_registration():
     assert all(map(torch.equal, increments, steps))
 
 
-def test_bad_operands_are_named():
-    w, g, step = torch.zeros(3), torch.zeros(3), torch.zeros(3)
-    options = {"rates": [0.1], "momenta": [0.9], "decays": [0.0]}
-    with pytest.raises(ValueError, match="gradients must be one for each of 1 parameters, got 0"):
-        ops.update([w], [], [step], **options)
-    with pytest.raises(ValueError, match="momenta must be one for each of 1 parameters, got 2"):
-        ops.update([w], [g], [step], rates=[0.1], momenta=[0.9, 0.9], decays=[0.0])
-    for name in options:
-        for value in (-1.0, float("nan"), float("inf")):
-            with pytest.raises(ValueError, match=rf"{name}\[0\] must be finite and not negative, got {value}"):
-                ops.update([w], [g], [step], **{**options, name: [value]})
-    with pytest.raises(TypeError, match=r"gradients\[0\] must be a torch.Tensor, got NoneType"):
-        ops.update([w], [None], [step], **options)
-    with pytest.raises(ValueError, match=r"gradients\[0\] must have shape \[3\], got \[2\]"):
-        ops.update([w], [g[:2]], [step], **options)
-    with pytest.raises(TypeError, match=r"increments\[0\] must have dtype torch.float32 for a parameter in torch.float16"):
-        ops.update([w.half()], [g.half()], [step.half()], **options)
-    with pytest.raises(TypeError, match=r"gradients\[0\] must have dtype torch.float32"):
-        ops.update([w], [g.half()], [step], **options)
-    with pytest.raises(TypeError, match=r"gradients\[0\] must be dense, got layout torch.sparse_coo"):
-        ops.update([w], [g.to_sparse()], [step], **options)
-    with pytest.raises(ValueError, match=r"increments\[0\] must be on cpu"):
-        ops.update([w], [g], [step.to("meta")], **options)
-    with pytest.raises(TypeError, match="parameters must have one floating dtype, got torch.int64"):
-        ops.update([w.long()], [g], [step], **options)
-    twice = {name: values * 2 for name, values in options.items()}
-    with pytest.raises(ValueError, match="parameters must be different tensors"):
-        ops.update([w, w], [g, g], [step, step], **twice)
+BAD = [
+    ({"gradients": []}, ValueError, "gradients must be one for each of 1 parameters, got 0"),
+    ({"momenta": [0.9, 0.9]}, ValueError, "momenta must be one for each of 1 parameters, got 2"),
+    ({"gradients": [None]}, TypeError, r"gradients\[0\] must be a torch.Tensor, got NoneType"),
+    ({"gradients": lambda g: [g[0][:2]]}, ValueError, r"gradients\[0\] must have shape \[3\], got \[2\]"),
+    (
+        {name: lambda kind: [kind[0].half()] for name in ("parameters", "gradients", "increments")}, TypeError,
+        r"increments\[0\] must have dtype torch.float32 for a parameter in torch.float16",
+    ),
+    ({"gradients": lambda g: [g[0].half()]}, TypeError, r"gradients\[0\] must have dtype torch.float32"),
+    ({"gradients": lambda g: [g[0].to_sparse()]}, TypeError, r"gradients\[0\] must be dense, got layout torch.sparse_coo"),
+    ({"increments": lambda step: [step[0].to("meta")]}, ValueError, r"increments\[0\] must be on cpu"),
+    ({"parameters": lambda w: [w[0].long()]}, TypeError, "parameters must have one floating dtype, got torch.int64"),
+    (
+        {name: lambda kind: 2 * kind for name in ("parameters", "gradients", "increments", "rates", "momenta", "decays")},
+        ValueError, "parameters must be different tensors",
+    ),
+]  # fmt: skip
+BAD += [
+    ({name: [value]}, ValueError, rf"{name}\[0\] must be finite and not negative, got {value}")
+    for name in ("rates", "momenta", "decays")
+    for value in (-1.0, float("nan"), float("inf"))
+]
+
+
+@pytest.mark.parametrize(("change", "error", "sentence"), BAD)
+def test_bad_operands_are_refused_by_name(change, error, sentence):
+    given = {name: [torch.zeros(3)] for name in ("parameters", "gradients", "increments")}
+    tester.refused(ops.update, given | {"rates": [0.1], "momenta": [0.9], "decays": [0.0]}, change, error, sentence)

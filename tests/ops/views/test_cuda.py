@@ -11,6 +11,7 @@ import torch
 from ptxsim.errors import SimulationError
 
 import ptxsim
+from dcnn_fast.networks import VIEWS
 from dcnn_fast.ops import views
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.cuda_compile import sources
@@ -19,11 +20,12 @@ from dcnn_fast.ops.launch import launch, launched_by
 from dcnn_fast.ops.views import ViewParams, cpu, cuda
 from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut, CutList
-from dcnn_fast.spec import VIEWS
+from devtools.simulated import simulated
+from tests.ops import guarded
 from tests.ops.cuda_copy import COMPILERS, planted, ptx_by
 from tests.ops.guarded import assert_untouched
 from tests.ops.on_cpu import kernels_on_cpu
-from devtools.simulated import simulated
+from tests.ops.views.photos import among_ones
 
 pytestmark = pytest.mark.gpu
 
@@ -36,35 +38,10 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def _photo(height, width, channels=3, seed=0):
-    """Random pixels inside a larger buffer of 255s: what lies around them must not matter. Alpha is often 0 or 255."""
-    rng = np.random.default_rng(seed + 7 * height + width)
-    pixels = rng.integers(0, 256, (height, width, channels)).astype(np.uint8)
-    if channels == 4:
-        pixels[..., 3] = np.clip(rng.integers(-200, 456, (height, width)), 0, 255)
-    buffer = torch.full((pixels.size + 256,), 255, dtype=torch.uint8)
-    body = buffer[101 : 101 + pixels.size].view(pixels.shape)
-    body[:] = torch.from_numpy(pixels)
-    return body
-
-
 def _outputs(cuts, dtype=torch.uint8):
-    """One buffer a cut, full of ones bits or NaN, with margins."""
-    found, guards = [], []
-    for cut in cuts:
-        count = cut.height * cut.width * 4
-        buffer = torch.full((count + 128,), float("nan") if dtype.is_floating_point else 255, dtype=dtype)
-        found.append(buffer[64:-64].view(cut.height, cut.width, 4))
-        guards.append(buffer)
-    return found, guards
-
-
-def _assert_margins(guards):
-    for guard in guards:
-        if guard.is_floating_point():
-            assert_untouched(guard)
-        else:
-            assert (torch.cat([guard[:64], guard[-64:]]) == 255).all()
+    """For each cut a result full of ones bits or NaN, and the buffer with margins around it."""
+    made = [guarded.output((cut.height, cut.width, 4), dtype) for cut in cuts]
+    return [result for result, _ in made], [buffer for _, buffer in made]
 
 
 def _vertical_first(params):
@@ -92,18 +69,18 @@ def _whole(images, view, size=SIZE):
 @pytest.mark.parametrize("view", ["warp", "center", "pad"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_planes_of_a_batch_of_every_size_are_pillows_bytes(view, channels):
-    images = [_photo(*shape, channels) for shape in SHAPES]
+    images = [among_ones(*shape, channels) for shape in SHAPES]
     cuts = _whole(images, view)
     outputs, guards = _outputs(cuts)
     with kernels_on_cpu(80) as launches:
         cuda.BACKEND.run(Cutting(images, cuts, outputs, background=(10, 200, 30)))
     assert len(launches) == 1
     _assert_pillows(images, cuts, outputs, (10, 200, 30))
-    _assert_margins(guards)
+    assert_untouched(*guards)
 
 
 def test_planes_of_256_and_of_all_kinds_at_once():
-    images = [_photo(301, 403), _photo(90, 120, 1), _photo(257, 258, 4)]
+    images = [among_ones(301, 403), among_ones(90, 120, 1), among_ones(257, 258, 4)]
     kinds = [(0, "warp"), (1, "warp"), (0, "center"), (1, "local"), (2, "local")]
     params = [ViewParams(*images[i].shape[:2], view) for i, view in kinds]
     cuts = [Cut(i, one, 0, 0, *one.shape) for (i, _), one in zip(kinds, params, strict=True)]
@@ -111,12 +88,12 @@ def test_planes_of_256_and_of_all_kinds_at_once():
     with kernels_on_cpu(89):
         cuda.BACKEND.run(Cutting(images, cuts, outputs))
     _assert_pillows(images, cuts, outputs)
-    _assert_margins(guards)
+    assert_untouched(*guards)
 
 
 @pytest.mark.parametrize("shape", [(3, 12000), (2500, 2), (33, 6001)], ids=str)
 def test_slivers_whose_filters_are_longer_than_a_part_of_a_row(shape):
-    image = _photo(*shape)
+    image = among_ones(*shape)
     cuts = _whole([image], "warp", 32)
     outputs, guards = _outputs(cuts)
     with kernels_on_cpu(80) as launches:
@@ -124,25 +101,25 @@ def test_slivers_whose_filters_are_longer_than_a_part_of_a_row(shape):
     groups = launches[0][0].args["tiles"][:, 5]
     assert shape[1] < 6000 or groups[0] < 32
     _assert_pillows([image], cuts, outputs)
-    _assert_margins(guards)
+    assert_untouched(*guards)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_mean_and_scale_on_the_way(dtype):
-    images = [_photo(100, 91), _photo(61, 100, 4)]
+    images = [among_ones(100, 91), among_ones(61, 100, 4)]
     cuts = [*_whole(images, "pad"), *_whole(images, "warp")]
     outputs, guards = _outputs(cuts, dtype)
     with kernels_on_cpu(80):
         cuda.BACKEND.run(Cutting(images, cuts, outputs, (120.5, 115.25, 99.0), 1 / 57))
     _assert_pillows(images, cuts, outputs, mean=(120.5, 115.25, 99.0), scale=1 / 57)
-    _assert_margins(guards)
+    assert_untouched(*guards)
     assert outputs[0][0, 0, 0] == torch.tensor(-120.5 / 57).to(dtype)
 
 
 @pytest.mark.parametrize("shape", [(90, 70), (70, 120), (20, 31)], ids=str)
 @pytest.mark.parametrize("view", VIEWS)
 def test_windows_and_flips_of_every_view_at_its_corners_and_inside(view, shape):
-    images = [_photo(*shape), _photo(*shape, 4, seed=1)]
+    images = [among_ones(*shape), among_ones(*shape, 4, seed=1)]
     height, width = (side - 56 for side in ViewParams(*shape, view, SIZE).shape)
     places = [(0, 0, 0, False), (1, height, width, True), (0, height // 2, width, True), (1, height, width // 2, False)]
     kinds = {"size": SIZE, "window": 56, "dtype": torch.float16, "mean": (1.0, 2.0, 3.0), "scale": 0.5}
@@ -160,7 +137,7 @@ def test_windows_and_flips_of_every_view_at_its_corners_and_inside(view, shape):
 
 
 def test_local_windows_are_the_photographs_own_pixels():
-    image = _photo(75, 90)
+    image = among_ones(75, 90)
     with kernels_on_cpu(80):
         found = views.windows([image], "local", [(0, 19, 33, False), (0, 19, 33, True)], size=SIZE, window=56)
     assert torch.equal(found[0, :3].permute(1, 2, 0), image[19:75, 33:89])
@@ -168,7 +145,7 @@ def test_local_windows_are_the_photographs_own_pixels():
 
 
 def test_the_public_planes():
-    images = [_photo(70, 90), _photo(20, 30, 1)]
+    images = [among_ones(70, 90), among_ones(20, 30, 1)]
     for view in VIEWS:
         expected = views.planes(images, view, size=SIZE)
         with kernels_on_cpu(80):
@@ -185,7 +162,7 @@ def test_rows_with_gaps_and_offsets_beyond_31_bits(narrow, tmp_path):
     """Six rows that lie half a gigabyte apart, of which nothing in between may be read. 32-bit offsets are seen to fail."""
     pitch = 2**29 + 3
     apart = torch.from_numpy(np.zeros(5 * pitch + 64, np.uint8)).as_strided((6, 9, 3), (pitch, 3, 1), 13)
-    apart[:] = _photo(6, 9)
+    apart[:] = among_ones(6, 9)
     cuts = _whole([apart], "warp", 16)
     outputs, guards = _outputs(cuts)
     change = ("static_cast<u64>(y + row) * cut.pitch", "static_cast<i32>((y + row) * cut.pitch)")
@@ -197,12 +174,12 @@ def test_rows_with_gaps_and_offsets_beyond_31_bits(narrow, tmp_path):
         ptxsim.launch(code, what.kernel.name, what.grid, 256, args, buffers=[*apart, *outputs])
     if not narrow:
         _assert_pillows([apart], cuts, outputs)
-        _assert_margins(guards)
+        assert_untouched(*guards)
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_both_compilers_give_the_same_bytes(compiler, tmp_path):
-    images = [_photo(100, 61), _photo(61, 100, 4), _photo(40, 40, 1)]
+    images = [among_ones(100, 61), among_ones(61, 100, 4), among_ones(40, 40, 1)]
     cuts = _whole(images, "pad")
     outputs, _ = _outputs(cuts)
     what = cuda.launch_of(Cutting(images, cuts, outputs))
@@ -215,7 +192,7 @@ def test_both_compilers_give_the_same_bytes(compiler, tmp_path):
 @pytest.mark.parametrize(("shape", "channels"), [((479, 641), 3), ((600, 450), 4), ((500, 700), 1), ((300, 1900), 3)], ids=str)
 @pytest.mark.parametrize("view", ["warp", "pad"])
 def test_each_byte_of_a_photograph_is_read_about_once(shape, channels, view):
-    image = _photo(*shape, channels)
+    image = among_ones(*shape, channels)
     cuts = _whole([image], view, 128)
     outputs, _ = _outputs(cuts)
     with simulated(80) as launches:
@@ -259,7 +236,7 @@ def _staged_share(report):
 
 
 def test_the_main_loop_has_no_bank_conflicts():
-    image = _photo(300, 400)
+    image = among_ones(300, 400)
     cuts = _whole([image], "warp", SIZE)
     outputs, _ = _outputs(cuts)
     with simulated(80) as launches:
@@ -293,7 +270,7 @@ PLANTED = {
 @pytest.mark.parametrize("bug", [None, *PLANTED])
 def test_planted_bugs_are_caught(bug, tmp_path):
     """In a copy of the kernel; with nothing planted the same check passes."""
-    images = [_photo(90, 230), _photo(50, 40, 4), _photo(30, 30, 1), _photo(12, 1200)]
+    images = [among_ones(90, 230), among_ones(50, 40, 4), among_ones(30, 30, 1), among_ones(12, 1200)]
     cuts = [
         *_whole(images, "pad", 32),
         *_whole(images, "warp", 32)[3:],
@@ -306,7 +283,7 @@ def test_planted_bugs_are_caught(bug, tmp_path):
         with simulated(80, sources):
             cuda.BACKEND.run(Cutting(images, cuts, outputs, (7.0, 8.0, 9.0), 0.5))
         _assert_pillows(images, cuts, outputs, mean=(7.0, 8.0, 9.0), scale=0.5)
-        _assert_margins(guards)
+        assert_untouched(*guards)
     except (SimulationError, AssertionError, ValueError) as error:
         caught = True
         print(f"{bug}: {str(error).splitlines()[0]}")
@@ -331,10 +308,10 @@ def test_extreme_sides_have_tiles_and_what_has_none_is_refused():
         (lambda: views.planes([torch.zeros(4, 4, 3)], "warp"), "images must be uint8"),
         (lambda: views.planes([torch.zeros(4, 4, 2, dtype=torch.uint8)], "warp"), "images must be uint8"),
         (lambda: views.planes([torch.zeros(0, 4, 3, dtype=torch.uint8)], "warp"), "images must be uint8"),
-        (lambda: views.planes([_photo(4, 4)], "warp", mean=(1.0,)), "mean must be three numbers"),
-        (lambda: views.planes([_photo(4, 4)], "warp", dtype=torch.float32), "dtype must be"),
-        (lambda: views.planes([_photo(1, 9999)], "local"), "must not be so narrow"),
-        (lambda: views.windows([_photo(4, 4)], "warp", [(0, 33, 0, False)]), "places must be offsets from 0 to"),
+        (lambda: views.planes([among_ones(4, 4)], "warp", mean=(1.0,)), "mean must be three numbers"),
+        (lambda: views.planes([among_ones(4, 4)], "warp", dtype=torch.float32), "dtype must be"),
+        (lambda: views.planes([among_ones(1, 9999)], "local"), "must not be so narrow"),
+        (lambda: views.windows([among_ones(4, 4)], "warp", [(0, 33, 0, False)]), "places must be offsets from 0 to"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -345,4 +322,4 @@ def test_bad_arguments_are_named(call, message):
 def test_a_forced_backend_that_cannot_run_is_an_error(monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cuda")
     with pytest.raises(BackendError, match="1 cut of 1 photograph: CUDA C"):
-        views.planes([_photo(4, 4)], "warp")
+        views.planes([among_ones(4, 4)], "warp")

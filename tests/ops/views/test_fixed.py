@@ -13,16 +13,11 @@ from dcnn_fast.ops.views import ViewParams, cuda, fixed
 from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut
 from tests.ops.on_cpu import kernels_on_cpu
+from tests.ops.views.photos import among_ones
 
 pytestmark = pytest.mark.gpu
 
 SHAPES = [(1, 1), (7, 5), (63, 65), (300, 199), (1, 300), (300, 1), (900, 3), (241, 320), (48, 48), (33, 47)]
-
-
-def photo(height, width):
-    """Random pixels, every one of them against the end of its memory."""
-    rng = np.random.default_rng(7 * height + width)
-    return torch.from_numpy(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
 
 
 def made_of(view, plane, photos):
@@ -52,7 +47,7 @@ def expected_of(view, plane, photos):
 
 @pytest.mark.parametrize(("view", "plane"), [("warp", 48), ("center", 37), ("pad", 48)])
 def test_planes_of_photographs_of_any_sizes_are_those_that_tables_of_the_host_give(view, plane):
-    photos = [photo(*shape) for shape in SHAPES if max(shape) <= 65 * plane]
+    photos = [among_ones(*shape) for shape in SHAPES if max(shape) <= 65 * plane]
     with kernels_on_cpu():
         found, _ = made_of(view, plane, photos)
         assert torch.equal(found, expected_of(view, plane, photos))
@@ -60,7 +55,7 @@ def test_planes_of_photographs_of_any_sizes_are_those_that_tables_of_the_host_gi
 
 def test_the_launches_shape_is_that_of_the_planes():
     with kernels_on_cpu():
-        launches = [made_of("center", 24, [photo(*shape)])[1] for shape in ((24, 24), (61, 300))]
+        launches = [made_of("center", 24, [among_ones(*shape)])[1] for shape in ((24, 24), (61, 300))]
     for one, other in zip(*launches, strict=True):
         assert (one.kernel, one.grid, one.constants) == (other.kernel, other.grid, other.constants)
         shapes = [{name: getattr(value, "shape", value) for name, value in what.args.items()} for what in (one, other)]
@@ -80,12 +75,12 @@ def test_the_longest_filters_that_are_let_through_have_room(height, width, view)
     params = ViewParams(height, width, view, 16)
     assert fixed.refused(params) is None, params.resized
     with kernels_on_cpu():
-        found, _ = made_of(view, 16, [photo(height, width)])
-        assert torch.equal(found, expected_of(view, 16, [photo(height, width)]))
+        found, _ = made_of(view, 16, [among_ones(height, width)])
+        assert torch.equal(found, expected_of(view, 16, [among_ones(height, width)]))
 
 
 def test_windows_are_read_by_their_addresses_and_strides():
-    whole, plane = photo(40, 51), torch.from_numpy(np.random.default_rng(1).integers(0, 256, (30, 30, 4)).astype(np.uint8))
+    whole, plane = among_ones(40, 51), torch.from_numpy(np.random.default_rng(1).integers(0, 256, (30, 30, 4)).astype(np.uint8))
     side, corners = 21, [(0, 0), (19, 30), (7, 11)]
     sources = np.zeros(4, SOURCE)
     for row, (top, left) in zip(sources, corners, strict=False):

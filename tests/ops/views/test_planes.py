@@ -7,23 +7,20 @@ import pytest
 import torch
 from PIL import Image
 
+from dcnn_fast.networks import VIEWS
 from dcnn_fast.ops import views
 from dcnn_fast.ops.views import ViewParams, cpu, reference
 from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut
-from dcnn_fast.spec import VIEWS
+from tests.ops.views.photos import photo
 
 SHAPES = [(1, 1), (1, 300), (300, 1), (7, 5), (64, 64), (65, 63), (225, 63), (40, 300), (300, 199), (641, 480), (100, 1000)]
-
-
-def _photo(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_within_one_level_of_the_statement(shape, view):
-    pixels = _photo(*shape)
+    pixels = photo(*shape)
     params = ViewParams(*shape, view, 64)
     plane = views.plane(pixels, view, 64).pixels
     assert plane.shape == (*params.shape, 3)
@@ -33,7 +30,7 @@ def test_within_one_level_of_the_statement(shape, view):
 
 @pytest.mark.parametrize("shape", [(300, 200), (200, 301), (256, 256), (90, 120)], ids=str)
 def test_equal_to_pillow_where_pillow_does_the_same(shape):
-    pixels = _photo(*shape)
+    pixels = photo(*shape)
     image = Image.fromarray(pixels)
     height, width = shape
     bilinear = Image.Resampling.BILINEAR
@@ -50,11 +47,11 @@ def test_equal_to_pillow_where_pillow_does_the_same(shape):
 
 
 def test_local_is_the_image_itself_or_its_enlargement_with_a_note():
-    pixels = _photo(300, 400)
+    pixels = photo(300, 400)
     plane = views.plane(pixels, "local")
     assert plane.pixels is pixels
     assert plane.notes == ()
-    small = views.plane(_photo(100, 150), "local")
+    small = views.plane(photo(100, 150), "local")
     assert small.pixels.shape == (256, 384, 3)
     assert small.notes == ("local views: enlarged from 150 x 100 to 384 x 256 pixels",)
 
@@ -63,7 +60,7 @@ def test_enlarging_keeps_a_flat_colour_and_the_mean():
     flat = np.full((1, 3, 3), 77, np.uint8)
     for view in ("warp", "center", "local"):
         assert (views.plane(flat, view, 64).pixels == 77).all()
-    pixels = _photo(640, 480)
+    pixels = photo(640, 480)
     assert abs(views.plane(pixels, "warp").pixels.mean() - pixels.mean()) < 0.5
 
 
@@ -136,7 +133,7 @@ def test_bad_arguments_are_named(call, message):
 
 
 def test_one_photograph_may_be_cut_from_several_views_at_once():
-    pixels = torch.from_numpy(_photo(70, 51))
+    pixels = torch.from_numpy(photo(70, 51))
     params = [ViewParams(70, 51, view, 64) for view in ("warp", "pad", "center")]
     cuts = [Cut(0, one, 3, 5, 40, 48) for one in params]
     together = [torch.empty(40, 48, 4, dtype=torch.uint8) for _ in cuts]

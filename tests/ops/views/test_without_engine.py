@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 from dcnn_fast import engine
 from dcnn_fast.ops.views import draw_windows, filters, plane
-from dcnn_fast.spec import VIEWS
+from dcnn_fast.networks import VIEWS
 state = hashlib.sha256()
 random = np.random.default_rng(3)
 for shape in [(300, 400), (700, 300), (90, 300), (256, 256), (1, 7), (400, 256), (257, 900)]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from dcnn_fast.networks import Column
 from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.spec import Column
 from tests.plan.reference_plan.columns import REGION_EXTENT, REGION_LATTICE, STORE_EXTENT
 from tests.plan.reference_plan.geometry import Axis, Windows, axes_of
 

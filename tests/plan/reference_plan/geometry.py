@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dcnn_fast.networks import Block, Column, Pool, Rounding, SameMapNorm
 from dcnn_fast.ops.block import OutputTile
-from dcnn_fast.spec import Block, Column, Pool, Rounding, SameMapNorm
 
 BEFORE, AFTER, SHARED, ALL, NONE = range(5)  # parts of results along an axis: the rim's two sides, the shared ones, all, none
 

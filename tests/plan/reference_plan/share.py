@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dcnn_fast.networks import Column
 from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.plan.brute import distinct_windows
-from dcnn_fast.spec import Column
 from tests.plan.reference_plan.cost import costs_and_constants
 from tests.plan.reference_plan.interior import groups_tables
 from tests.plan.reference_plan.level import levels_of

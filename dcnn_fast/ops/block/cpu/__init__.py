@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, Norm, Pool
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Prepared, Saved, Training, Work
 from dcnn_fast.ops.block.norms import per_term
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
@@ -19,7 +20,6 @@ from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.memory import channels_last, contiguous, empty, empty_channels_last
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, held
-from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
 # csrc/core/tile.h
 PRECISIONS: tuple[Precision, ...] = ("ieee", "bf16", "bf16x3")

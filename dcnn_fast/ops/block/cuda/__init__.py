@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, SameMapNorm
 from dcnn_fast.ops.backend import Outpaced
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Saved, Training
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
-from dcnn_fast.ops.block.cuda.config import MOST_FILTERS, MOST_NORM, config_of
+from dcnn_fast.ops.block.cuda.config import MOST_FILTERS, MOST_NORM
+from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.whole import result_of
 from dcnn_fast.ops.gpus import LEAST_CAPABILITY, named
 from dcnn_fast.ops.launch import capability, cuda_refused
-from dcnn_fast.spec import CrossMapNorm, SameMapNorm
 
 _HALVES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 _NO_BACKWARD = "the CUDA C++ block has no backward"
@@ -32,7 +33,7 @@ class CudaBlock(BlockBackend):
             return why
         if (found := capability(device)) < LEAST_CAPABILITY:
             return f"the CUDA C++ block needs compute capability {named(LEAST_CAPABILITY)} or later, this is {named(found)}"
-        return _refused_types(params) or _refused_shapes(params)
+        return _refused_types(params) or _refused_shapes(params, found)
 
     def outpaced(self, params: BlockParams, device: torch.device) -> Outpaced | None:
         """Triton's block, where the cost model has it faster."""
@@ -41,6 +42,11 @@ class CudaBlock(BlockBackend):
             return None
         why = f"Triton's block is predicted to take {times[1]:.0f} us of fifty windows, this one {times[0]:.0f} us"
         return Outpaced("triton", why)
+
+    def kernel(self, params: BlockParams, device: torch.device) -> str | None:
+        """Whose products it takes: those of warp groups, which sm_90 has, or those of single warps."""
+        by_groups = isinstance(tile_of(params, capability(device)), WarpGroupConfig)
+        return "by products of warp groups (wgmma)" if by_groups else "by products of warps (mma.sync)"
 
     def prepare(self, params: BlockParams, operands: Operands) -> cuda_forward.CudaPrepared:
         """The weights packed as the kernel's matrices."""
@@ -71,7 +77,7 @@ def _refused_types(params: BlockParams) -> str | None:
     return None
 
 
-def _refused_shapes(params: BlockParams) -> str | None:
+def _refused_shapes(params: BlockParams, capability: int) -> str | None:
     options = params.options
     if params.backward:
         return _NO_BACKWARD
@@ -84,7 +90,7 @@ def _refused_shapes(params: BlockParams) -> str | None:
             f"the CUDA C++ block's norm sums over at most {MOST_NORM} of at most {MOST_FILTERS} maps, "
             f"not {options.norm.size} of {params.filters}"
         )
-    if config_of(params) is None:
+    if tile_of(params, capability) is None:
         return f"the patch of a filter of {params.size} with stride {options.stride} is too large for the CUDA C++ block"
     return None
 

@@ -1,7 +1,12 @@
-"""Tile sizes of the hand-staged CUDA block: data, chosen from the problem alone, and the strips that regions are cut into."""
+"""Tile sizes of the hand-staged CUDA block: data, chosen from the problem alone, and the strips that regions are cut into.
+
+Those of the kernel for warp groups are in warpgroup.py.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,11 +14,11 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.gpus import LEAST_SHARED, WARP
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.spec import CrossMapNorm, Pool
 
 MOST_FILTERS = 128  # of a thread block, and so of a norm across maps
 MOST_NORM = 33  # maps that a norm sums over: two lanes' filters to either side
@@ -21,11 +26,11 @@ _BESIDE = (28, 20, 16, 12, 8, 4)  # columns of a strip for which shared memory i
 
 
 @dataclass(frozen=True)
-class CudaConfig:
-    """What csrc/cuda/block/forward.cu is compiled for beside the problem, under the names it has there.
+class Tile(ABC):
+    """What a kernel of csrc/cuda/block is compiled for beside the problem, under the names it has there (shape.cuh).
 
-    part: filters of a thread block. pixel: channels of a pixel in shared memory. warps, tiles: 16 * warps * tiles outputs of
-    the convolution are a step. cols: the columns of a strip for which shared memory is laid out; in others as many rows as fit.
+    part: filters of a thread block. pixel: channels of a pixel in shared memory. cols: the columns of a strip for which shared
+    memory is laid out.
     """
 
     size: int
@@ -35,13 +40,37 @@ class CudaConfig:
     part: int
     pixel: int
     warps: int
-    tiles: int
     cols: int
 
     @property
+    @abstractmethod
     def outputs(self) -> int:
-        """Of the convolution, in a step."""
-        return 16 * self.warps * self.tiles
+        """Outputs of the convolution, in a step."""
+
+    @property
+    @abstractmethod
+    def shared(self) -> int:
+        """Bytes of shared memory."""
+
+    @property
+    @abstractmethod
+    def resident(self) -> int:
+        """Thread blocks that the registers of a multiprocessor let be resident."""
+
+    @property
+    @abstractmethod
+    def constants(self) -> Mapping[str, int]:
+        """The compiler's definitions."""
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of results in a step, at most."""
+        return self.outputs
+
+    @property
+    def most_cols(self) -> int:
+        """Columns of a strip, at most."""
+        return self.outputs
 
     @property
     def threads(self) -> int:
@@ -49,7 +78,7 @@ class CudaConfig:
 
     @property
     def steps(self) -> int:
-        """Of 16 products, in a filter row."""
+        """Steps of 16 products, in a filter row."""
         return -(-self.size * self.pixel // 16)
 
     @property
@@ -78,13 +107,19 @@ class CudaConfig:
         return -(-self.span * self.plane // a_stage) * a_stage
 
     @property
-    def shared(self) -> int:
-        """Bytes of shared memory: two patches, two stages of weights, the ring."""
-        return (
-            2 * 16 * self.span * self.plane
-            + 2 * self.steps * self.part * 32
-            + self.ring * (2 * self.part + (16 if self.part & (self.part - 1) else 0))
-        )
+    def patches(self) -> int:
+        """Bytes of the patch that is multiplied and the one that is on its way."""
+        return 2 * 16 * self.span * self.plane
+
+    @property
+    def stage(self) -> int:
+        """Bytes of a stage's weights."""
+        return self.steps * self.part * 32
+
+    @property
+    def kept(self) -> int:
+        """Bytes of the ring."""
+        return self.ring * (2 * self.part + (16 if self.part & (self.part - 1) else 0))
 
     def rows_of(self, cols: int) -> int:
         """The most rows of a step in a strip of `cols` columns, 0 where none fits."""
@@ -92,12 +127,48 @@ class CudaConfig:
         return rows
 
 
+@dataclass(frozen=True)
+class CudaConfig(Tile):
+    """The tile of csrc/cuda/block/forward.cu.
+
+    tiles: 16 * warps * tiles outputs of the convolution are a step. In strips of other columns it has as many rows as fit.
+    """
+
+    tiles: int
+
+    @property
+    def outputs(self) -> int:
+        """Of the convolution, in a step."""
+        return 16 * self.warps * self.tiles
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory: two patches, two stages of weights, the ring."""
+        return self.patches + 2 * self.stage + self.kept
+
+    @property
+    def resident(self) -> int:
+        """Thread blocks that the registers of a multiprocessor let be resident."""
+        return 2
+
+    @property
+    def constants(self) -> Mapping[str, int]:
+        """What is defined for the compiler."""
+        return {**constants_of(self), "WARPS": self.warps, "TILES": self.tiles}
+
+
+def constants_of(tile: Tile) -> dict[str, int]:
+    """What every tile defines for the compiler."""
+    return {"PART": tile.part, "PIXEL": tile.pixel, "PLANE": tile.plane, "RING": tile.ring}
+
+
 @lru_cache(maxsize=256)
-def strip_cutter(config: CudaConfig) -> engine.native.StripCutter:
+def strip_cutter(config: Tile) -> engine.native.StripCutter:
     """What cuts regions into strips for this tile (csrc/core/launch/strips.h)."""
     return engine.native.StripCutter(
         outputs=config.outputs, ring=config.ring, plane=config.plane, fetched=config.fetched, span=config.span,
         steps=config.steps, size=config.size, stride=config.stride, pool_size=config.pool, pool_stride=config.pool_stride,
+        most_rows=config.most_rows, most_cols=config.most_cols,
     )  # fmt: skip
 
 
@@ -109,7 +180,7 @@ def pixel_of(params: BlockParams) -> int:
 
 
 def config_of(params: BlockParams) -> CudaConfig | None:
-    """The tile that a problem is computed in, the largest whose memory every GPU has; None where there is none.
+    """The tile of forward.cu that a problem is computed in, the largest whose memory every GPU has; None where there is none.
 
     28 columns are half of the presets' widths of 108 and 54 but for the pool's overlap, and nine rows of them are 252 of a
     step's 256 outputs.
@@ -120,13 +191,13 @@ def config_of(params: BlockParams) -> CudaConfig | None:
     pool = options.pool or Pool(1, 1)
     for tiles in (4, 2, 1) if part <= 64 else (2, 1):
         for cols in _BESIDE:
-            config = CudaConfig(params.size, options.stride, pool.size, pool.stride, part, pixel_of(params), 4, tiles, cols)
+            config = CudaConfig(params.size, options.stride, pool.size, pool.stride, part, pixel_of(params), 4, cols, tiles)
             if config.shared <= LEAST_SHARED and config.rows_of(pool.size) > 0:
                 return config
     return None
 
 
-def strips_of(regions: RegionList, config: CudaConfig, blocks: int) -> Tensor:
+def strips_of(regions: RegionList, config: Tile, blocks: int) -> Tensor:
     """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into as many strips below
     each other as let `blocks` thread blocks, which share them out in order, be done soonest.
     """

@@ -11,26 +11,25 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Work
-from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, strip_cutter, strips_of
+from dcnn_fast.ops.block.cuda.config import Tile, strip_cutter, strips_of
+from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of
 from dcnn_fast.ops.block.gpu.problem import norm_first, relu_last
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.gpus import A100, MULTIPROCESSORS
-from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
+from dcnn_fast.ops.launch import CudaKernel, Launch, capability, copied, launch
 from dcnn_fast.ops.records import PIECE, RESULT
 from dcnn_fast.ops.tables import matrix, records
-from dcnn_fast.spec import CrossMapNorm, Pool
 
-KERNEL = CudaKernel(
-    "block/forward.cu",
-    "block_fwd_strip_kernel",
-    (
-        "strips", "count", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
-        "norm_power", "norm_k",
-    ),
+_PARAMETERS = (
+    "strips", "count", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
+    "norm_power", "norm_k",
 )  # fmt: skip
+KERNEL = CudaKernel("block/forward.cu", "block_fwd_strip_kernel", _PARAMETERS)
+WARPGROUP_KERNEL = CudaKernel("block/warpgroup.cu", "block_fwd_warpgroup_kernel", _PARAMETERS)
 SIMPLE_KERNEL = CudaKernel(
     "block/simple.cu",
     "block_fwd_simple_kernel",
@@ -40,7 +39,6 @@ SIMPLE_KERNEL = CudaKernel(
     ),
 )  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
-_RESIDENT = 2  # thread blocks of a multiprocessor, by their registers
 _OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a patch they are 32 bits wide
 _REACH = 1024  # no patch has as many columns
@@ -48,10 +46,10 @@ _REACH = 1024  # no patch has as many columns
 
 @dataclass(frozen=True)
 class CudaPrepared(Prepared):
-    """What a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
+    """Constants that a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
 
     params: BlockParams
-    config: CudaConfig
+    config: Tile
     weight: Tensor
     bias: Tensor
     means: Tensor
@@ -101,9 +99,9 @@ class CudaPrepared(Prepared):
         return _launch_of(self, tables, programs, _at_a_time(self), access, _OUT_ALIGNMENT, reads, writes)
 
 
-def prepared(params: BlockParams, operands: Operands, *, config: CudaConfig | None = None) -> CudaPrepared:
+def prepared(params: BlockParams, operands: Operands, *, config: Tile | None = None) -> CudaPrepared:
     """The operands on the weights' device as the kernel takes them. config: the tile, None for the one chosen."""
-    config = config or config_of(params)
+    config = config or tile_of(params, capability(operands.weight.device))
     assert config is not None, "can_run refuses what has no tile"
     weight, bias, mean, scale = operands.weight, operands.bias, operands.mean, operands.scale
     means = torch.zeros(-(-params.channels // config.pixel) * config.pixel, dtype=torch.float32, device="cpu")
@@ -132,11 +130,12 @@ def _launch_of(
         "count": strips, "weight": laid.weight, "bias": laid.bias, "mean": laid.means, "scale": laid.scale,
         **norm_numbers(params.options.norm),
     }  # fmt: skip
-    constants = _of_problem(params) | _of_tile(config) | {
+    constants = _of_problem(params) | dict(config.constants) | {
         "ACCESS": access, "SUBTRACT": int(laid.subtract), "WIDE_STORES": int(out_align == 16),
     }  # fmt: skip
     grid = min(strips, at_a_time), _parts(laid)
-    return Launch(KERNEL, grid, args, constants, config.warps, reads=reads, writes=writes, shared=config.shared)
+    kernel = WARPGROUP_KERNEL if isinstance(config, WarpGroupConfig) else KERNEL
+    return Launch(kernel, grid, args, constants, config.warps, reads=reads, writes=writes, shared=config.shared)
 
 
 def _numbers(values: Sequence[float]) -> Tensor:
@@ -155,7 +154,7 @@ def _at_a_time(laid: CudaPrepared, blocks: int | None = None) -> int:
 
 
 def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
-    """`CudaPrepared.run` by the simple kernel, which stages nothing: what the other is compared with."""
+    """`CudaPrepared.run` by the simple kernel, which stages nothing; the other is compared with it."""
     weight, regions, sources, outputs = operands.weight, work.regions, work.sources, work.outputs
     device, pieces = weight.device, records(regions.pieces, PIECE)
     places = [
@@ -178,7 +177,7 @@ def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
     launch(Launch(SIMPLE_KERNEL, (len(places),), args, _of_problem(params), warps, reads=sources, writes=list(outputs)))
 
 
-def packed(weight: Tensor, config: CudaConfig) -> Tensor:
+def packed(weight: Tensor, config: Tile) -> Tensor:
     """[parts, chunks of channels, S, steps, PART / 16, 2, 2, 8, 8]: the weights [F, C, S, S] as the kernel's matrices.
 
     A step's 16 products are a filter row's next (column, channel) pairs, zeros beyond its end; the last four axes are halves of
@@ -195,7 +194,7 @@ def packed(weight: Tensor, config: CudaConfig) -> Tensor:
 
 
 def _of_problem(params: BlockParams) -> dict[str, int]:
-    """What a kernel is compiled for, as far as the problem says."""
+    """The constants that a kernel is compiled for, as far as the problem says."""
     options = params.options
     pool, norm = options.pool or Pool(1, 1), options.norm
     return {
@@ -204,13 +203,6 @@ def _of_problem(params: BlockParams) -> dict[str, int]:
         "NORM_SIZE": norm.size if isinstance(norm, CrossMapNorm) else 0, "NORM_FIRST": int(norm_first(params)),
         "RELU_LAST": int(relu_last(params)), "BF16": int(params.weight_dtype == torch.bfloat16),
         "BYTES": int(params.dtype == torch.uint8),
-    }  # fmt: skip
-
-
-def _of_tile(config: CudaConfig) -> dict[str, int]:
-    return {
-        "PART": config.part, "PIXEL": config.pixel, "WARPS": config.warps, "TILES": config.tiles, "PLANE": config.plane,
-        "RING": config.ring,
     }  # fmt: skip
 
 
@@ -255,11 +247,11 @@ def _readable(source: Tensor) -> Tensor:
     return source if reach < _OFFSETS else source.contiguous(memory_format=torch.channels_last)
 
 
-def _blocks(device: torch.device, config: CudaConfig) -> int:
-    """Thread blocks that the device runs at a time: two of a multiprocessor where their shared memory fits."""
+def _blocks(device: torch.device, config: Tile) -> int:
+    """Thread blocks that the device runs at a time."""
     of = MULTIPROCESSORS[A100.capability]  # where there is no device to ask
     multiprocessors, shared = A100.multiprocessors, of.shared
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         multiprocessors, shared = properties.multi_processor_count, properties.shared_memory_per_multiprocessor
-    return multiprocessors * max(1, min(_RESIDENT, shared // (config.shared + of.reserved)))
+    return multiprocessors * max(1, min(config.resident, shared // (config.shared + of.reserved)))

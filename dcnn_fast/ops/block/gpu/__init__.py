@@ -1,1 +1,1 @@
-"""What the block's GPU backends have in common: tables of their launches, and which of them is predicted to be faster."""
+"""Parts that the block's GPU backends share: tables of their launches, and which of them is predicted to be faster."""

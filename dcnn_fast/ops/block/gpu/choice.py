@@ -1,6 +1,6 @@
 """Whether the CUDA C++ block or Triton's is predicted to be faster: data, by compute capability and problem.
 
-`python -m devtools.choose_tiles` writes choice.json from what the PTX simulator counts of both, by the model of
+`python -m devtools.choose_tiles` writes choice.json from the PTX simulator's counts of both, by the model of
 bench/gpu_cost.py. Nothing was timed.
 """
 

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import Pool
 from dcnn_fast.ops.block.backend import Launches
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.device_tables import part
 from dcnn_fast.ops.launch import Launch
 from dcnn_fast.ops.region import RegionList, held
-from dcnn_fast.spec import Pool
 
 MOST = 256  # lists of launches that are kept; the one that came first goes first
 _TABLES = ("programs", "regions", "pieces", "stores", "sources", "outputs")  # as csrc/core/launch/column.h lays them out

@@ -1,4 +1,4 @@
-"""What the block's GPU kernels are chosen and compiled by, as far as the problem says."""
+"""The parts of a problem by which the block's GPU kernels are chosen and compiled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dcnn_fast.ops.block.params import BlockParams
 
 
 def problem_key(params: BlockParams, keeps: bool = False) -> str:
-    """What the choice of a tile depends on: everything but extents, and what a kernel is not compiled for."""
+    """The key of a tile's choice: everything but extents, and what a kernel is not compiled for."""
     options = params.options
     plain = replace(options, padding=0, rounding="up", ties="all")
     return f"{replace(params, images=1, height=0, width=0, options=plain, backward=False)}{'-keeps' if keeps else ''}"

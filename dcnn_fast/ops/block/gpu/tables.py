@@ -1,4 +1,4 @@
-"""What the launches of the block's GPU kernels have in common: tables of regions, sources and outputs, a norm's numbers."""
+"""Parts that the launches of the block's GPU kernels share: tables of regions, sources and outputs, a norm's numbers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from dcnn_fast.networks import CrossMapNorm, Norm
 from dcnn_fast.ops.block.norms import per_term
 from dcnn_fast.ops.records import OUTPUT, SOURCE
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import matrix, zeros
-from dcnn_fast.spec import CrossMapNorm, Norm
 
 
 def tables_of(regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -34,7 +34,7 @@ def out_alignment(outputs: Sequence[Tensor]) -> int:
 
 
 def norm_numbers(norm: Norm | None) -> dict[str, float]:
-    """What a norm is computed with, under the kernels' names."""
+    """A norm's numbers, under the kernels' names."""
     return {
         "norm_scale": 0.0 if norm is None else float(per_term(norm)),
         "norm_power": 0.0 if norm is None else float(norm.power),

@@ -30,7 +30,7 @@ from dcnn_fast.ops.launch import capability
 _CHUNK_BYTES = 64 << 20  # of planes as large as the convolution's output, where it is computed again
 _PARTIAL_BYTES = 64 << 20  # of partial sums over slices
 _PROGRAMS = 1024  # that a sum over positions is cut into, several for each multiprocessor of any GPU
-_MOST = 1 << 30  # of what is counted in 32 bits, with room for the last tile
+_MOST = 1 << 30  # counted in 32 bits, with room for the last tile
 _BLOCK = 1024  # elements of a program that adds slices
 _run = partial(run_kernel, "backward_kernels")
 
@@ -294,7 +294,7 @@ class _BiasSum:
 def _input_gradient(gradient: Gradient, weight: Tensor, grad_x: Tensor, params: BlockParams) -> None:
     """grad_x [N, C, H, W], every element of it."""
     options, tile = params.options, input_tile(params, gradient.mode)
-    # Of each phase so many rows and columns: some of them may lie beside the image, which the kernel sees.
+    # So many rows and columns of each phase: some of them may lie beside the image, which the kernel sees.
     phase_rows, phase_cols = (
         (extent - 1 + options.padding) // options.stride - options.padding // options.stride + 1
         for extent in (params.height, params.width)
@@ -327,7 +327,7 @@ def _conv_again(x: Tensor, operands: Operands, out: Tensor, params: BlockParams)
 
 
 def weight_tile(params: BlockParams, mode: str) -> Tile:
-    """Of the weights' gradient: filters by columns (taps and channels), and positions at a time.
+    """Tile of the weights' gradient: filters by columns (taps and channels), and positions at a time.
 
     mode: of the `Gradient`. Sides and depth are the same in every mode: they say how a sum is cut into slices, and so its bits.
     """
@@ -340,7 +340,7 @@ def weight_tile(params: BlockParams, mode: str) -> Tile:
 
 
 def input_tile(params: BlockParams, mode: str) -> Tile:
-    """Of the gradient of x: pixels by channels, and filters at a time. Warps and stages as compiling for every GPU showed.
+    """Tile of x's gradient: pixels by channels, and filters at a time. Warps and stages as compiling for every GPU showed.
 
     mode: of the `Gradient`. One that was written to memory instead of built from hits leaves room for larger tiles.
     """
@@ -367,7 +367,7 @@ def _stages(params: BlockParams, mode: str) -> int:
 
 
 def conv_tile(params: BlockParams) -> Tile:
-    """Of the convolution: positions by filters, and columns (taps and channels) at a time."""
+    """Tile of the convolution: positions by filters, and columns (taps and channels) at a time."""
     exact = Products.of(params) == Products(torch.float32, "ieee")
     columns = _fitting(params.filters // params.options.groups, 32 if exact else 64)
     return Tile(64, columns, _depth(params, params.weight_dtype), 8)

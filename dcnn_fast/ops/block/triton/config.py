@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from dcnn_fast.networks import CrossMapNorm, SameMapNorm
 from dcnn_fast.ops.block.gpu.problem import norm_first, operand_bytes, power_of_two, problem_key
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY
-from dcnn_fast.spec import CrossMapNorm, SameMapNorm
 
 JOINED_GROUPS = 2  # that a program computes side by side for a norm across them
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Saved, Work
 from dcnn_fast.ops.block.gpu.problem import norm_first, relu_last
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
@@ -22,7 +23,6 @@ from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.recording import beside_no_capture
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.spec import CrossMapNorm, Pool
 
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
 _OUT_ALIGNMENT = 16  # bytes, of the maps of a column
@@ -33,7 +33,7 @@ _NOTHING = Saved()
 
 @dataclass(frozen=True)
 class TritonPrepared(Prepared):
-    """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
+    """Constants that a block's launches read whatever their sources and regions are, on the device as the kernels take it.
 
     params: the problem that they pose. config: the tile, `named` by the caller or chosen for the problem. keeps: whether
     something is kept for the backward.
@@ -184,7 +184,7 @@ def _launch_of(
 
 
 def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
-    """What the kernels are compiled for, as far as the tile and the problem say."""
+    """The constants that the kernels are compiled for, as far as the tile and the problem say."""
     options = params.options
     pool, norm, groups = options.pool or Pool(1, 1), options.norm, options.groups
     return {
@@ -247,7 +247,7 @@ def kernel_type(dtype: torch.dtype) -> Any:
 
 
 def operand_type(params: BlockParams) -> Any:
-    """What the products' operands are rounded to: the named precision's format, otherwise the weights' own."""
+    """The format that the products' operands are rounded to: the named precision's format, otherwise the weights' own."""
     named = {"bf16": torch.bfloat16, "fp16": torch.float16}
     return kernel_type(named.get(params.options.precision, params.weight_dtype))
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import CrossMapNorm, Norm, Pool, SameMapNorm
 from dcnn_fast.ops.block.gpu.problem import power_of_two
 from dcnn_fast.ops.block.norms import per_term
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton.backward_tile import Tile, cdiv, run_kernel, sides
-from dcnn_fast.spec import CrossMapNorm, Norm, Pool, SameMapNorm
 
 _BLOCK = 1024  # elements of a program that goes through memory in order
 _run = partial(run_kernel, "tail_kernels")
@@ -42,7 +42,7 @@ def _of_pool(grad: Tensor, outputs: Tensor, params: BlockParams) -> Tensor:
 
 
 def _of_norm(grad: Tensor, outputs: Tensor, norm: Norm, params: BlockParams) -> Tensor:
-    """`tail_gradient` of a norm with the ReLU behind it, which passes what is positive before the norm: it keeps signs."""
+    """`tail_gradient` of a norm with the ReLU behind it, which passes values above 0 before the norm: it keeps signs."""
     u = _like(outputs, params)
     norm_gradient(_positive(grad, outputs), outputs, u, norm, masked=False)
     return u
@@ -233,13 +233,13 @@ def _same_map(grad: Tensor, values: Tensor, scaled: Tensor, into: Tensor, norm: 
 
 
 def _plane_tile(filters: int) -> Tile:
-    """Of elementwise kernels with windows in the plane: positions by filters."""
+    """The tile of elementwise kernels with windows in the plane: positions by filters."""
     columns = min(64, power_of_two(filters))
     return Tile(max(1, 1024 // columns), columns, 1)
 
 
 def _maps_tile(filters: int) -> Tile:
-    """Of kernels with windows across maps: positions by all filters."""
+    """The tile of kernels with windows across maps: positions by all filters."""
     columns = power_of_two(filters)
     return Tile(max(1, min(32, 2048 // columns)), columns, 1)
 

@@ -1,4 +1,4 @@
-"""Tiles chosen by timing them, where someone asks for it: DCNN_FAST_AUTOTUNE=1. What was found is kept on disk.
+"""Tiles chosen by timing them, where someone asks for it: DCNN_FAST_AUTOTUNE=1. Its choices are kept on disk.
 
 Without it the choice is the cost model's, the same everywhere; a timing differs from run to run. Both choose among tiles that
 give the same bits.
@@ -28,7 +28,7 @@ def asked_for(device: torch.device) -> bool:
 
 
 def cache_file(capability: int) -> Path | None:
-    """Where the choices for a compute capability are kept: in the folder of what is kept; None where there is none."""
+    """Where the choices for a compute capability are kept: in the cache folder; None where there is none."""
     folder = cache_folder()
     return None if folder is None else folder / f"triton-tiles-{capability}.json"
 

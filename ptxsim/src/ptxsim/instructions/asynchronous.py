@@ -1,4 +1,4 @@
-"""cp.async: copies from global to shared memory that arrive when they are waited for."""
+"""cp.async: copies from global to shared memory that arrive at a wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""atom and red: one thread after the other, in the order of their numbers."""
+"""atom and red: thread by thread, in the order of their numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _compared(old: Array, x: Array, y: Array) -> Array:
 
 
 def _function(name: str, kind: str) -> Callable[..., Array]:
-    """New value from the old one and the operands, on the bits as `kind` is held."""
+    """New value from the old one and the operands, on the bits in which `kind` is held."""
     if "f16" in kind:
         up, down = (half_to_single, single_to_half) if kind.startswith("f16") else (bf16_to_single, single_to_bf16)
         inner = np.add if name == "add" else extremum(name, False)
@@ -46,7 +46,7 @@ def _function(name: str, kind: str) -> Callable[..., Array]:
 
 
 def _one_by_one(cells: Array, index: Array, function: Callable[..., Array], operands: list[Array]) -> Array:
-    """Apply `function` to `cells[index]` thread by thread; gives what each thread found. Threads on different cells at once."""
+    """Apply `function` to `cells[index]` thread by thread; return each thread's old value. Different cells run at once."""
     order = np.argsort(index, kind="stable")
     sorted_index = index[order]
     first = np.ones(len(index), dtype=bool)
@@ -65,7 +65,7 @@ def _one_by_one(cells: Array, index: Array, function: Callable[..., Array], oper
 
 @dataclass(frozen=True)
 class _Atomic:
-    """One instruction. slots: of each element of its vector, its operands' registers. targets: what gets the old values."""
+    """One instruction. slots: the operands' registers for each element of the vector. targets: registers for the old values."""
 
     space: str
     address: Callable[[State], Array]

@@ -1,4 +1,4 @@
-"""cp.async.bulk: copies of many bytes between global and shared memory, which hardware makes by itself."""
+"""cp.async.bulk: copies of many bytes between global and shared memory, made by hardware in the background."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bulk(s: Statement, ctx: Context) -> Run:
 
 
 class _As:
-    """Reports what any lane does as the doing of one thread for each block."""
+    """Attributes every lane's findings to one thread in each block."""
 
     def __init__(self, reporter: Reporter, threads: int, lanes: dict[int, int]) -> None:
         self._reporter, self._threads, self._lanes = reporter, threads, lanes
@@ -52,7 +52,7 @@ class _As:
 
 @contextmanager
 def _spread(m: State, lanes: dict[int, int]) -> Iterator[None]:
-    """Within it, accesses to global memory by all lanes of a block are those of one thread each."""
+    """Attribute accesses to global memory by all lanes of a block to one thread each, within the context."""
     active = m.lanes.active
     m.memory.begin(m.lanes, _As(m, m.lanes.threads, lanes), m.counters)
     try:
@@ -76,7 +76,7 @@ def _copies(m: State, *operands: Array) -> Iterator[tuple[dict[int, int], Array]
 
 
 def _checked(m: State, lanes: dict[int, int], inside: Array, outside: Array, size: Array) -> dict[int, int]:
-    """Those whose copies are aligned, and within shared memory."""
+    """The threads whose copies are aligned and within shared memory."""
     good = {}
     for row, lane in lanes.items():
         start, end = int(inside[row]), int(inside[row] + size[row])
@@ -94,7 +94,7 @@ def _checked(m: State, lanes: dict[int, int], inside: Array, outside: Array, siz
 
 
 def _by_rows(m: State, lanes: dict[int, int], outside: Array, size: Array) -> Iterator[tuple[Array, int]]:
-    """Addresses in global memory for all lanes, 16 bytes each, and where in the copy they start; who has some is active."""
+    """Global addresses for all lanes, 16 bytes each, and the first one's offset in the copy. Activates the lanes needed."""
     at = np.arange(m.lanes.threads, dtype=np.int64)[None] * UNIT
     chosen = np.zeros((m.lanes.blocks, 1), dtype=bool)
     chosen[list(lanes)] = True
@@ -104,7 +104,7 @@ def _by_rows(m: State, lanes: dict[int, int], outside: Array, size: Array) -> It
 
 
 def _shared_offset(ctx: Context, text: str) -> Callable[[State], Array]:
-    """An address that may be generic."""
+    """A function that reads an offset in shared memory from a possibly generic address."""
     address = address_reader(ctx, text)
 
     def read(m: State) -> Array:
@@ -149,7 +149,7 @@ def _to_shared(s: Statement, ctx: Context) -> Run:
 
 
 def _group(m: State, lane: int) -> int:
-    """The agent of a thread's bulk groups: its time is the number of the last that is complete."""
+    """The agent of a thread's bulk groups, whose time is the number of the last complete group."""
     return m.proxies.agent(("bulk", lane % m.lanes.threads))
 
 
@@ -183,7 +183,7 @@ def _commit(m: State) -> None:
 
 
 def _wait(m: State, allowed: int) -> None:
-    """The thread's groups but for the last `allowed` are complete, or have read what they copy."""
+    """Complete all of the thread's groups but the last `allowed`, or at least their reads."""
     for thread, rows in _threads(m):
         agent = m.proxies.agent(("bulk", thread))
         warps = np.zeros((m.lanes.blocks, m.lanes.warps), dtype=bool)
@@ -192,7 +192,7 @@ def _wait(m: State, allowed: int) -> None:
 
 
 def _threads(m: State) -> Iterator[tuple[int, Array]]:
-    """The threads that run, of those that have started a bulk copy: (thread, which blocks)."""
+    """The running threads among those that have started a bulk copy: (thread, its blocks)."""
     active = m.lanes.whole(True if m.lanes.active is None else m.lanes.active)
     for thread in m.proxies.copying_threads():
         rows = np.flatnonzero(active[:, thread])

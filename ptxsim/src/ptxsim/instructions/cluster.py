@@ -1,4 +1,4 @@
-"""fence, elect, mapa, getctarank, setmaxnreg: what orders, chooses and places, for clusters of one block."""
+"""fence, elect, mapa, getctarank, setmaxnreg: ordering, election and placement, for clusters of one block."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _WIDTHS = {"u32": U32, "u64": U64}
 
 @decoder("fence")
 def fence(s: Statement, ctx: Context) -> Run:
-    """All memory is coherent here: fences change no result, but the checks want those that proxies need."""
+    """Fences change no result, as all memory is coherent here, but the checks need those between proxies."""
     if s.parts[1] == "mbarrier_init":
         return lambda m: m.mbarriers.fence_init()
     if s.parts[1] != "proxy" or s.parts[2] == "alias":
         return lambda m: None
     if s.parts[2] != "async" or s.parts[3:] not in {(), ("global",), ("shared_cta",), ("shared_cluster",)}:
         raise UnsupportedInstruction("a proxy fence of this kind")
-    if s.parts[3:] == ("global",):  # of global memory, where no accesses of threads are looked at
+    if s.parts[3:] == ("global",):  # threads' accesses to global memory are not checked for order
         return lambda m: None
     return lambda m: m.proxies.fence()
 
 
 @decoder("elect")
 def elect(s: Statement, ctx: Context) -> Run:
-    """The lowest thread of those that the mask names is elected."""
+    """Elect the lowest thread in the mask."""
     lane, chosen = s.operands[0].split("|")
     target = None if lane == "_" else ctx.target(lane)
     predicate, member = ctx.target(chosen), ctx.source(s.operands[1], "b32")
@@ -53,7 +53,7 @@ def elect(s: Statement, ctx: Context) -> Run:
 
 @decoder("mapa")
 def mapa(s: Statement, ctx: Context) -> Run:
-    """An address in the shared memory of a block of the cluster, of which there is one."""
+    """An address in the shared memory of the cluster's single block."""
     kind = s.parts[-1]
     source, rank = ctx.source(s.operands[1], kind), ctx.source(s.operands[2], "u32")
     target = ctx.target(s.operands[0])
@@ -77,7 +77,7 @@ def getctarank(s: Statement, ctx: Context) -> Run:
 
 @decoder("setmaxnreg")
 def setmaxnreg(s: Statement, ctx: Context) -> Run:
-    """Registers have no count here; the one that is asked for must be one that can be."""
+    """No effect here, as the number of registers is not limited; the requested number must be valid."""
     if s.parts[1:] not in {("inc", "sync", "aligned", "u32"), ("dec", "sync", "aligned", "u32")}:
         raise UnsupportedInstruction("this form of setmaxnreg")
     count = parse_integer(s.operands[0])

@@ -1,4 +1,4 @@
-"""What decoders share: closures that read registers, apply a function of arrays and write the result."""
+"""Shared by decoders: closures that read registers, apply a function of arrays and write the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DType = np.dtype[np.generic]
 
 
 def apply(target: int | None, function: Callable[..., Array], *sources: tuple[int, DType]) -> Run:
-    """`target = function(*sources)` for the threads that run; a source is a slot and how its bits are seen."""
+    """`target = function(*sources)` for the running threads; a source is a slot and the type of its bits."""
     slots = [s for s, _ in sources]
     types = [t for _, t in sources]
     if len(sources) == 1:
@@ -77,7 +77,7 @@ def operation(statement: Statement, ctx: Context, kind: str, function: Callable[
 
 
 def address_reader(ctx: Context, text: str) -> Callable[[State], Array]:
-    """A function that gives the signed 64-bit addresses of `[…]`."""
+    """A function that reads the signed 64-bit addresses of `[…]`."""
     address = ctx.address(text)
     slot, offset = address.slot, address.offset
     if slot is None:
@@ -89,7 +89,7 @@ def address_reader(ctx: Context, text: str) -> Callable[[State], Array]:
         if x.dtype.itemsize == 8:
             x = bits(x, S64)
             return x + offset if offset else x
-        # The sum has the register's width: compilers let a negative register and its offset meet in the middle.
+        # The sum wraps at the register's width: compilers combine a negative register with a large offset.
         x = bits(x, U32).astype(np.int64)
         return (x + offset) & 0xFFFFFFFF if offset else x
 

@@ -29,7 +29,7 @@ _ORDERED: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-# A comparison that ends in u holds if an operand is NaN; `ne` does not.
+# Comparisons that end in u hold if an operand is NaN; `ne` does not.
 _FLOATS_ONLY: dict[str, Callable[[Array, Array], Array]] = {
     "num": lambda a, b: ~(np.isnan(a) | np.isnan(b)),
     "nan": lambda a, b: np.isnan(a) | np.isnan(b),

@@ -13,11 +13,11 @@ from ..state import State
 from ..values import BOOL, U32, Array, bits
 from .common import apply
 
-_OF_CLUSTER = -1  # the number of its barrier, which is none of the block's
+_OF_CLUSTER = -1  # number of the cluster's barrier, distinct from the block's
 
 
 def _split(m: State, slot: int | None, negated: bool) -> tuple[Array | None, Array | None]:
-    """The running threads whose predicate holds, and the others; None for nobody."""
+    """The running threads whose predicate holds, and the others; None for an empty set."""
     group = m.group
     if slot is None:
         return group, None
@@ -25,7 +25,7 @@ def _split(m: State, slot: int | None, negated: bool) -> tuple[Array | None, Arr
     if negated:
         p = ~p
     yes, no = (p, ~p) if m.lanes.active is None else (group & p, group & ~p)
-    # The group itself where nobody leaves it: the machine knows it again.
+    # Returns the group itself where nobody leaves it: the machine recognises the object.
     if not yes.any():
         return None, group
     return (yes, no) if no.any() else (group, None)
@@ -121,7 +121,7 @@ def barrier(s: Statement, ctx: Context) -> Run:
 
 
 def _cluster_barrier(s: Statement, ctx: Context) -> Run:
-    """In a cluster of one block: all of its threads arrive, as it were where they wait."""
+    """In a cluster of one block, threads arrive at the wait instead."""
     if s.predicate is not None or s.parts[1] != "cluster":
         raise UnsupportedInstruction("this form of barrier")
     after = ctx.next_block
@@ -155,7 +155,7 @@ def _reducing_barrier(s: Statement, ctx: Context, operator: str, after: int) -> 
 
 @decoder("membar", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority")
 def nothing(s: Statement, ctx: Context) -> Run:
-    """Orders or hints that change no result here: all memory is coherent."""
+    """Ordering or hints that change no result here: all memory is coherent."""
     return lambda m: None
 
 

@@ -96,7 +96,7 @@ def cvt(s: Statement, ctx: Context) -> Run:
 
 
 def _into_integer(s: Statement, to: str, kind: str, mode: str, width: int) -> Callable[[Array], Array]:
-    """A type narrower than its register fills it, with its sign if it has one."""
+    """Extend a type narrower than its register, with its sign if it has one."""
     wide, out = np.dtype(f"{'i' if to[0] == 's' else 'u'}{width}"), DTYPES[to]
     if kind in _FLOATS:
         number = _number(kind, "ftz" in s.parts)
@@ -159,7 +159,7 @@ def _pair(s: Statement, ctx: Context, to: str, kind: str) -> Run:
 
 
 def _tf32(s: Statement, ctx: Context) -> Run:
-    """To 10 bits of mantissa, ties away from zero (`rna`) or to even (`rn`); `rz` cuts."""
+    """Round to 10 bits of mantissa, ties away from zero (`rna`) or to even (`rn`); `rz` truncates."""
     mode = s.parts[1]
 
     def run(b: Array) -> Array:

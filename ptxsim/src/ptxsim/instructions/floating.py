@@ -25,7 +25,7 @@ def arithmetic(s: Statement, ctx: Context) -> Run:
 
         return operation(s, ctx, "f32x2", paired)
     function = function_of(s, kind)
-    # Changing a sign is no arithmetic: it keeps NaN and, without .ftz, subnormals.
+    # Changes of sign are not arithmetic: they keep NaN and, without .ftz, subnormals.
     if {"ftz", "sat"} & set(s.parts):
         function = modified(function, s.parts)
     return operation(s, ctx, kind, function)

@@ -1,7 +1,7 @@
-"""Functions of fp32 and fp64 numbers by their names in PTX, with its modifiers.
+"""Functions of fp32 and fp64 numbers by their names in PTX, with PTX's modifiers.
 
-Rounded as IEEE says. `fma` of fp32 goes through fp64 and can round twice (one case in 2^29). The approximations (`ex2.approx`,
-`lg2.approx`, `rcp.approx`, …) are numpy's, within an ulp or so: more exact than the hardware's.
+Rounded as IEEE requires. `fma` of fp32 goes through fp64 and can round twice (one case in 2^29). The approximations
+(`ex2.approx`, `lg2.approx`, `rcp.approx`, …) are numpy's, within an ulp or so: more accurate than the hardware's.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _maximum(a: Array, b: Array) -> Array:
 
 
 def extremum(name: str, propagate: bool) -> Function:
-    """min or max: the number if one operand is NaN, unless NaN shall win; -0 is below +0."""
+    """min or max: the other operand if one is NaN, unless NaN is to propagate; -0 is below +0."""
     plain = _minimum if name == "min" else _maximum
 
     def function(a: Array, b: Array) -> Array:
@@ -65,12 +65,12 @@ def extremum(name: str, propagate: bool) -> Function:
             return native.fast.extremum(a, b, name == "max", propagate)
         return np.where(np.isnan(a) | np.isnan(b), a.dtype.type(np.nan), plain(a, b)) if propagate else plain(a, b)
 
-    # Newer PTX compares three numbers at once.
+    # Newer PTX compares three numbers in one instruction.
     return lambda a, b, *c: function(function(a, b), *c) if c else function(a, b)
 
 
 def _with_product_sign(function: Function) -> Function:
-    """`.xorsign.abs`: of magnitudes, with the sign that a product would have."""
+    """`.xorsign.abs`: applied to magnitudes, with the sign of the operands' product."""
     return lambda a, b: np.copysign(
         function(np.abs(a), np.abs(b)), np.where(np.signbit(a) ^ np.signbit(b), -1, 1).astype(a.dtype)
     )

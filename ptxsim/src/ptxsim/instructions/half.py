@@ -1,4 +1,4 @@
-"""fp16 and bf16 arithmetic, single and in pairs: in fp32, `fma` in fp64, rounded once to the half type."""
+"""fp16 and bf16 arithmetic, single and in pairs: computed in fp32 (`fma` in fp64), rounded once to the half type."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def element_function(s: Statement, kind: str) -> Callable[..., Array]:
 
 
 def _mixed(s: Statement, ctx: Context) -> Run:
-    """`add`, `sub` and `fma` of fp32 whose factors, or first operand, are of a half type (PTX 8.6)."""
+    """`add`, `sub` and `fma` of fp32 whose factors, or first operand, have a half type (PTX 8.6)."""
     widen = half_to_single if s.parts[-1] == "f16" else bf16_to_single
     inner = modified(function_of(s, "f32"), s.parts)
 

@@ -1,4 +1,4 @@
-"""Integer and bit instructions. `add`, `mul`, … of floats are handed to their families."""
+"""Integer and bit instructions. `add`, `mul`, … of floats are passed to their families."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def mad(s: Statement, ctx: Context) -> Run:
 
 
 def _divide(a: Array, b: Array) -> Array:
-    """Towards zero."""
+    """Divide, rounding towards zero."""
     return a // b if a.dtype.kind == "u" else (a - np.fmod(a, b)) // b
 
 
@@ -219,7 +219,7 @@ def shift(s: Statement, ctx: Context) -> Run:
     kind = _kind(s)
     dtype = DTYPES[kind]
     target, a, b = s.operands
-    # numpy's shifts by the width or more give 0 or the sign, which is what PTX says.
+    # numpy's shifts by the width or more give 0 or the sign, as PTX requires.
     function = np.left_shift if s.parts[0] == "shl" else np.right_shift
 
     def run(x: Array, n: Array) -> Array:
@@ -326,7 +326,7 @@ def _bit_count(x: Array) -> Array:
 
 
 def _leading_zeros(x: Array) -> Array:
-    """Of unsigned numbers of up to 64 bits."""
+    """Leading zeros of unsigned numbers of up to 64 bits."""
     width = x.dtype.itemsize * 8
     y = x.astype(np.uint64)
     for n in (1, 2, 4, 8, 16, 32):

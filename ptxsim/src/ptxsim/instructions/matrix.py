@@ -1,7 +1,7 @@
 """ldmatrix, stmatrix and mma. Layouts are those of the PTX ISA, section "Warp level matrix instructions".
 
-`mma`: products are exact in fp64, are summed there and rounded once with the accumulator. The hardware adds in its own
-order with fewer bits: this is the ideal it comes near. tf32 operands lose their low 13 bits, as in the hardware.
+`mma`: products are exact in fp64, summed there and rounded once with the accumulator. The hardware adds in its own order with
+fewer bits: this is the exact result that it approximates. tf32 operands lose their low 13 bits, as in the hardware.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LANE = np.arange(32)
 
 
 def check_whole_warps(m: State) -> None:
-    """These instructions are for all threads of a warp together."""
+    """Report warps of which only some threads run: these instructions need all."""
     if m.lanes.active is None:
         return
     active = by_warp(m.lanes.active, m.lanes.threads)
@@ -48,14 +48,14 @@ def _shape(s: Statement) -> tuple[int, bool]:
 
 
 def _elements(address: Array, matrix: int, trans: bool) -> list[tuple[Array, int]]:
-    """What each thread has of a matrix: [(offsets (…, warps, 32), bytes)], given the rows' addresses (…, warps, 32)."""
+    """Each thread's elements of a matrix: [(offsets (…, warps, 32), bytes)], given the rows' addresses (…, warps, 32)."""
     if not trans:
         return [(address[..., matrix * 8 + _LANE // 4] + _LANE % 4 * 4, 4)]
     return [(address[..., matrix * 8 + _LANE % 4 * 2 + e] + _LANE // 4 * 2, 2) for e in (0, 1)]
 
 
 def _rows(m: State, address: Array, count: int, verb: str) -> Access:
-    """The 16-byte rows that the first 8 · count threads of each warp name."""
+    """The 16-byte rows at the addresses of the first 8 · count threads of each warp."""
     active = m.lanes.active
     if count < 4:
         first = (np.arange(m.lanes.threads) % 32 < 8 * count)[None]
@@ -88,7 +88,7 @@ def ldmatrix(s: Statement, ctx: Context) -> Run:
         rows = by_warp(where, m.lanes.threads)
         size = 2 if trans else 4
         offsets = np.stack([o for i in range(count) for o, _ in _elements(rows, i, trans)], axis=1)
-        # Threads that do not take part may hold anything.
+        # Addresses of inactive threads may hold anything.
         offsets = np.clip(offsets, 0, m.shared.stride - size) & -size
         values = m.shared.gather(offsets.reshape(offsets.shape[0], -1), size)
         values = values.reshape(m.lanes.blocks, count, -1, m.lanes.threads)
@@ -159,7 +159,7 @@ def matrix_b(registers: list[Array], threads: int, kind: str) -> Array:
 
 
 def _product(left: Array, right: Array) -> Array:
-    """(…, 16, k) times (…, k, 8), summed in the order of k: a library's product sums as its machine likes."""
+    """(…, 16, k) times (…, k, 8), summed in the order of k: a library's product may sum in any order."""
     total: Array = left[..., :1] * right[..., :1, :]
     for k in range(1, left.shape[-1]):
         total = total + left[..., k : k + 1] * right[..., k : k + 1, :]
@@ -199,7 +199,7 @@ def mma(s: Statement, ctx: Context) -> Run:
     half = result == "f16"
 
     def fragment(m: State, slots: list[int], left: bool) -> Array:
-        """The matrix that registers hold; kept, for the next mma often has the same."""
+        """The matrix in the registers; cached, as successive mma often share one."""
         registers = [bits(m.registers[slot], U32) for slot in slots]
         key = (left, kind, *[id(m.registers[slot]) for slot in slots])
         held = m.fragments.get(key)
@@ -207,17 +207,17 @@ def mma(s: Statement, ctx: Context) -> Run:
             if len(m.fragments) >= 64:
                 m.fragments.clear()
             matrix = (matrix_a if left else matrix_b)(registers, m.lanes.threads, kind)
-            # The registers are held too, so that no other array can get their identity.
+            # The registers are held too, so that no other array can reuse their identity.
             held = m.fragments[key] = (matrix, [m.registers[slot] for slot in slots])
         return held[0]
 
     def slow(m: State) -> None:
-        # By block and warp: what is the same in every block is held for one.
+        # By block and warp; values equal in every block are held once.
         left, right = (x.reshape(-1, m.lanes.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
         exact = m.tensor_core is None
         if m.tensor_core is None:
             product: Array = _product(left, right)
-        else:  # which takes C into the sums
+        else:  # adds C inside the sums
             product = m.tensor_core.multiply(left, right, _accumulators(m, c, half), kind, half=half)
         n = len(product) * m.lanes.warps
         # (warps, half of the rows, group, thread, column of two)

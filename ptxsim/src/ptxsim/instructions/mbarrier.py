@@ -20,7 +20,7 @@ _SCOPES = {"release", "acquire", "relaxed", "cta", "cluster", "shared", "shared_
 
 
 def barrier_address(ctx: Context, text: str, *, generic: bool) -> Callable[[State], Array]:
-    """A function that gives the checked offsets of mbarriers in shared memory."""
+    """A function that reads and checks the offsets of mbarriers in shared memory."""
     address = address_reader(ctx, text)
 
     def read(m: State) -> Array:
@@ -82,7 +82,7 @@ def _complete(s: Statement, ctx: Context) -> Run:
 
 
 def _wait(s: Statement, ctx: Context) -> Run:
-    """Who finds the phase incomplete gets a false, and goes on when nobody else can run."""
+    """Threads that find the phase incomplete get false, and continue when no others can run."""
     target, address = ctx.target(s.operands[0]), barrier_address(ctx, s.operands[1], generic=_generic(s))
     parity = "parity" in s.parts
     wanted = ctx.source(s.operands[2], "u32" if parity else "b64")

@@ -32,7 +32,7 @@ _SHARED_COUNTS = {
 
 def space_of(s: Statement) -> str:
     for p in s.parts[1:]:
-        if p.split("_")[0] in _SPACES:  # a cluster is of one block: its shared memory is the block's
+        if p.split("_")[0] in _SPACES:  # a cluster has one block, so its shared memory is the block's
             return p.split("_")[0]
     return "generic"
 
@@ -59,7 +59,7 @@ def count_shared(m: State, access: Access, size: int, kind: str) -> None:
 
 
 def add_shared(m: State, counts: SharedCounts, size: int, kind: str) -> None:
-    """Add what an access to shared memory costs."""
+    """Add the cost of an access to shared memory."""
     requests, accesses, waves, ideal = counts
     m.counters.add_all(m.lanes.at, _SHARED_COUNTS[kind], (requests, accesses * size, waves, ideal))
 
@@ -86,7 +86,7 @@ def store_shared(m: State, address: Array, values: Array, size: int) -> None:
 
 
 def load_generic(m: State, address: Array, size: int) -> Array:
-    """The upper bits of an address say which memory it is."""
+    """Load from a generic address, whose upper bits select the memory."""
     if int(address.max()) < SHARED_WINDOW:
         return m.memory.load(address, size)
     out = np.zeros((m.lanes.blocks, m.lanes.threads), dtype=UNSIGNED[size])
@@ -115,7 +115,7 @@ def _spaces(address: Array) -> list[tuple[Callable[..., Array], Array, int]]:
 
 
 def _narrowed(m: State, where: Array) -> Iterator[Array]:
-    """Run the body, if anybody is left, with only the threads `where` active."""
+    """Run the body with only the threads `where` active, if there are any."""
     active = m.lanes.active
     inside = m.lanes.whole(where if active is None else active & where)
     if inside.any():

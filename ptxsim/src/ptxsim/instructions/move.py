@@ -1,4 +1,4 @@
-"""mov, selp, cvta: values moved and chosen."""
+"""mov, selp, cvta: moving and selecting values."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _pack(target: str, source: str, ctx: Context, kind: str) -> Run:
 
 
 def pack(parts: list[np.ndarray], wide: np.dtype) -> np.ndarray:
-    """Elements side by side, the first lowest, as one wide value."""
+    """Contiguous elements as one wide value, the first one lowest."""
     shape = np.broadcast_shapes(*[p.shape for p in parts])
     out = np.empty((*shape, len(parts)), dtype=parts[0].dtype)
     for i, p in enumerate(parts):

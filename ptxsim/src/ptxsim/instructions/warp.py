@@ -1,4 +1,4 @@
-"""What the threads of a warp do together: shfl, vote, redux, activemask, match."""
+"""Instructions of whole warps: shfl, vote, redux, activemask, match."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def by_warp(x: Array, threads: int) -> Array:
 
 
 def check_members(m: State, member: Array) -> None:
-    """All threads that a mask names and that live must be there."""
+    """Report live threads that a mask names and that do not run here."""
     if m.lanes.active is None:
         return
     named = (by_warp(member, m.lanes.threads) >> _LANE.astype(np.uint32)) & np.uint32(1)
@@ -98,7 +98,7 @@ def shfl(s: Statement, ctx: Context) -> Run:
 
 
 def _along(x: Array, lane: Array) -> Array:
-    """What each thread's lane of its warp holds."""
+    """The value in each thread's source lane of its warp."""
     values, places = np.broadcast_arrays(x, lane)
     return np.take_along_axis(values, places, axis=2)
 
@@ -114,7 +114,7 @@ def _check_sources(m: State, lane: Array) -> None:
 
 
 def _ballot(m: State, p: Array) -> Array:
-    """Bits of the active threads of each warp that hold `p`: (blocks or 1, warps, 1)."""
+    """Bits of the active threads of each warp with `p` set: (blocks or 1, warps, 1)."""
     if m.lanes.active is not None:
         p = p & m.lanes.active
     return (by_warp(p, m.lanes.threads).astype(np.uint32) << _LANE.astype(np.uint32)).sum(
@@ -123,7 +123,7 @@ def _ballot(m: State, p: Array) -> Array:
 
 
 def _spread(m: State, x: Array) -> Array:
-    """(…, warps, 1) to all threads of each warp."""
+    """Broadcast (…, warps, 1) to all threads of each warp."""
     return np.repeat(x, 32, axis=-1).reshape(x.shape[0], -1)
 
 

@@ -1,8 +1,8 @@
-"""wgmma: products of matrices by four warps together, from shared memory and registers, in the background.
+"""wgmma: asynchronous products of matrices by four warps together, from shared memory and registers.
 
-Layouts are those of the PTX ISA, section "Asynchronous Warpgroup Level Matrix Instructions". Products are exact in fp64, are
-summed there and rounded once with the accumulator; tf32 operands lose their low 13 bits. The result is there at once, and who
-looks at it before a wait is found out.
+Layouts are those of the PTX ISA, section "Asynchronous Warpgroup Level Matrix Instructions". Products are exact in fp64, summed
+there and rounded once with the accumulator; tf32 operands lose their low 13 bits. The result is written at once; reads of it
+before a wait are reported.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _fence(after: int) -> Run:
 
 
 def _whole(m: State) -> Array:
-    """(blocks, warpgroups): who runs. Reports where that is a part of one."""
+    """(blocks, warpgroups): the running warpgroups. Reports those of which only a part runs."""
     active = m.lanes.whole(True if m.lanes.active is None else m.lanes.active)
     count = -(-m.lanes.threads // _THREADS)
     padded = np.zeros((m.lanes.blocks, count * _THREADS), dtype=bool)
@@ -73,7 +73,7 @@ def _whole(m: State) -> Array:
 
 
 def _agents(m: State) -> Iterator[tuple[int, int, Array]]:
-    """Of each warpgroup that runs somewhere: its number, the agent of its products, and in which blocks it runs."""
+    """For each warpgroup that runs: its number, the agent of its products, and the blocks in which it runs."""
     whole = _whole(m)
     for group in range(whole.shape[1]):
         rows = np.flatnonzero(whole[:, group])
@@ -95,7 +95,7 @@ def _wait(m: State, allowed: int) -> None:
 
 @dataclass(frozen=True)
 class _Shared:
-    """An operand in shared memory: the slot of its descriptor, its rows along M or N, its length along K, what lies along."""
+    """An operand in shared memory: its descriptor's slot, extents along M or N (outer) and K (inner), type, layout."""
 
     slot: int
     outer: int
@@ -242,7 +242,7 @@ class _Product:
             m.report("misaligned descriptor", message, lane)
 
     def _places(self, tile: Array) -> Iterator[tuple[int, Array]]:
-        """Of sums, (rows, 64, n), what each accumulator register has of them: its number, and a view by block and thread."""
+        """The part of sums, (rows, 64, n), in each accumulator register: its number, and a view by block and thread."""
         # block, warp, half of the rows, group, eight columns, thread, column of two
         parts = tile.reshape(len(tile), WARPGROUP, 2, 8, self.n // 8, 4, 2)
         for i in range(self.n // 8):

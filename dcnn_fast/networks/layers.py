@@ -1,0 +1,278 @@
+"""Columns of blocks as data: frozen dataclasses without torch.
+
+A `Column` is blocks plus fully-connected layers and the column's view; a `Block` is conv -> bias -> ReLU -> [pool and norm,
+either order], or has the ReLU last.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dcnn_fast.networks import bounds
+from dcnn_fast.printable import quoted
+
+View = Literal["center", "warp", "pad", "local"]
+Rounding = Literal["up", "down"]
+Order = Literal["conv-pool-norm", "conv-norm-pool", "conv-pool-norm-relu", "conv-norm-pool-relu"]
+PoolKind = Literal["max", "avg"]
+Reduce = Literal["flatten", "mean"]
+
+VIEWS: tuple[View, ...] = ("center", "warp", "pad", "local")
+ROUNDINGS: tuple[Rounding, ...] = ("up", "down")
+ORDERS: tuple[Order, ...] = ("conv-pool-norm", "conv-norm-pool", "conv-pool-norm-relu", "conv-norm-pool-relu")
+POOL_KINDS: tuple[PoolKind, ...] = ("max", "avg")
+REDUCTIONS: tuple[Reduce, ...] = ("flatten", "mean")
+
+_LARGEST = sys.float_info.max
+
+
+def require_integer(owner: str, name: str, value: Any, least: int, most: int = 2**31 - 1) -> None:
+    """Raise ValueError unless `value` is an int (not a bool) of at least `least` and at most `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{owner}: {name} must be an integer of at least {least}, got {quoted(value)}")
+    bounds.require_most(owner, name, value, most)
+
+
+def require_finite(owner: str, name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a finite real number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        raise ValueError(f"{owner}: {name} must be a finite number, got {quoted(value)}")
+
+
+def require_bool(owner: str, name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{owner}: {name} must be true or false, got {quoted(value)}")
+
+
+def require_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{owner}: {name} must be one of {', '.join(choices)}; got {quoted(value)}")
+
+
+def require_window(owner: str, plane: Any, window: Any) -> None:
+    """Raise ValueError unless windows of side `window` fit into planes of side `plane`."""
+    for name, value in (("plane", plane), ("window", window)):
+        require_integer(owner, name, value, 1, bounds.SIDE)
+    if window > plane:
+        raise ValueError(f"{owner}: window must not exceed plane, got {window} and {plane}")
+
+
+def require_fc(owner: str, fc: Sequence[Any]) -> None:
+    """Raise ValueError unless these are the sizes of at least one fully-connected layer."""
+    if not fc:
+        raise ValueError(f"{owner}: fc must hold at least one layer size, got none")
+    bounds.require_count(owner, "fully-connected layers", fc, bounds.FC_LAYERS)
+    for size in fc:
+        require_integer(owner, "fc", size, 1, bounds.WIDTH)
+
+
+def require_dropout(owner: str, dropout: Any) -> None:
+    """Raise ValueError unless `dropout` is a share of a layer's values below 1."""
+    require_finite(owner, "dropout", dropout)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"{owner}: dropout must lie in [0, 1), got {dropout}")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pooling over `size` x `size` windows, `stride` apart; `stride` <= `size` (docs/cuda-convnet.md#layer-files).
+
+    kind: "max", the largest value, or "avg", the average over the part of the pool window inside the maps.
+    """
+
+    size: int = 3
+    stride: int = 2
+    kind: PoolKind = "max"
+
+    def __post_init__(self) -> None:
+        require_integer("Pool", "size", self.size, 1, bounds.FILTER_SIDE)
+        require_integer("Pool", "stride", self.stride, 1)
+        require_choice("Pool", "kind", self.kind, POOL_KINDS)
+        if self.stride > self.size:
+            raise ValueError(f"Pool: stride must not exceed size, got stride {self.stride} and size {self.size}")
+
+
+def _require_norm(norm: CrossMapNorm | SameMapNorm) -> None:
+    owner = type(norm).__name__
+    require_integer(owner, "size", norm.size, 1, bounds.NORM_SIZE)
+    require_finite(owner, "scale", norm.scale)
+    require_finite(owner, "power", norm.power)
+    if norm.scale < 0:
+        raise ValueError(f"{owner}: scale must not be negative, got {norm.scale}")
+
+
+@dataclass(frozen=True)
+class CrossMapNorm:
+    """Response norm across maps (cmrnorm): y_f = x_f * d_f**-power, d_f = k + scale/size * sum of x_j**2.
+
+    j runs over the window f - size//2 ... f - size//2 + size - 1, clipped to the maps. Source: docs/cuda-convnet.md#formulas.
+    """
+
+    size: int = 5
+    scale: float = 1e-4
+    power: float = 0.75
+    k: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_norm(self)
+        require_finite("CrossMapNorm", "k", self.k)
+        if self.k <= 0:
+            raise ValueError(f"CrossMapNorm: k must be positive, got {self.k}")
+
+
+@dataclass(frozen=True)
+class SameMapNorm:
+    """Response norm within a map (rnorm): as CrossMapNorm with k = 1 over a size x size spatial window.
+
+    The window starts size//2 above and left of the pixel and is clipped to the map; the sum is divided by size**2. Source:
+    docs/cuda-convnet.md#formulas.
+    """
+
+    size: int = 3
+    scale: float = 5e-5
+    power: float = 0.75
+
+    def __post_init__(self) -> None:
+        _require_norm(self)
+
+
+Norm = CrossMapNorm | SameMapNorm
+# A block's sizes with their limits.
+_SIZES = (
+    ("filters", 1, bounds.WIDTH), ("size", 1, bounds.FILTER_SIDE), ("stride", 1, bounds.FILTER_SIDE),
+    ("padding", 0, bounds.FILTER_SIDE), ("groups", 1, bounds.WIDTH),
+)  # fmt: skip
+
+
+def window_count(extent: int, size: int, stride: int, rounding: Rounding) -> int:
+    """Number of windows of `size`, `stride` apart, over `extent` positions.
+
+    `up` is cuda-convnet's 1 + ceil((extent - size) / stride): the last window may hang over the far edge
+    (docs/paper.md#sizes); `down` takes the floor. 0 when nothing fits.
+    """
+    steps = (extent - size) // stride if rounding == "down" else -((size - extent) // stride)
+    return max(0, 1 + steps) if extent > 0 else 0
+
+
+@dataclass(frozen=True)
+class Block:
+    """conv -> bias -> ReLU -> [pool and norm, either order], or, where the order ends in relu, with the ReLU last.
+
+    `filters` kernels of `size` x `size`, `stride` apart, over an input padded by `padding` zeros, in `groups` groups.
+    """
+
+    filters: int
+    size: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    pool: Pool | None = None
+    norm: Norm | None = None
+    order: Order = "conv-pool-norm"
+
+    def __post_init__(self) -> None:
+        for name, least, most in _SIZES:
+            require_integer("Block", name, getattr(self, name), least, most)
+        require_choice("Block", "order", self.order, ORDERS)
+        if self.filters % self.groups:
+            raise ValueError(f"Block: filters must be a multiple of groups, got {self.filters} and {self.groups}")
+        if self.stride > self.size:
+            raise ValueError(f"Block: stride must not exceed size, got stride {self.stride} and size {self.size}")
+        if self.padding >= self.size:
+            raise ValueError(f"Block: padding must be less than size, got {self.padding} and {self.size}")
+
+    @property
+    def norm_first(self) -> bool:
+        """Whether the norm comes before the pool."""
+        return self.order.startswith("conv-norm")
+
+    @property
+    def relu_last(self) -> bool:
+        """Whether the ReLU comes after pool and norm."""
+        return self.order.endswith("relu")
+
+    def conv_extent(self, extent: int, rounding: Rounding) -> int:
+        """Convolution outputs along an axis of `extent` inputs."""
+        return window_count(extent + 2 * self.padding, self.size, self.stride, rounding)
+
+    def out_extent(self, extent: int, rounding: Rounding) -> int:
+        """Block outputs along an axis of `extent` inputs."""
+        conv = self.conv_extent(extent, rounding)
+        return conv if self.pool is None else window_count(conv, self.pool.size, self.pool.stride, rounding)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One view's path through the network: blocks, then fully-connected layers, each followed by ReLU.
+
+    The column sees `window` x `window` rectangles of a `plane` x `plane` normalised input (for `local`, of a plane-sized crop
+    of the original). A pixel p enters as (p - mean) * scale; padding and overhang are zeros after that. `reduce` turns the last
+    block's maps into the input of `fc`: "flatten", all of them in (C, H, W) order, or "mean", the average of each. `dropout`
+    acts on every layer of `fc` (paper III-G). A `frozen` column is not trained.
+    """
+
+    view: View = "warp"
+    blocks: tuple[Block, ...] = ()
+    fc: tuple[int, ...] = (1000, 256)
+    plane: int = 256
+    window: int = 224
+    channels: int = 3
+    rounding: Rounding = "up"
+    dropout: float = 0.5
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+    frozen: bool = False
+    reduce: Reduce = "flatten"
+
+    def __post_init__(self) -> None:
+        require_choice("Column", "view", self.view, VIEWS)
+        require_choice("Column", "rounding", self.rounding, ROUNDINGS)
+        require_choice("Column", "reduce", self.reduce, REDUCTIONS)
+        require_integer("Column", "channels", self.channels, 1, bounds.CHANNELS)
+        require_window("Column", self.plane, self.window)
+        if not self.blocks:
+            raise ValueError("Column: blocks must hold at least one Block, got none")
+        bounds.require_count("Column", "blocks", self.blocks, bounds.BLOCKS)
+        require_fc("Column", self.fc)
+        if len(self.mean) != self.channels:
+            raise ValueError(f"Column: mean must have {self.channels} entries, one per channel, got {len(self.mean)}")
+        for value in (*self.mean, self.scale):
+            require_finite("Column", "mean and scale", value)
+        require_dropout("Column", self.dropout)
+        require_bool("Column", "frozen", self.frozen)
+        self.extents()
+        from dcnn_fast.networks.cost import require_affordable  # noqa: PLC0415 - it imports this module
+
+        require_affordable("Column", (self,))
+
+    def extents(self) -> tuple[int, ...]:
+        """Side of the window and of each block's output, e.g. (224, 54, 27, 27, 27).
+
+        Raises ValueError where a block does not fit.
+        """
+        extent, channels = self.window, self.channels
+        extents = [extent]
+        for number, block in enumerate(self.blocks, 1):
+            if channels % block.groups:
+                raise ValueError(f"Column: block {number} has {block.groups} groups, which do not divide its {channels} inputs")
+            extent = block.out_extent(extent, self.rounding)
+            if extent < 1:
+                raise ValueError(f"Column: block {number} does not fit its {extents[-1]} x {extents[-1]} input")
+            channels = block.filters
+            extents.append(extent)
+        return tuple(extents)
+
+    @property
+    def outputs(self) -> int:
+        """The number of the label layer's inputs from this column."""
+        return self.fc[-1]
+
+    @property
+    def features(self) -> int:
+        """The number of the first fully-connected layer's inputs."""
+        return self.blocks[-1].filters * (self.extents()[-1] ** 2 if self.reduce == "flatten" else 1)

@@ -1,0 +1,176 @@
+"""Training steps that are recorded where their shapes come again: forward, loss, backward and update as one CUDA graph.
+
+What differs from step to step lies in memory that the recording names: the windows, and one table of numbers with the targets,
+the examples' numbers, how many have a target, and each parameter's rate, momentum and decay. A step is then the copies of
+these and a replay; nothing waits for the GPU. Dropout draws from torch's generator, which is seeded before each step, as it is
+where kernels are launched one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast.nets import BackboneColumn, Column, MultiColumn
+from dcnn_fast.ops.launch import copy, keeping
+from dcnn_fast.ops.number_tables import NumberTables
+from dcnn_fast.ops.recording import Recorded, Recorder
+from dcnn_fast.ops.torch_tools import written_to
+from dcnn_fast.ops.update.fixed import FIELDS, FixedUpdate
+from dcnn_fast.ops.update.params import laid_like
+from dcnn_fast.training.update_rule import ConvNetUpdate
+
+MOST = 4  # shapes that are recorded: whole mini-batches, the last one, and some that lack unreadable photographs
+
+
+class Work(Protocol):
+    """The parts of a step that are recorded."""
+
+    def backward(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Tensor, numbers: Tensor) -> Tensor:
+        """The loss of windows, whose gradients the parameters get."""
+
+    def shorten(self) -> None:
+        """Shorten the gradient where it is too long."""
+
+
+def not_recorded(net: nn.Module, update: torch.optim.Optimizer) -> str | None:
+    """None where steps of the network by this rule can be recorded, else one sentence that says why not."""
+    if not isinstance(net, MultiColumn) or not all(isinstance(column, Column | BackboneColumn) for column in net.columns):
+        return "only networks of columns of blocks or of a backbone are known to do the same in every step"
+    if not isinstance(update, ConvNetUpdate):
+        return "only cuda-convnet's update reads its rates on the device"
+    if any(group.get("inputs") for group in update.param_groups):
+        return "a layer's inputs learn at rates of their own"
+    return None
+
+
+class RecordedSteps:
+    """The steps of a network, by the shapes of their windows: one by one the first time, which loads their kernels, and
+    recorded from the second on.
+    """
+
+    def __init__(
+        self, work: Work, update: ConvNetUpdate, scaler: torch.amp.GradScaler, learning: Sequence[nn.Parameter],
+        device: torch.device, record: Recorder,
+    ) -> None:  # fmt: skip
+        self._parts = work, update, scaler, learning, device
+        self._record = record
+        self._known: dict[Hashable, RecordedStep | None] = {}  # None: seen once
+        self._fails = False
+
+    def of(self, windows: tuple[Tensor, ...]) -> RecordedStep | None:
+        """The recorded step of windows of these shapes; None where it is to be launched one by one."""
+        shape = tuple((each.shape, each.stride(), each.dtype) for each in windows)
+        if shape not in self._known and len(self._known) < MOST:
+            self._known[shape] = None
+        elif shape in self._known and self._known[shape] is None and not self._fails:
+            made = RecordedStep(*self._parts, windows)
+            self._known[shape] = made if made.record(self._record) else None
+            self._fails = self._known[shape] is None
+        return self._known.get(shape)
+
+
+class RecordedStep:
+    """A step over windows of these shapes, and all memory that it uses."""
+
+    def __init__(
+        self, work: Work, update: ConvNetUpdate, scaler: torch.amp.GradScaler, learning: Sequence[nn.Parameter],
+        device: torch.device, windows: tuple[Tensor, ...],
+    ) -> None:  # fmt: skip
+        self._work, self._update, self._scaler, self._learning = work, update, scaler, learning
+        count = len(windows[0])
+        self._tables = NumberTables([(count, 2), (count, 1), (2, 1), (len(learning), FIELDS)], device)
+        self._windows = tuple(map(_room_like, windows))
+        self._loss = torch.zeros((), dtype=torch.float32, device=device)
+        self._moving: FixedUpdate | None = None
+        self._parameters: list[nn.Parameter] = []
+        self._kept: list[Any] = []
+        self._recorded: Recorded | None = None
+
+    def record(self, record: Recorder) -> bool:
+        """Record the step, without running it; whether that was done."""
+        before = [parameter.grad for parameter in self._learning]
+        for parameter, gradient in zip(self._learning, before, strict=True):
+            if gradient is not None:
+                self._update.increment(parameter)  # not in the recording, which would set it to zero in each step
+        with keeping(self._kept):
+            self._recorded = record([self._all])
+        for parameter, gradient in zip(self._learning, before, strict=True):
+            parameter.grad = gradient
+        return self._recorded is not None
+
+    def run(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Sequence[float], numbers: Sequence[int]) -> Tensor:
+        """The loss, in memory of its own, of a step over these windows; the generators must be seeded.
+
+        targets: [n, 2] int64 in the host's memory. labelled: how many have a target, for each of the two. numbers: the
+        examples'.
+        """
+        assert self._recorded is not None and self._moving is not None
+        for room, each in zip(self._windows, windows, strict=True):
+            copy(_whole(room), _whole(each))
+        self._tables.settle()
+        mine, places, sums, _ = self._tables.tables
+        mine[:], places[:, 0], sums[:, 0] = targets.numpy(), numbers, labelled
+        self._moving.enter(*self._rates())
+        self._tables.send()
+        self._recorded.replay()
+        written_to([*self._parameters, *(self._update.state[each]["increment"] for each in self._parameters)])
+        return self._loss.clone()
+
+    def _rates(self) -> tuple[list[float], list[float], list[float]]:
+        """The rate, momentum and decay of each parameter, as they are now."""
+        of = {id(each): group for group in self._update.param_groups for each in group["params"]}
+        mine = [of[id(each)] for each in self._parameters]
+        return [g["lr"] for g in mine], [g["momentum"] for g in mine], [g["decay"] for g in mine]
+
+    def _all(self) -> None:
+        """What is recorded."""
+        for parameter in self._learning:
+            parameter.grad = None
+        targets, numbers, labelled, _ = self._tables.there
+        loss = self._work.backward(self._windows, targets, labelled[:, 0], numbers[:, 0])
+        self._loss.copy_(loss.detach())
+        with torch.no_grad():
+            self._moves()
+
+    def _moves(self) -> None:
+        """The update, by gradients that are there."""
+        self._parameters = [each for each in self._learning if each.grad is not None]
+        gradients = [each.grad for each in self._parameters if each.grad is not None]
+        overflow = self._unscaled(gradients) if self._scaler.is_enabled() else None
+        self._work.shorten()
+        increments = [self._update.increment(each) for each in self._parameters]
+        laid = [laid_like(gradient, each) for gradient, each in zip(gradients, self._parameters, strict=True)]
+        self._moving = FixedUpdate(self._parameters, laid, increments, self._tables.tables[3], self._tables.there[3])
+        self._kept += laid
+        self._moving.launch(unless=overflow)
+        if overflow is not None:
+            scaler = self._scaler
+            assert scaler._scale is not None and scaler._growth_tracker is not None
+            torch._amp_update_scale_(
+                scaler._scale, scaler._growth_tracker, overflow, scaler.get_growth_factor(), scaler.get_backoff_factor(),
+                scaler.get_growth_interval(),
+            )  # fmt: skip
+
+    def _unscaled(self, gradients: list[Tensor]) -> Tensor:
+        """Take the loss's scale off the gradients, as torch's scaler does; whether one has overflowed: 1, else 0."""
+        scale = self._scaler._scale
+        assert scale is not None
+        overflow = torch.zeros((), dtype=torch.float32, device=scale.device)
+        torch._amp_foreach_non_finite_check_and_unscale_(gradients, overflow, scale.double().reciprocal().float())
+        return overflow
+
+
+def _room_like(windows: Tensor) -> Tensor:
+    """Memory laid out as the windows', bytes of which lie between them, too."""
+    memory = torch.zeros(windows.untyped_storage().nbytes(), dtype=torch.uint8, device=windows.device)
+    return memory.view(windows.dtype).as_strided(windows.shape, windows.stride(), windows.storage_offset())
+
+
+def _whole(windows: Tensor) -> Tensor:
+    """All bytes of the memory that they lie in."""
+    memory = windows.untyped_storage()
+    return torch.empty(0, dtype=torch.uint8, device=windows.device).set_(memory, 0, (memory.nbytes(),), (1,))

@@ -1,0 +1,108 @@
+"""Options that are the fields of one record: what the command gets, what `--help` shows, what a file of them has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dcnn_fast.cli.adapt import AdaptOptions
+from dcnn_fast.cli.main import app
+from dcnn_fast.cli.options import Panel, record_of, takes, values_of
+from dcnn_fast.cli.score_options import ScoreOptions
+from dcnn_fast.cli.train_options import TrainOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A group."""
+
+    side: Annotated[int, typer.Option(min=1, help="Side of the windows, in pixels.")] = 3
+    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this.")] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A command's options."""
+
+    paths: Annotated[tuple[str, ...], typer.Argument(help="Photographs.")]
+    name: Annotated[tuple[str, ...], typer.Option(help="A name; may be given several times.")] = ()
+    cut: Annotated[Cut, Panel("The windows", without=("grid",))] = field(default_factory=Cut)
+    said: bool = False  # no option
+
+
+def called(record, *arguments, **options):
+    """What the function of a command got, and what the command printed."""
+    got, command = [], typer.Typer()
+    command.command()(takes(record, **options)(lambda found, /: got.append(found)))
+    return got, CliRunner().invoke(command, arguments, env={"COLUMNS": "120"})
+
+
+def test_a_command_gets_its_options_as_one_record():
+    got, result = called(Options, "a.jpg", "b.jpg", "--side", "5", "--name", "x", "--name", "y")
+    assert result.exit_code == 0, result.output
+    assert got == [Options(paths=("a.jpg", "b.jpg"), name=("x", "y"), cut=Cut(side=5))]
+    assert called(Options, "a.jpg")[0] == [Options(paths=("a.jpg",))]
+
+
+def test_what_is_wrong_is_refused_by_its_name():
+    for arguments in ((), ("a.jpg", "--side", "0"), ("a.jpg", "--grid", "2"), ("a.jpg", "--said")):
+        got, result = called(Options, *arguments)
+        assert result.exit_code == 2 and got == [], arguments
+        assert (arguments[1] if arguments else "paths") in result.output
+
+
+def test_a_group_has_a_panel_of_its_own_and_only_the_options_of_the_command():
+    _, result = called(Options, "--help")
+    before, _, panel = result.output.partition("The windows")
+    assert "--name" in before and "--side" in panel and "--grid" not in result.output
+    got, result = called(Options, "a.jpg", "--name", "x", without=("name",))
+    assert result.exit_code == 2 and got == []
+
+
+def test_two_options_of_one_name_are_refused():
+    @dataclass(frozen=True, kw_only=True)
+    class Twice:
+        one: Annotated[Cut, Panel("One")] = field(default_factory=Cut)
+        two: Annotated[Cut, Panel("Two")] = field(default_factory=Cut)
+
+    globals()["Twice"] = Twice
+    with pytest.raises(TypeError, match="Twice: side must be one option's name"):
+        takes(Twice)(lambda found: None)
+
+
+@pytest.mark.parametrize("record", [TrainOptions, AdaptOptions, ScoreOptions])
+def test_values_by_name_make_the_record_again(record):
+    """So a run's file of options and the command line go through one record."""
+    needed = dict.fromkeys(("model", "data", "out"), "x")
+    made = record_of(record, {**needed, "views": "local", "column": ["rating=mean"], "seed": 7, "device": "cuda", "xmp": True})
+    values = values_of(made)
+    assert record_of(record, values) == made
+    assert values["seed"] == 7 and values["device"] == "cuda"
+    assert values.get("column") in (None, ("rating=mean",))
+
+
+def test_adapt_has_no_option_that_it_does_not_show():
+    values = values_of(record_of(AdaptOptions, {"model": "m", "data": "d", "out": "o"}))
+    assert not {"by", "variant", "tensorboard", "features", "plane_cache"} & set(values)
+
+
+PANELS = {
+    "train": ("The network", "The data set", "Learning", "The update rule", "The machine"),
+    "adapt": ("The data set", "Learning", "The machine"),
+    "crossval": ("The network", "The data set", "Learning", "The update rule", "The machine"),
+    "score": ("Photographs", "Files that are written", "Scoring", "The machine"),
+    "evaluate": ("The data set", "Measures", "Scoring", "Files that are written"),
+    "reproduce": ("The data set", "Learning", "Sizes", "Testing", "The machine"),
+    "serve": ("Listening", "Scoring", "Limits", "Culling"),
+}
+
+
+@pytest.mark.parametrize("command", PANELS)
+def test_help_is_in_panels(command):
+    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "120"})
+    titles = [line.strip("╭─╮ ") for line in result.output.splitlines() if line.startswith("╭")]
+    assert [title for title in titles if title in PANELS[command]] == list(PANELS[command])

@@ -1,0 +1,54 @@
+"""Data sets as records: each kind opens as by its path, and what it does not have is refused by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from dcnn_fast.data import Ava, AvaStyle, Csv, Folders, Iad, load_set, open_dataset, source_at, synthetic
+from dcnn_fast.data.splits import Parts
+
+OF_KIND = {"ava": Ava, "iad": Iad, "folders": Folders, "csv": Csv}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A set of each kind."""
+    root = tmp_path_factory.mktemp("sources")
+    return {kind: synthetic.make(kind, root / kind, images=64, seed=3, sides=(20, 30)) for kind in OF_KIND}
+
+
+@pytest.mark.parametrize("kind", OF_KIND)
+def test_a_source_opens_what_lies_at_its_path(made, kind):
+    parts = Parts(val=0.2, seed=5)
+    source = OF_KIND[kind](made[kind], parts=parts)
+    assert source == source_at(made[kind], val=0.2, seed=5) and hash(source)
+    assert open_dataset(source) == load_set(made[kind], val=0.2, seed=5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        source.path = made["csv"]
+
+
+def test_styles_are_a_source_of_their_own(made):
+    assert open_dataset(AvaStyle(made["ava"])) == load_set(made["ava"], "ava-style")
+
+
+def test_what_a_kind_does_not_have_is_refused_by_its_name(made, tmp_path):
+    with pytest.raises(ValueError, match="threshold must not be given for a set of kind folders, got 5"):
+        source_at(made["folders"], threshold=5)
+    assert source_at(made["folders"], threshold=None, delta=0.0) == Folders(made["folders"])
+    with pytest.raises(TypeError, match="got 'thresh'"):
+        source_at(made["csv"], thresh=5)
+    with pytest.raises(TypeError, match="delta"):
+        Csv(made["csv"], delta=1.0)
+    for wrong, refusal in {
+        Ava(made["ava"], parts=Parts(fold=1)): "fold must not be given for a set of kind ava, got 1",
+        Ava(made["ava"], parts=Parts(seed=1)): "seed must not be given for a set of kind ava, got 1",
+        Csv(made["csv"], parts=Parts(seed=-1)): "seed must be an integer from 0 to",
+        Csv(made["csv"], by="category", threshold=4.0): "threshold must not be given for labels by category",
+        Csv(made["csv"], by="colour"): "by must be one of quality, category",
+        Folders(made["csv"]): "path must be a folder for a set of kind folders",
+        Iad(tmp_path): "path must be a file for a set of kind iad",
+    }.items():
+        with pytest.raises(ValueError, match=refusal):
+            open_dataset(wrong)

@@ -1,0 +1,82 @@
+"""A training step that is recorded, against the same step launched one by one: bit for bit, in the PTX simulator."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from dcnn_fast.ops.recording import Recorder
+from dcnn_fast.training.errors import DivergedError
+from dcnn_fast.training.step import At, Launched, Losses
+from devtools.taped import Taped
+from tests.ops.on_cpu import kernels_on_cpu
+from tests.training.steps import BATCHES, Learning, Tapes, require_equal
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("precision", "clip", "played"), [("fp32", 0.0, [2, 1]), ("tf32", 0.0, [1]), ("bf16", 0.0, [1]), ("fp16", 0.1, [2, 1])]
+)
+def test_a_step_that_is_recorded_has_the_bits_of_the_step_launched_one_by_one(precision, clip, played):
+    """Dropout, a falling rate, part-filled mini-batches; in fp16 the loss's first scales overflow, and nothing moves."""
+    tapes = Tapes()
+    with kernels_on_cpu():
+        expected, found = (
+            Learning(record, precision=precision, clip=clip).go(0, len(BATCHES) if len(played) > 1 else 3)
+            for record in (None, Recorder(tapes))
+        )
+    assert [tape.played for tape in tapes.made] == played
+    assert len(set(found.losses)) == len(found.losses) >= 3
+    require_equal(found, expected)
+
+
+def test_a_run_that_is_taken_up_again_has_the_same_bits():
+    with kernels_on_cpu():
+        expected = Learning(Recorder(Tapes())).go()
+        found = Learning(Recorder(Tapes())).take_up(Learning(Recorder(Tapes())).go(0, 2))
+        found.losses = expected.losses[:2]
+        found.go(2)
+    require_equal(found, expected)
+
+
+def test_a_recording_that_fails_is_said_once_and_the_steps_go_on_one_by_one(caplog):
+    def record(steps):
+        raise RuntimeError("no capture today")
+
+    with kernels_on_cpu():
+        expected, found = Learning(None).go(0, 3), Learning(Recorder(record)).go(0, 3)
+    require_equal(found, expected)
+    said = [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING]
+    assert said == ["launches are run one by one, as they cannot be recorded: no capture today"]
+
+
+def test_what_cannot_be_recorded_is_named_and_launched_one_by_one(caplog):
+    tapes = Tapes()
+    with caplog.at_level(logging.INFO), kernels_on_cpu():
+        Learning(Recorder(tapes), optimiser="adamw", momentum=0.9).go(0, 3)
+    assert tapes.made == []
+    assert "launched one by one: only cuda-convnet's update reads its rates on the device" in caplog.text
+
+
+def test_a_tape_refuses_what_would_wait_for_the_device():
+    value = torch.ones(())
+    with pytest.raises(RuntimeError, match="must not wait for the device, as _local_scalar_dense does"):
+        Taped([value.item])
+
+
+def test_a_loss_that_is_not_finite_is_named_by_its_step_when_it_is_read():
+    losses = Losses(3)
+    due = [losses.add(Launched(torch.tensor(value), 4, stopped=False), At(0, step, 9)) for step, value in enumerate([1.0, 2.0])]
+    assert due == [False, False]
+    assert losses.read() == [(1.0, 4), (2.0, 4)] and losses.read() == []
+    for step, value in enumerate([3.0, float("nan"), float("inf")]):
+        due.append(losses.add(Launched(torch.tensor(value), 4, stopped=False), At(1, step, 9)))
+    assert due[2:] == [False, False, True]
+    with pytest.raises(DivergedError, match=r"the loss must stay finite, got nan at step 10 \(epoch 2\)"):
+        losses.read()
