@@ -4,7 +4,8 @@ Every scoring problem of the presets in every tile worth a comparison (`forward_
 few of its programs at full size; `bench/gpu_cost.py` turns the simulator's counts into seconds on each GPU. The fastest tile
 without spills that fits the GPU's shared memory is chosen, for a batch of IMAGES windows; "doubled" and "halved" are used only
 where nothing else fits. A forward that keeps data for its backward gets the first tile that fits. The counts are for sm_80's
-PTX and stand in for GPUs with other machine code and tensor cores. Nothing is timed. Also written:
+PTX (the CUDA C++ block's for warp groups, for sm_90a's) and stand in for GPUs with other machine code and tensor cores. Nothing
+is timed. Also written:
 bench/results/kernel-counts.json, from which `python -m bench` predicts; a row there is recounted when its kernel's text, its
 constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: the modelled times of the CUDA C++ block and
 of Triton's, where both run, and dcnn_fast/ops/block/cuda/by_warps.json: problems that single warps compute faster on sm_90.
