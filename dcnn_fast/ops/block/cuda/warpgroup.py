@@ -18,7 +18,7 @@ from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.cuda_compile import knows_warp_groups
 from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS
 
-BY_WARPS = Path(__file__).with_name("by_warps.json")  # written by devtools/choose_tiles.py
+BY_WARPS = Path(__file__).with_name("by_warps.json")  # written by devtools/choose_tiles.py and tools/gpu_check
 PART = 64  # filters of a warp group: the rows of its products
 _WARPS = 4  # of a warp group
 _NOWHERE = 256  # bytes of a warp for what lies beyond a strip's columns
