@@ -35,9 +35,9 @@ LAUNCH = 2e-6  # seconds between two kernels of a graph: assumed
 
 MODEL = (
     f"modelled: seconds of {IMAGES} windows = the largest of tensor, issue, pipe, shared-memory, L2 and DRAM time, and one of "
-    f"{1e6 * LAUNCH:g} us between launches, from what the PTX simulator counted of the kernel for sm_80 (bench/gpu_cost.py "
-    "says what is assumed). The floor is the useful multiply-adds at the data sheet's peak or every byte once, whichever takes "
-    "longer; share is floor over modelled. Nothing ran on a GPU"
+    f"{1e6 * LAUNCH:g} us between launches, from what the PTX simulator counted of the kernel for sm_80, of that for warp "
+    "groups for sm_90a (bench/gpu_cost.py says what is assumed). The floor is the useful multiply-adds at the data sheet's "
+    "peak or every byte once, whichever takes longer; share is floor over modelled. Nothing ran on a GPU"
 )
 
 

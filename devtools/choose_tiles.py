@@ -4,8 +4,9 @@ Every scoring problem of the presets in every tile worth a comparison (`forward_
 few of its programs at full size; `bench/gpu_cost.py` turns the simulator's counts into seconds on each GPU. The fastest tile
 without spills that fits the GPU's shared memory is chosen, for a batch of IMAGES windows; "doubled" and "halved" are used only
 where nothing else fits. A forward that keeps data for its backward gets the first tile that fits; count_backward.py, which this
-runs too, counts the backward's two ways of finding its convolution's gradient. The counts are for sm_80's PTX and stand in for
-GPUs with other machine code and tensor cores. Nothing is timed. Also written:
+runs too, counts the backward's two ways of finding its convolution's gradient. The counts are for sm_80's PTX (the CUDA C++
+block's for warp groups, for sm_90a's) and stand in for GPUs with other machine code and tensor cores. Nothing is timed. Also
+written:
 bench/results/kernel-counts.json, from which `python -m bench` predicts; a row there is recounted when its kernel's text, its
 constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: the modelled times of the CUDA C++ block and
 of Triton's, where both run, and dcnn_fast/ops/block/cuda/by_warps.json: problems that single warps compute faster on sm_90.
@@ -78,9 +79,9 @@ def staged_launch_of(params: BlockParams, name: str) -> Launch:
     return prepared.launch_of_work(work, 2 * -(-params.filters // prepared.config.part))
 
 
-def counted(what: Launch, params: BlockParams, name: str, programs: int = PROGRAMS) -> Counts:
-    """The simulator's counts for the first programs of the launch in the named tile."""
-    code = aot.compiled(what, counted_for(name))
+def counted(what: Launch, params: BlockParams, capability: int = DEFAULT_CAPABILITY, programs: int = PROGRAMS) -> Counts:
+    """The simulator's counts for the first programs of the launch, compiled for a compute capability."""
+    code = aot.compiled(what, capability)
     grid = (min(what.grid[0], programs), *what.grid[1:])
     args = [what.args[name] for name in code.names]
     buffers = [*what.reads, *what.writes]
@@ -156,7 +157,9 @@ def _row(index: int) -> CountedTile:
     params, name = _queue[index]
     what = launch_of(params, name)
     fitting = tuple(capability for capability in kernel_report.JUDGED if fits(what, capability))
-    return CountedTile(str(params), problem_key(params), name, _source(what, name), fitting, counted(what, params, name))
+    return CountedTile(
+        str(params), problem_key(params), name, _source(what, name), fitting, counted(what, params, counted_for(name))
+    )
 
 
 def _any_row(index: int) -> CountedTile:
@@ -166,7 +169,7 @@ def _any_row(index: int) -> CountedTile:
 def _staged_row(index: int) -> CountedTile:
     params, name = _queue[index]
     what = staged_launch_of(params, name)
-    counts = counted(what, params, name, what.grid[0])
+    counts = counted(what, params, counted_for(name), what.grid[0])
     strips = what.args["count"] * what.grid[1]  # which as many thread blocks as a GPU has share evenly
     all_images = replace(counts, programs=strips * params.images, simulated=strips)
     fitting = (HOPPER,) if name == WARPGROUP else kernel_report.JUDGED

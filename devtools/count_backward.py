@@ -175,7 +175,7 @@ def _row(
 
 
 def _counted(what: Launch, grid: tuple[int, ...], params: BlockParams) -> Counts:
-    found = choose_tiles.counted(replace(what, grid=grid), params, grid[0])
+    found = choose_tiles.counted(replace(what, grid=grid), params, programs=grid[0])
     tensors = {value.data_ptr(): value.nbytes for value in what.args.values() if isinstance(value, Tensor)}
     return replace(found, programs=math.prod(what.grid), simulated=math.prod(grid), bytes=sum(tensors.values()))
 

@@ -1,4 +1,4 @@
-"""Modelled times of the Triton block on GPUs (bench/gpu_cost.py), beside a lower bound: nothing here ran on a GPU."""
+"""Modelled times of the block on GPUs, Triton's and CUDA C++'s (bench/gpu_cost.py), and a lower bound: nothing ran on a GPU."""
 
 from __future__ import annotations
 

@@ -151,8 +151,8 @@ def _knows_hoppers_own() -> bool:
         if "NVRTC_ERROR_INVALID_OPTION" not in str(error):
             return True  # another fault, which a kernel's own compilation will say
         logging.getLogger(__name__).warning(
-            "NVRTC %d.%d does not know %s: the CUDA C++ block multiplies by warps (mma.sync), which is slower than warp groups "
-            "(wgmma); a newer nvidia-cuda-nvrtc has them", *nvrtc_version(), _HOPPERS_OWN
+            "NVRTC %d.%d does not know %s: the CUDA C++ block multiplies by warps (mma.sync), which the cost model has slower "
+            "than warp groups (wgmma); a newer nvidia-cuda-nvrtc has them", *nvrtc_version(), _HOPPERS_OWN
         )  # fmt: skip
         return False
     return True

@@ -7,14 +7,18 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import BY_HAND, STAGED, WARPGROUP, counted_tiles, predicted
+from bench.gpu_cost import BY_HAND, IMAGES, STAGED, WARPGROUP, counted_tiles, floor, predicted
+from bench.suites import kernels
+from dcnn_fast import networks
 from dcnn_fast.ops.backend import choose, explain
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.cuda.config import config_of
 from dcnn_fast.ops.block.cuda.warpgroup import BY_WARPS, tile_of, warpgroup_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
+from dcnn_fast.ops.block.params import problems_of
 from dcnn_fast.ops.block.triton import config as triton_config
+from dcnn_fast.ops.cuda_compile import sources
 from dcnn_fast.ops.gpus import GPUS, HOPPER
 from devtools import choose_tiles, kernel_report
 from devtools.launches import collected, scoring_problems
@@ -51,7 +55,7 @@ def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit()
 
 def test_counts_of_a_launch_are_those_committed():
     params, name = next(pair for pair in choose_tiles.pairs() if pair[0].channels == 64 and pair[0].dtype == torch.float16)
-    counts = choose_tiles.counted(choose_tiles.launch_of(params, name), params, name)
+    counts = choose_tiles.counted(choose_tiles.launch_of(params, name), params, choose_tiles.counted_for(name))
     assert counts == counted_tiles()[str(params), name].counts
 
 
@@ -75,6 +79,26 @@ def test_on_hopper_the_cuda_block_takes_what_the_model_has_faster():
             taken.add(fastest)
     assert taken == set(BY_HAND)
     assert json.loads(BY_WARPS.read_text()) == choose_tiles.by_warps(known.values())
+
+
+def test_the_notes_on_warp_groups_have_the_models_times_and_the_tiles_memory():
+    lines, known, half = (sources() / "README.md").read_text().splitlines(), counted_tiles(), torch.float16
+    hopper, tiles = next(gpu for gpu in GPUS if gpu.capability == HOPPER), []
+    blocks = problems_of(networks.preset(kernels.COLUMN).columns[0], IMAGES)
+    for name, block in zip(("block 1", "block 2", "blocks 3, 4"), blocks, strict=False):
+        params = replace(block, dtype=torch.uint8 if block.channels == 3 else half, weight_dtype=half, out_dtype=half)
+        counts = {tile: known[str(params), tile].counts for tile in BY_HAND}
+        by_warps, (by_groups, term) = (predicted(hopper, counts[tile], tile) for tile in BY_HAND)
+        bound = {"alu": "integer instructions", "tensor": "tensor cores"}.get(term, term)
+        share = floor(hopper, counts[WARPGROUP], "fp16") / by_groups
+        assert f"| {name} | {1e3 * by_warps[0]:.3g} ms | {1e3 * by_groups:.3g} ms | {bound} | {share:.2f} |" in lines
+        tiles.append(warpgroup_of(params))
+    for name, values in {
+        "rows of outputs a step": [tile.most_rows for tile in tiles], "two patches": [tile.patches for tile in tiles],
+        "four stages of weights": [4 * tile.stage for tile in tiles], "ring": [tile.kept for tile in tiles],
+        "together, of 232,448": [tile.shared for tile in tiles],
+    }.items():  # fmt: skip
+        assert f"| {name} | {' | '.join(f'{value:,}' for value in values)} |" in lines
 
 
 def test_a_backend_that_the_model_has_slower_says_so_and_runs_when_it_is_forced(monkeypatch):
@@ -111,7 +135,7 @@ def test_an_average_and_a_relu_that_comes_last_are_counted_as_what_they_are():
         replace(params, weight_dtype=torch.float16, out_dtype=torch.float16)
         for params in (largest, replace(largest, options=options))
     )
-    counts = [choose_tiles.counted(choose_tiles.launch_of(params, "small"), params, "small") for params in (largest, average)]
+    counts = [choose_tiles.counted(choose_tiles.launch_of(params, "small"), params) for params in (largest, average)]
     assert counts[0].tensor_16 == counts[1].tensor_16 > 0 and counts[0].pipes != counts[1].pipes
     assert problem_key(largest) != problem_key(average)
     assert gpu_choice.predicted(average, 80) is None

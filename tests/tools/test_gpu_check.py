@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.gpu_cost import BY_HAND, STAGED, counted_tiles
+from bench.gpu_cost import BY_HAND, STAGED, WARPGROUP, counted_tiles
 from dcnn_fast import engine
+from dcnn_fast.ops.block.cuda.warpgroup import by_warps
+from dcnn_fast.ops.gpus import CAPABILITIES, HOPPER
+from devtools.launches import scoring_problems
 from tests import warm
 from tools import older_toolchain
 from tools.gpu_check import plain_tree, predictions, profile, real_tensors, report, sanitizer, sequence
 from tools.gpu_check.report import Ran
 from tools.gpu_check.stage import ROOT, Finding, Setting, Stage
+from tools.gpu_check.times import tiles_of
 
 PROGRAM = "import runpy, sys; sys.argv[0] = 'gpu_check'; runpy.run_module('tools.gpu_check', run_name='__main__')"
 STAGES = ["versions", "families", "sanitizer", "tests", "scores", "times", "profile", "predictions"]
@@ -222,11 +226,37 @@ def test_predictions_stand_beside_what_was_measured_and_written_it_is_the_choice
     tiles, choices = tmp_path / "tiles.json", tmp_path / "choice.json"
     tiles.write_text(json.dumps({"90": {"another": "strip"}, "80": {key: "small"}}))
     choices.write_text(json.dumps({"80": {key: [1.0, 2.0]}}))
-    own, *_ = predictions.write(before, predictions.measured(times), "NVIDIA H200", 90, tmp_path, tiles, choices)
+    groups = tmp_path / "by_warps.json"
+    groups.write_text("[]")
+    own, *_ = predictions.write(before, predictions.measured(times), "NVIDIA H200", 90, tmp_path, tiles, choices, groups)
+    assert groups.read_text() == "[]\n", "warp groups were not timed"
     assert json.loads(tiles.read_text()) == {"90": {"another": "strip", key: fastest}, "80": {key: "small"}}
     written = json.loads(choices.read_text())
     assert written["80"] == {key: [1.0, 2.0]} and written["90"][key][0] == 200.0 > written["90"][key][1]
     assert own.name == "gpu-nvidia-h200.json" and json.loads(own.read_text())["measured"] is True
+
+
+@pytest.mark.parametrize(("capability", "expected"), [(90, ["never timed", "slower"]), (80, ["faster", "never timed"])])
+def test_where_both_were_timed_the_faster_products_are_taken_on_hopper(tmp_path, capability, expected):
+    seconds = {"faster": (2e-4, 1e-4), "slower": (1e-4, 2e-4)}  # by single warps, by warp groups
+    found = [
+        predictions.Measured(problem, tile, took)
+        for problem, both in seconds.items()
+        for tile, took in zip((STAGED, WARPGROUP), both, strict=True)
+    ]
+    tiles, choices, groups = (tmp_path / name for name in ("tiles.json", "choice.json", "by_warps.json"))
+    for file, text in ((tiles, "{}"), (choices, "{}"), (groups, '["faster", "never timed"]')):
+        file.write_text(text)
+    predictions.write({}, found, "a GPU", capability, tmp_path, tiles, choices, groups)
+    assert json.loads(groups.read_text()) == expected
+
+
+def test_warp_groups_are_timed_where_the_model_has_them_slower_too():
+    slower = [params for params in scoring_problems(1) if by_warps(params)]
+    assert slower
+    for params in slower:
+        assert tiles_of(params, HOPPER)[:2] == [STAGED, WARPGROUP]
+        assert all(WARPGROUP not in tiles_of(params, other) for other in CAPABILITIES if other != HOPPER)
 
 
 def test_the_engine_of_a_plain_tree_is_made_of_every_file_there_is():

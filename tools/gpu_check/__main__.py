@@ -25,7 +25,7 @@ def _options(stages: list[str]) -> argparse.Namespace:
     only = f"run this stage alone (may be given several times; the report keeps the others): {', '.join(stages)}"
     parser.add_argument("--only", action="append", choices=stages, metavar="STAGE", help=only)
     parser.add_argument("--out", type=Path, default=Path(DEFAULT_OUT), help=f"the report's folder (default: {DEFAULT_OUT})")
-    write = "make what was measured the project's: a file in bench/results, the tiles, the choice between backends"
+    write = "make what was measured the project's: a file in bench/results, the tiles, the choice between backends and kernels"
     parser.add_argument("--write", action="store_true", help=write)
     return parser.parse_args()
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.gpu_cost import counted_tiles, predicted
+from dcnn_fast.ops.block.cuda.warpgroup import BY_WARPS
 from dcnn_fast.ops.block.gpu import choice
 from dcnn_fast.ops.block.triton import config as triton_config
-from dcnn_fast.ops.gpus import GPUS, Gpu
+from dcnn_fast.ops.gpus import GPUS, HOPPER, Gpu
 from tools.gpu_check.stage import ROOT, Finding, Setting
-from tools.gpu_check.times import BY_HAND
+from tools.gpu_check.times import BY_HAND, STAGED, WARPGROUP
 
 RESULTS = ROOT / "bench" / "results"
 TILES = Path(triton_config.__file__).with_name("tiles.json")
@@ -78,9 +79,10 @@ def _written(setting: Setting, found: Sequence[Measured], gpu: str, capability: 
 
 def write(
     before: Mapping[str, Sequence[Finding]], found: Sequence[Measured], gpu: str, capability: int,
-    results: Path = RESULTS, tiles: Path = TILES, choices: Path = choice.TABLE,
+    results: Path = RESULTS, tiles: Path = TILES, choices: Path = choice.TABLE, by_warps: Path = BY_WARPS,
 ) -> list[Path]:  # fmt: skip
-    """Write all measurements into the benchmark's results folder, and the fastest tiles and the choice between backends.
+    """Write all measurements into the benchmark's results folder, the fastest tiles, the choice between backends and, on sm_90,
+    the choice between the CUDA C++ block's two kernels.
 
     Tiles and choices for other GPUs and for problems without times do not change. Returns the files.
     """
@@ -94,7 +96,13 @@ def write(
     _merge(tiles, str(capability), {problem: _fastest(of) for problem, of in times.items() if not set(of) <= set(BY_HAND)})
     both = {problem: _pair(of) for problem, of in times.items() if set(of) & set(BY_HAND) and set(of) - set(BY_HAND)}
     _merge(choices, str(capability), both)
-    return [own, tiles, choices]
+    if capability != HOPPER:
+        return [own, tiles, choices]
+    by_hand = {problem: of for problem, of in times.items() if set(BY_HAND) <= set(of)}
+    slower = {problem for problem, of in by_hand.items() if of[WARPGROUP] > of[STAGED]}  # by warp groups
+    left = set(json.loads(by_warps.read_text())) - by_hand.keys()
+    by_warps.write_text(json.dumps(sorted(left | slower), indent=1) + "\n")
+    return [own, tiles, choices, by_warps]
 
 
 def _fastest(times: Mapping[str, float]) -> str:

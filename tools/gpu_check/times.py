@@ -23,7 +23,7 @@ from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Operands, Saved, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import config_of
-from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of, warpgroup_of
+from dcnn_fast.ops.block.cuda.warpgroup import tile_by_groups, warpgroup_of
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams, problems_of
 from dcnn_fast.ops.block.triton import config as triton_config
@@ -114,12 +114,12 @@ def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
     """One problem by every backend and tile that runs it, and by torch's operations."""
     params, dtype = timed.params, str(timed.params.weight_dtype).removeprefix("torch.")
     count = clock.buffers(params.bytes, setting)
-    for tile in (*BY_HAND, *(name for name in triton_config.forward_candidates(params) if name not in _LAST_RESORTS)):
+    with setting.kernels():
+        tiles = tiles_of(params, capability(setting.where))
+    for tile in tiles:
         name = f"{BLOCK} {timed.name} {dtype} {tile}"
         with setting.kernels():
             backend = "cuda" if tile in BY_HAND else "triton"
-            if tile == WARPGROUP and not _by_groups(params, setting):
-                continue
             if why := BACKENDS[backend].can_run(params, setting.where):
                 yield Finding(name, None, f"not run: {why}")
                 continue
@@ -133,9 +133,10 @@ def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
     yield from _torchs(setting, timed, count)
 
 
-def _by_groups(params: BlockParams, setting: Setting) -> bool:
-    """Whether the GPU has products of warp groups, and the problem a tile for them."""
-    return isinstance(tile_of(params, capability(setting.where)), WarpGroupConfig)
+def tiles_of(params: BlockParams, capability: int) -> list[str]:
+    """The tiles that are timed: both of the CUDA C++ block's where the GPU has products of warp groups, and Triton's."""
+    by_hand = BY_HAND if tile_by_groups(params, capability) is not None else (STAGED,)
+    return [*by_hand, *(name for name in triton_config.forward_candidates(params) if name not in _LAST_RESORTS)]
 
 
 def _launch(params: BlockParams, tile: str, where: torch.device, seed: int) -> Launch:

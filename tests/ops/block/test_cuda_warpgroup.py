@@ -178,6 +178,14 @@ def test_only_hopper_has_such_products_and_their_tiles_fit_it():
         assert all(tile_of(params, other) == config_of(params) for other in CAPABILITIES if other != HOPPER)
 
 
+def test_the_name_of_the_precision_chooses_no_other_products():
+    """16-bit operands are multiplied as they are, whatever it is called."""
+    for params in map(_typed, preset_problems(60)):
+        named = (replace(params, options=replace(params.options, precision=name)) for name in ("ieee", "tf32", "fp16"))
+        assert len({tile_of(each, HOPPER) for each in named}) == 1, str(params)
+    assert any(by_warps(_typed(params)) for params in preset_problems(60))
+
+
 class _Older:
     """NVRTC as it is, but for a target that it does not know."""
 

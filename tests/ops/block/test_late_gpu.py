@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
+from bench.gpu_cost import STAGED
 from dcnn_fast import networks, plan
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import BACKENDS
@@ -170,7 +171,7 @@ def test_nothing_spills(params, capability):
     params = replace(params, weight_dtype=torch.float16)
     tile = triton_config.forward_config(params, capability)
     (name,) = (name for name, each in triton_config.forward_candidates(params).items() if each == tile)
-    for launch in (choose_tiles.launch_of(params, name), choose_tiles.staged_launch_of(params)):
+    for launch in (choose_tiles.launch_of(params, name), choose_tiles.staged_launch_of(params, STAGED)):
         assert launch.constants["AVERAGE"] and launch.constants["RELU_LAST"]
         assert sass.read(aot.compiled(launch, capability).cubin).stack == 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.cuda_compile import knows_warp_groups
 from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS
 
-BY_WARPS = Path(__file__).with_name("by_warps.json")  # written by devtools/choose_tiles.py
+BY_WARPS = Path(__file__).with_name("by_warps.json")  # written by devtools/choose_tiles.py and tools/gpu_check
 PART = 64  # filters of a warp group: the rows of its products
 _WARPS = 4  # of a warp group
 _NOWHERE = 256  # bytes of a warp for what lies beyond a strip's columns
@@ -88,17 +88,26 @@ class WarpGroupConfig(Tile):
 def tile_of(params: BlockParams, capability: int) -> Tile | None:
     """The tile that a problem is computed in on GPUs of a compute capability; None where there is none.
 
-    That of warp groups on sm_90, where the compiler knows them and the model has them no slower than single warps.
+    That of warp groups where there is one, unless the model has the problem faster by products of single warps.
     """
-    by_groups = capability == HOPPER and knows_warp_groups() and not by_warps(params)
-    found = warpgroup_of(params) if by_groups else None
-    return config_of(params) if found is None else found
+    found = tile_by_groups(params, capability)
+    return config_of(params) if found is None or by_warps(params) else found
+
+
+def tile_by_groups(params: BlockParams, capability: int) -> WarpGroupConfig | None:
+    """The tile for warp groups, whether or not it is the faster; None where the GPU, the compiler or the kernel has none."""
+    return warpgroup_of(params) if capability == HOPPER and knows_warp_groups() else None
 
 
 @lru_cache(maxsize=256)  # asked before every block
 def by_warps(params: BlockParams) -> bool:
-    """Whether the model of bench/gpu_cost.py has products of single warps faster on sm_90, whatever the extents."""
-    return problem_key(params) in _problems_by_warps()
+    """Whether the model of bench/gpu_cost.py has products of single warps faster on sm_90.
+
+    It was asked at the extents of the presets' blocks, and the answer is taken for all extents and for every name of the same
+    products (`precision`): a part of an image must have the bits of the whole. False for a problem that it was not asked about.
+    """
+    options = replace(params.options, precision="ieee")
+    return problem_key(replace(params, options=options)) in _problems_by_warps()
 
 
 @cache
