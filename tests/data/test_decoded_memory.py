@@ -46,7 +46,14 @@ def place(array):
     return array.__array_interface__["data"][0]
 
 
-@pytest.mark.parametrize("hold", [lambda a: a[5:, ::2], memoryview, torch.from_numpy, lambda a: a.reshape(-1).view("u4")])
+HOLDS = {
+    "part": lambda a: a[5:, ::2], "numbers": lambda a: a.reshape(-1)[: SIDE * 4].view("u4"), "memoryview": memoryview,
+    "tensor": torch.from_numpy, "dlpack": lambda a: torch.from_dlpack(a)[3:], "ctypes": np.ctypeslib.as_ctypes,
+    "pillow": lambda a: Image.frombuffer("L", (3 * SIDE, SIDE), a, "raw", "L", 0, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hold", HOLDS.values(), ids=HOLDS)
 def test_memory_is_used_again_once_nothing_looks_at_it(hold):
     array = decoded_memory.array(SHAPE)
     assert array.shape == SHAPE and array.dtype == np.uint8 and array.flags.c_contiguous and array.flags.writeable
@@ -113,6 +120,23 @@ class Cycle:
 
     def __init__(self, array):
         self.array, self.itself = array, self
+
+
+def test_what_garbage_reads_as_it_is_collected_is_its_own():
+    found = []
+
+    class Reader(Cycle):
+        def __del__(self):
+            other = decoded_memory.array(SHAPE)
+            other[:] = 8
+            found.append(self.array[3, 4, 2])
+
+    array = decoded_memory.array(SHAPE)
+    array[:] = 7
+    Reader(array)
+    del array
+    gc.collect()
+    assert found == [7]
 
 
 def test_memory_that_comes_back_while_what_waits_is_counted():
