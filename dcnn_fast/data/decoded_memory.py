@@ -1,13 +1,15 @@
 """Memory for decoded photographs: that of one nobody holds any more is the next one's.
 
 The system clears new memory as it is first written, which takes a tenth of the time of decoding, and where memory is short or
-in pieces as long as decoding itself. Memory that waits for its next photograph is the system's to take back (MADV_FREE).
+in pieces as long as decoding itself. Memory that waits for its next photograph is the system's to take back (MADV_FREE), but it
+counts towards the limits of a process, within which others would lack it: where there is one, none waits.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
+import resource
 import weakref
 from collections import deque
 from contextlib import suppress
@@ -18,6 +20,7 @@ from dcnn_fast.data import in_flight
 
 LEAST = 2**22  # bytes: less comes from the allocator, which keeps it itself
 SHARE = 8  # of the memory for pictures: as much of it may wait
+_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)  # of the process, which memory that waits counts towards
 _STEPS = 8  # sizes from one power of two to the next, so that photographs of nearly one size take each other's places
 _idle: deque[mmap.mmap] = deque()  # without a lock: memory comes back wherever Python happens to let go of an array
 
@@ -35,12 +38,13 @@ class _Loan:
 def array(shape: tuple[int, ...]) -> np.ndarray:
     """uint8 of this shape, C-contiguous, uninitialised. Raises MemoryError.
 
-    Where a limit of memory was set, it is new memory, and none is kept.
+    Where the process's memory is limited, it is new memory, and none is kept.
     """
     size = math.prod(shape)
-    if in_flight.is_limited():
+    limited = _is_limited()
+    if limited:
         let_go()
-    if size < LEAST or in_flight.is_limited():
+    if limited or size < LEAST:
         return np.empty(shape, np.uint8)
     block = _taken(size)
     try:
@@ -52,12 +56,16 @@ def array(shape: tuple[int, ...]) -> np.ndarray:
 
 def waiting() -> int:
     """The bytes that wait for their next use."""
-    return sum(map(len, tuple(_idle)))
+    return sum(map(len, _idle.copy()))  # a deque to which memory comes back cannot be walked; its copy is made in one step
 
 
 def let_go() -> None:
     """Give the system what waits."""
     _idle.clear()
+
+
+def _is_limited() -> bool:
+    return in_flight.is_limited() or any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in _LIMITS)
 
 
 def _taken(size: int) -> mmap.mmap | None:
@@ -80,10 +88,11 @@ def _mapped(size: int) -> mmap.mmap:
 
 
 def _come_back(block: mmap.mmap) -> None:
-    if in_flight.is_limited():
+    most = in_flight.limit() // SHARE
+    if len(block) > most or _is_limited():
         return
     with suppress(OSError, IndexError):
         block.madvise(mmap.MADV_FREE)
         _idle.append(block)
-        while waiting() > in_flight.limit() // SHARE:
+        while waiting() > most:
             _idle.popleft()

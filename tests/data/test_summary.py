@@ -57,6 +57,17 @@ def test_every_instruction_set_has_the_same(orientation):
             assert np.array_equal(picture, engine.native.cut_picture("portable", turned, shape, (0, 0), shape))
 
 
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_lines_of_any_length_are_hashed_as_they_are_looked_at(orientation):
+    """Pixels are turned several at a time, and those that are left one by one: of the photograph's rows, or of its columns."""
+    sizes = [size for length in range(1, 36) for size in ((67, length), (length, 67), (1, length), (length, 1))]
+    for isa in TOGETHER[:1]:
+        for number, size in enumerate(sizes):
+            pixels = pixels_of(*size, seed=number)
+            digest, _ = engine.native.summarized(isa, pixels, orientation, b"", None)
+            assert digest == hashlib.sha256(upright.by_numpy(pixels, orientation).tobytes()).digest(), size
+
+
 @pytest.mark.parametrize("length", range(130))
 def test_what_is_hashed_first_may_have_any_length(length):
     pixels = pixels_of(3, 1 + length)
