@@ -245,7 +245,7 @@ def test_shared_work_is_planned_where_the_gpu_would_save_more_than_the_host_take
 
 @pytest.mark.needs_engine
 def test_a_network_with_a_backbone_is_scored_by_either_way(simulated_gpu, monkeypatch):
-    model = small_lite.model(small_lite.spec.BackboneColumn("lite0", "local", (1,), (8,), plane=12, window=9))
+    model = small_lite.model(small_lite.networks.BackboneColumn("lite0", "local", (1,), (8,), plane=12, window=9))
 
     def score():
         return Scorer(model, "cuda", views=2, dtype="bfloat16").score(PHOTOS[0])
