@@ -61,11 +61,15 @@ def takes(record: type[Record], *, without: Collection[str] = ()) -> Callable[[C
 
 
 def record_of(record: type[Record], given: Mapping[str, Any]) -> Record:
-    """The record whose options, those of groups as well, have the values in `given`, or else their defaults."""
+    """The record whose options, those of groups as well, have the values in `given`, or else their defaults.
+
+    An option that a group's `Panel` leaves out keeps its default, though another of the command has its name.
+    """
     values = {}
     for field, annotation in _annotated(record):
         if _is_group(annotation):
-            values[field.name] = record_of(typing.get_args(annotation)[0], given)
+            kind, panel = typing.get_args(annotation)[:2]
+            values[field.name] = record_of(kind, {name: given[name] for name in given if name not in panel.without})
         elif field.name in given:
             value = given[field.name]
             values[field.name] = tuple(value or ()) if _is_repeated(annotation) else value

@@ -20,7 +20,8 @@ from dcnn_fast.printable import quoted
 KINDS = tuple(SOURCES)
 _LABELS = ("quality", "category")
 _MOST_SEED = 2**32 - 1  # scikit-learn's
-_SPLIT = ("fold", "folds", "seed", "val", "unsplit")
+_SPLIT = tuple(field.name for field in fields(Parts))
+_OTHERWISE = ("path", "parts")  # fields of a source that are no options: the one is an argument, the other is made of options
 
 
 def kind_of(path: Path, columns: Mapping[str, str] | None = None) -> str:
@@ -73,8 +74,8 @@ def open_dataset(source: Source) -> DataSet:
 def source_at(path: str | os.PathLike[str], kind: str | None = None, **options: Any) -> Source:
     """The source at `path`, of one of `KINDS`, or None for what lies there.
 
-    options: fields of the kind's source and of its `Parts`. Raises ValueError for an option that only other kinds have, unless
-    it says what is so without it, and TypeError for one that no kind has.
+    options: fields of the kind's source, but for its `Parts`, whose fields stand beside them. Raises ValueError for an option
+    that only other kinds have, unless it says what is so without it, and TypeError for one that no kind has.
     """
     where = Path(path)
     if not where.exists():
@@ -85,7 +86,7 @@ def source_at(path: str | os.PathLike[str], kind: str | None = None, **options: 
     options["images"] = None if options.get("images") is None else Path(options["images"])
     parts = {name: options.pop(name) for name in _SPLIT if name in options}
     own = {field.name for field in fields(SOURCES[kind])}
-    neutral = {field.name: field.default for each in SOURCES.values() for field in fields(each)}
+    neutral = {field.name: field.default for each in SOURCES.values() for field in fields(each) if field.name not in _OTHERWISE}
     for name, value in options.items():
         if name not in neutral:
             raise TypeError(f"an option of a data set must be one of {', '.join(sorted({*neutral, *_SPLIT}))}; got {name!r}")

@@ -63,6 +63,18 @@ def test_a_group_has_a_panel_of_its_own_and_only_the_options_of_the_command():
     assert result.exit_code == 2 and got == []
 
 
+def test_what_a_group_leaves_out_may_be_another_options_name():
+    @dataclass(frozen=True, kw_only=True)
+    class Own:
+        grid: Annotated[int, typer.Option(help="Photographs across.")] = 2
+        cut: Annotated[Cut, Panel("The windows", without=("grid",))] = field(default_factory=Cut)
+
+    globals()["Own"] = Own
+    got, result = called(Own, "--grid", "5")
+    assert result.exit_code == 0, result.output
+    assert got == [Own(grid=5, cut=Cut(grid=1))] and values_of(got[0]) == {"grid": 5, "side": 3}
+
+
 def test_two_options_of_one_name_are_refused():
     @dataclass(frozen=True, kw_only=True)
     class Twice:

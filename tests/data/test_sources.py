@@ -39,6 +39,8 @@ def test_what_a_kind_does_not_have_is_refused_by_its_name(made, tmp_path):
     assert source_at(made["folders"], threshold=None, delta=0.0) == Folders(made["folders"])
     with pytest.raises(TypeError, match="got 'thresh'"):
         source_at(made["csv"], thresh=5)
+    with pytest.raises(TypeError, match="one of attributes, by, .*, images, positive, .*; got 'parts'"):
+        source_at(made["csv"], parts=Parts(fold=1))
     with pytest.raises(TypeError, match="delta"):
         Csv(made["csv"], delta=1.0)
     for wrong, refusal in {
