@@ -2,14 +2,16 @@
 
 What differs from step to step lies in memory that the recording names: the windows, and one table of numbers with the targets,
 the examples' numbers, how many have a target, and each parameter's rate, momentum and decay. A step is then the copies of
-these and a replay; nothing waits for the GPU. Dropout draws from torch's generator, which is seeded before each step, as it is
-where kernels are launched one by one.
+these and a replay; the host waits for the GPU only where it has come to the step after the next. Dropout draws from torch's
+generator, which is seeded before each step, as it is where kernels are launched one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any, Protocol
+from weakref import proxy
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +65,7 @@ class RecordedSteps:
 
     def of(self, windows: tuple[Tensor, ...]) -> RecordedStep | None:
         """The recorded step of windows of these shapes; None where it is to be launched one by one."""
-        shape = tuple((each.shape, each.stride(), each.dtype) for each in windows)
+        shape = tuple(map(_layout, windows))
         if shape not in self._known and len(self._known) < MOST:
             self._known[shape] = None
         elif shape in self._known and self._known[shape] is None and not self._fails:
@@ -93,11 +95,10 @@ class RecordedStep:
     def record(self, record: Recorder) -> bool:
         """Record the step, without running it; whether that was done."""
         before = [parameter.grad for parameter in self._learning]
-        for parameter, gradient in zip(self._learning, before, strict=True):
-            if gradient is not None:
-                self._update.increment(parameter)  # not in the recording, which would set it to zero in each step
+        for parameter in self._learning:
+            self._update.increment(parameter)  # not in the recording, which would set it to zero in each step
         with keeping(self._kept):
-            self._recorded = record([self._all])
+            self._recorded = record([partial(RecordedStep._all, proxy(self))])  # it keeps its steps: no cycle of references
         for parameter, gradient in zip(self._learning, before, strict=True):
             parameter.grad = gradient
         return self._recorded is not None
@@ -131,7 +132,8 @@ class RecordedStep:
         for parameter in self._learning:
             parameter.grad = None
         targets, numbers, labelled, _ = self._tables.there
-        loss = self._work.backward(self._windows, targets, labelled[:, 0], numbers[:, 0])
+        with torch.autograd.set_multithreading_enabled(False):  # autograd's thread for a GPU would not see `keeping`
+            loss = self._work.backward(self._windows, targets, labelled[:, 0], numbers[:, 0])
         self._loss.copy_(loss.detach())
         with torch.no_grad():
             self._moves()
@@ -162,6 +164,12 @@ class RecordedStep:
         overflow = torch.zeros((), dtype=torch.float32, device=scale.device)
         torch._amp_foreach_non_finite_check_and_unscale_(gradients, overflow, scale.double().reciprocal().float())
         return overflow
+
+
+def _layout(windows: Tensor) -> Hashable:
+    """All that says where their values lie in their memory, and how large that is."""
+    memory = windows.untyped_storage().nbytes()
+    return windows.shape, windows.stride(), windows.storage_offset(), windows.dtype, memory
 
 
 def _room_like(windows: Tensor) -> Tensor:

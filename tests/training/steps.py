@@ -41,14 +41,17 @@ class Learning:
         self.step = Step(self.net, self.lesson, self.settings, Place(World(), device), record)
         self.losses = []
 
+    def windows(self, cases, number):
+        """Those of step `number`."""
+        return cases.on(self.device, self.lesson.draws.pictures.inputs)
+
     def go(self, first=0, last=None):
         """Those steps, by default all from the first on; returns itself."""
         losses = Losses(len(BATCHES))
         with computed_in(self.net, self.settings.precision, self.device):
             for number in range(first, len(BATCHES) if last is None else last):
                 cases, at = self.lesson.draws[Request(number // 2, BATCHES[number])], At(number // 2, number % 2, 2)
-                windows = cases.on(self.device, self.lesson.draws.pictures.inputs)
-                losses.add(self.step.launch(cases, windows, at, stopping=False), at)
+                losses.add(self.step.launch(cases, self.windows(cases, number), at, stopping=False), at)
         self.losses += [loss for loss, _ in losses.read()]
         return self
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+from weakref import ref
 
 import pytest
 import torch
 
 from dcnn_fast.ops.recording import Recorder
+from dcnn_fast.ops.update.fixed import FIELDS, FixedUpdate
 from dcnn_fast.training.errors import DivergedError
 from dcnn_fast.training.step import At, Launched, Losses
 from devtools.taped import Taped
@@ -54,6 +57,54 @@ def test_a_recording_that_fails_is_said_once_and_the_steps_go_on_one_by_one(capl
     require_equal(found, expected)
     said = [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING]
     assert said == ["launches are run one by one, as they cannot be recorded: no capture today"]
+
+
+class Keeping(Taped):
+    """A tape that keeps its steps, as a CUDA graph does."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        self.steps = tuple(steps)
+
+
+def test_memory_of_recordings_is_given_back_with_the_run():
+    """At once: a graph's is gigabytes, which the run of the next fold would find taken."""
+    gc.collect()
+    gc.disable()
+    try:
+        with kernels_on_cpu():
+            learning = Learning(Recorder(Keeping)).go(0, 3)
+        step = ref(learning.step)
+        del learning
+        assert step() is None
+    finally:
+        gc.enable()
+
+
+class Elsewhere(Learning):
+    """A run whose last windows lie in larger memory, and not at its begin."""
+
+    def windows(self, cases, number):
+        (found,) = super().windows(cases, number)
+        if number < 4:
+            return (found,)
+        memory = torch.full((found.untyped_storage().nbytes() + 64,), 7, dtype=torch.uint8)
+        return (memory.as_strided(found.shape, found.stride(), 64).copy_(found),)
+
+
+def test_windows_that_lie_elsewhere_are_those_that_are_learnt_from():
+    """After the step of windows of the same shape and strides was recorded."""
+    with kernels_on_cpu():
+        expected, found = Learning(None).go(), Elsewhere(Recorder(Tapes())).go()
+    require_equal(found, expected)
+
+
+def test_an_update_of_several_dtypes_is_not_recorded():
+    """Its one launch would read the others' memory as values of the first one's."""
+    parameters = [torch.ones(3), torch.ones(3, dtype=torch.float64)]
+    table = torch.zeros(2, FIELDS, dtype=torch.int64)
+    with pytest.raises(ValueError, match="must be one that can be recorded: its parameters are of several dtypes"):
+        FixedUpdate(parameters, parameters, parameters, table.numpy(), table)
 
 
 def test_what_cannot_be_recorded_is_named_and_launched_one_by_one(caplog):
