@@ -40,13 +40,19 @@ class Work(Protocol):
 
 def not_recorded(net: nn.Module, update: torch.optim.Optimizer) -> str | None:
     """None where steps of the network by this rule can be recorded, else one sentence that says why not."""
-    if not isinstance(net, MultiColumn) or not all(isinstance(column, Column | BackboneColumn) for column in net.columns):
+    if type(net) is not MultiColumn or any(type(column) not in (Column, BackboneColumn) for column in net.columns):
         return "only networks of columns of blocks or of a backbone are known to do the same in every step"
+    if any(map(_has_hooks, net.modules())):
+        return "a module has hooks, which a recording would not call"
     if not isinstance(update, ConvNetUpdate):
         return "only cuda-convnet's update reads its rates on the device"
     if any(group.get("inputs") for group in update.param_groups):
         return "a layer's inputs learn at rates of their own"
     return None
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)
 
 
 class RecordedSteps:

@@ -9,9 +9,11 @@ from weakref import ref
 import pytest
 import torch
 
+from dcnn_fast.nets import MultiColumn
 from dcnn_fast.ops.recording import Recorder
 from dcnn_fast.ops.update.fixed import FIELDS, FixedUpdate
 from dcnn_fast.training.errors import DivergedError
+from dcnn_fast.training.recorded import not_recorded
 from dcnn_fast.training.step import At, Launched, Losses
 from devtools.taped import Taped
 from tests.ops.on_cpu import kernels_on_cpu
@@ -113,6 +115,23 @@ def test_what_cannot_be_recorded_is_named_and_launched_one_by_one(caplog):
         Learning(Recorder(tapes), optimiser="adamw", momentum=0.9).go(0, 3)
     assert tapes.made == []
     assert "launched one by one: only cuda-convnet's update reads its rates on the device" in caplog.text
+
+
+@pytest.mark.parametrize("hooked", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"])
+def test_a_network_whose_modules_have_hooks_is_not_recorded(hooked):
+    """They would be called twice, and never again."""
+    learning = Learning(None)
+    assert not_recorded(learning.net, learning.step.update) is None
+    getattr(learning.net.columns[0].fc[0], hooked)(lambda *_: None)
+    assert not_recorded(learning.net, learning.step.update) == "a module has hooks, which a recording would not call"
+
+
+def test_a_network_of_one_s_own_is_not_recorded():
+    class Own(MultiColumn):
+        """What its forward does is not known."""
+
+    learning = Learning(None)
+    assert "are known to do the same" in not_recorded(Own(learning.net.spec), learning.step.update)
 
 
 def test_a_tape_refuses_what_would_wait_for_the_device():
