@@ -16,6 +16,7 @@ from weakref import proxy
 import torch
 from torch import Tensor, nn
 
+from dcnn_fast import ops
 from dcnn_fast.nets import BackboneColumn, Column, MultiColumn
 from dcnn_fast.ops.launch import copy, keeping
 from dcnn_fast.ops.number_tables import NumberTables
@@ -42,6 +43,8 @@ def not_recorded(net: nn.Module, update: torch.optim.Optimizer) -> str | None:
     """None where steps of the network by this rule can be recorded, else one sentence that says why not."""
     if type(net) is not MultiColumn or any(type(column) not in (Column, BackboneColumn) for column in net.columns):
         return "only networks of columns of blocks or of a backbone are known to do the same in every step"
+    if len({each.dtype for each in net.parameters() if each.requires_grad}) > 1:
+        return "its parameters are of several dtypes"
     if any(map(_has_hooks, net.modules())):
         return "a module has hooks, which a recording would not call"
     if not isinstance(update, ConvNetUpdate):
@@ -103,11 +106,21 @@ class RecordedStep:
         before = [parameter.grad for parameter in self._learning]
         for parameter in self._learning:
             self._update.increment(parameter)  # not in the recording, which would set it to zero in each step
+        if self._scaler.is_enabled():
+            self._load_update()
         with keeping(self._kept):
             self._recorded = record([partial(RecordedStep._all, proxy(self))])  # it keeps its steps: no cycle of references
         for parameter, gradient in zip(self._learning, before, strict=True):
             parameter.grad = gradient
         return self._recorded is not None
+
+    def _load_update(self) -> None:
+        """Update zeros: after gradients that overflowed its kernel has not been loaded, and in a capture it cannot be."""
+        weights = [each.detach() for each in self._learning]
+        increments = [self._update.increment(each) for each in self._learning]
+        zeros, slopes, steps = (list(map(torch.zeros_like, each)) for each in (weights, weights, increments))
+        ones = [1.0] * len(zeros)
+        ops.update(zeros, slopes, steps, rates=ones, momenta=ones, decays=ones)
 
     def run(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Sequence[float], numbers: Sequence[int]) -> Tensor:
         """The loss, in memory of its own, of a step over these windows; the generators must be seeded.

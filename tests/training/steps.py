@@ -33,12 +33,15 @@ class Tapes:
 class Learning:
     """A run of steps, whose rate falls from each to the next."""
 
-    def __init__(self, record, device=CPU, **changes):
+    def __init__(self, record, device=CPU, scaler=None, **changes):
+        """scaler: what of the loss's scale differs from torch's own begin."""
         settings = {"epochs": 3, "batch": 4, "schedule": "linear[tgtFactor=10]", "rate": 0.01, "momentum": 0.5, "decay": 0.01}
         self.settings, self.device = Settings(**{**settings, **changes}), device
         self.net = net(views=("warp",)).to(device).train()
         self.lesson = lesson_of(self.net, data_set(10, 2), self.settings, decoded=True)
         self.step = Step(self.net, self.lesson, self.settings, Place(World(), device), record)
+        if scaler:
+            self.step.scaler.load_state_dict({**self.step.scaler.state_dict(), **scaler})
         self.losses = []
 
     def windows(self, cases, number):

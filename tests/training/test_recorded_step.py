@@ -19,6 +19,8 @@ from devtools.taped import Taped
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.training.steps import BATCHES, Learning, Tapes, require_equal
 
+OVERFLOWING = {"scale": 2.0**60, "backoff_factor": 2.0**-20}  # for three steps
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():
@@ -29,15 +31,16 @@ def _one_thread():
     ("precision", "clip", "played"), [("fp32", 0.0, [2, 1]), ("tf32", 0.0, [1]), ("bf16", 0.0, [1]), ("fp16", 0.1, [2, 1])]
 )
 def test_a_step_that_is_recorded_has_the_bits_of_the_step_launched_one_by_one(precision, clip, played):
-    """Dropout, a falling rate, part-filled mini-batches; in fp16 the loss's first scales overflow, and nothing moves."""
-    tapes = Tapes()
+    """Dropout, a falling rate, part-filled mini-batches; in fp16 the loss's first three scales overflow, and nothing moves."""
+    tapes, scaler = Tapes(), OVERFLOWING if precision == "fp16" else None
     with kernels_on_cpu():
         expected, found = (
-            Learning(record, precision=precision, clip=clip).go(0, len(BATCHES) if len(played) > 1 else 3)
+            Learning(record, scaler=scaler, precision=precision, clip=clip).go(0, len(BATCHES) if len(played) > 1 else 3)
             for record in (None, Recorder(tapes))
         )
     assert [tape.played for tape in tapes.made] == played
     assert len(set(found.losses)) == len(found.losses) >= 3
+    assert scaler is None or found.step.scaler.get_scale() == 1
     require_equal(found, expected)
 
 
@@ -59,6 +62,19 @@ def test_a_recording_that_fails_is_said_once_and_the_steps_go_on_one_by_one(capl
     require_equal(found, expected)
     said = [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING]
     assert said == ["launches are run one by one, as they cannot be recorded: no capture today"]
+
+
+def test_the_update_s_kernel_is_loaded_before_a_recording_though_the_first_gradient_overflowed():
+    """In a capture it could not be."""
+    before = []
+
+    def record(steps):
+        before.extend(getattr(what.kernel, "__name__", "") for what, _ in launches)
+        return Taped(steps)
+
+    with kernels_on_cpu() as launches:
+        Learning(Recorder(record), scaler=OVERFLOWING, precision="fp16").go(0, 3)
+    assert "update_kernel" in before
 
 
 class Keeping(Taped):
@@ -124,6 +140,12 @@ def test_a_network_whose_modules_have_hooks_is_not_recorded(hooked):
     assert not_recorded(learning.net, learning.step.update) is None
     getattr(learning.net.columns[0].fc[0], hooked)(lambda *_: None)
     assert not_recorded(learning.net, learning.step.update) == "a module has hooks, which a recording would not call"
+
+
+def test_a_network_whose_parameters_are_of_several_dtypes_is_not_recorded():
+    learning = Learning(None)
+    learning.net.label.double()
+    assert not_recorded(learning.net, learning.step.update) == "its parameters are of several dtypes"
 
 
 def test_a_network_of_one_s_own_is_not_recorded():
