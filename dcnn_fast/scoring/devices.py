@@ -32,10 +32,10 @@ def executor_on(
         return device, executor_of(net, device, dtype, graphs=graphs, tf32=tf32)
     if checked_gpu():
         try:
-            return "cuda", executor_of(net, "cuda", dtype, graphs=graphs, tf32=tf32)
+            return "cuda", executor_of(net, "cuda", dtype, graphs=graphs)
         except ValueError:  # of a network or dtype that no GPU computes: the cpu does, or says why not
             pass
-    return "cpu", executor_of(net, "cpu", dtype, graphs=graphs, tf32=tf32)
+    return "cpu", executor_of(net, "cpu", dtype, graphs=graphs)
 
 
 def checked_gpu() -> bool:
