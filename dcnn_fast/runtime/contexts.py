@@ -7,9 +7,11 @@ which all who ask share, two threads could have the same, and one's launches wou
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
@@ -61,8 +63,8 @@ def own_stream(device: torch.device) -> Iterator[None]:
         yield
         return
     torch.cuda.current_stream(device).synchronize()
-    stream = DeviceStream(device)
-    with stream.current():
+    index = torch.cuda.current_device() if device.index is None else device.index
+    with _streams(index).borrowed() as stream, stream.current():
         try:
             yield
         finally:
@@ -117,6 +119,12 @@ class Contexts(Generic[_T]):
         """In a child made by a fork: threads that had borrowed a context are not there, nor is what holds the lock."""
         self._changed = threading.Condition()
         self._made = len(self._idle)
+
+
+@lru_cache
+def _streams(index: int) -> Contexts[DeviceStream]:
+    """Those of `own_stream`, which are never destroyed: torch records events on them for memory given back after a run."""
+    return Contexts(partial(DeviceStream, torch.device("cuda", index)), sys.maxsize)
 
 
 def _renew() -> None:

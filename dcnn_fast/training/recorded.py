@@ -2,18 +2,21 @@
 
 What differs from step to step lies in memory that the recording names: the windows, and one table of numbers with the targets,
 the examples' numbers, how many have a target, and each parameter's rate, momentum and decay. A step is then the copies of
-these and a replay; nothing waits for the GPU. Dropout draws from torch's generator, which is seeded before each step, as it is
-where kernels are launched one by one.
+these and a replay; the host waits for the GPU only where it has come to the step after the next. Dropout draws from torch's
+generator, which is seeded before each step, as it is where kernels are launched one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any, Protocol
+from weakref import proxy
 
 import torch
 from torch import Tensor, nn
 
+from dcnn_fast import ops
 from dcnn_fast.nets import BackboneColumn, Column, MultiColumn
 from dcnn_fast.ops.launch import copy, keeping
 from dcnn_fast.ops.number_tables import NumberTables
@@ -38,13 +41,21 @@ class Work(Protocol):
 
 def not_recorded(net: nn.Module, update: torch.optim.Optimizer) -> str | None:
     """None where steps of the network by this rule can be recorded, else one sentence that says why not."""
-    if not isinstance(net, MultiColumn) or not all(isinstance(column, Column | BackboneColumn) for column in net.columns):
+    if type(net) is not MultiColumn or any(type(column) not in (Column, BackboneColumn) for column in net.columns):
         return "only networks of columns of blocks or of a backbone are known to do the same in every step"
+    if len({each.dtype for each in net.parameters() if each.requires_grad}) > 1:
+        return "its parameters are of several dtypes"
+    if any(map(_has_hooks, net.modules())):
+        return "a module has hooks, which a recording would not call"
     if not isinstance(update, ConvNetUpdate):
         return "only cuda-convnet's update reads its rates on the device"
     if any(group.get("inputs") for group in update.param_groups):
         return "a layer's inputs learn at rates of their own"
     return None
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)
 
 
 class RecordedSteps:
@@ -63,7 +74,7 @@ class RecordedSteps:
 
     def of(self, windows: tuple[Tensor, ...]) -> RecordedStep | None:
         """The recorded step of windows of these shapes; None where it is to be launched one by one."""
-        shape = tuple((each.shape, each.stride(), each.dtype) for each in windows)
+        shape = tuple(map(_layout, windows))
         if shape not in self._known and len(self._known) < MOST:
             self._known[shape] = None
         elif shape in self._known and self._known[shape] is None and not self._fails:
@@ -93,14 +104,23 @@ class RecordedStep:
     def record(self, record: Recorder) -> bool:
         """Record the step, without running it; whether that was done."""
         before = [parameter.grad for parameter in self._learning]
-        for parameter, gradient in zip(self._learning, before, strict=True):
-            if gradient is not None:
-                self._update.increment(parameter)  # not in the recording, which would set it to zero in each step
+        for parameter in self._learning:
+            self._update.increment(parameter)  # not in the recording, which would set it to zero in each step
+        if self._scaler.is_enabled():
+            self._load_update()
         with keeping(self._kept):
-            self._recorded = record([self._all])
+            self._recorded = record([partial(RecordedStep._all, proxy(self))])  # it keeps its steps: no cycle of references
         for parameter, gradient in zip(self._learning, before, strict=True):
             parameter.grad = gradient
         return self._recorded is not None
+
+    def _load_update(self) -> None:
+        """Update zeros: after gradients that overflowed its kernel has not been loaded, and in a capture it cannot be."""
+        weights = [each.detach() for each in self._learning]
+        increments = [self._update.increment(each) for each in self._learning]
+        zeros, slopes, steps = (list(map(torch.zeros_like, each)) for each in (weights, weights, increments))
+        ones = [1.0] * len(zeros)
+        ops.update(zeros, slopes, steps, rates=ones, momenta=ones, decays=ones)
 
     def run(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Sequence[float], numbers: Sequence[int]) -> Tensor:
         """The loss, in memory of its own, of a step over these windows; the generators must be seeded.
@@ -131,7 +151,8 @@ class RecordedStep:
         for parameter in self._learning:
             parameter.grad = None
         targets, numbers, labelled, _ = self._tables.there
-        loss = self._work.backward(self._windows, targets, labelled[:, 0], numbers[:, 0])
+        with torch.autograd.set_multithreading_enabled(False):  # autograd's thread for a GPU would not see `keeping`
+            loss = self._work.backward(self._windows, targets, labelled[:, 0], numbers[:, 0])
         self._loss.copy_(loss.detach())
         with torch.no_grad():
             self._moves()
@@ -162,6 +183,12 @@ class RecordedStep:
         overflow = torch.zeros((), dtype=torch.float32, device=scale.device)
         torch._amp_foreach_non_finite_check_and_unscale_(gradients, overflow, scale.double().reciprocal().float())
         return overflow
+
+
+def _layout(windows: Tensor) -> Hashable:
+    """All that says where their values lie in their memory, and how large that is."""
+    memory = windows.untyped_storage().nbytes()
+    return windows.shape, windows.stride(), windows.storage_offset(), windows.dtype, memory
 
 
 def _room_like(windows: Tensor) -> Tensor:

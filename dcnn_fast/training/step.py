@@ -6,6 +6,7 @@ import logging
 import math
 from dataclasses import dataclass
 from functools import partial
+from weakref import proxy
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +146,8 @@ class Step:
             logging.getLogger(__name__).info("training steps are launched one by one: %s", why)
             return None
         assert isinstance(self.update, ConvNetUpdate)
-        return RecordedSteps(self, self.update, self.scaler, self._learning, self._place.device, record)
+        # A cycle of references would hold the graphs' memory, gigabytes, until Python looks for cycles.
+        return RecordedSteps(proxy(self), self.update, self.scaler, self._learning, self._place.device, record)
 
     def _summed(self, loss: Tensor) -> Tensor:
         """The loss of all processes' shares; their gradients are summed on the way."""

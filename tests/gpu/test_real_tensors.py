@@ -154,6 +154,15 @@ def _recorded_steps(gpu, precision, last):
     require_equal(found, expected)
 
 
+def test_steps_with_dropout_go_on_one_by_one_where_a_capture_fails(gpu):
+    record = Taped if gpu.simulated else partial(CudaGraph, gpu.where)
+    with own_stream(gpu.where):
+        expected = Learning(Recorder(None), gpu.where).go(0, 3)
+        waits = torch.ones((), device=gpu.where).item
+        found = Learning(Recorder(lambda steps: record([*steps, waits])), gpu.where).go(0, 3)
+    require_equal(found, expected)
+
+
 def test_quick_windows_cut_by_launches_that_never_change_are_those_that_are_planned(gpu):
     learning = Learning(Recorder(None), gpu.where)
     inputs = learning.lesson.draws.pictures.inputs

@@ -33,13 +33,20 @@ class Tapes:
 class Learning:
     """A run of steps, whose rate falls from each to the next."""
 
-    def __init__(self, record, device=CPU, **changes):
+    def __init__(self, record, device=CPU, scaler=None, **changes):
+        """scaler: what of the loss's scale differs from torch's own begin."""
         settings = {"epochs": 3, "batch": 4, "schedule": "linear[tgtFactor=10]", "rate": 0.01, "momentum": 0.5, "decay": 0.01}
         self.settings, self.device = Settings(**{**settings, **changes}), device
         self.net = net(views=("warp",)).to(device).train()
         self.lesson = lesson_of(self.net, data_set(10, 2), self.settings, decoded=True)
         self.step = Step(self.net, self.lesson, self.settings, Place(World(), device), record)
+        if scaler:
+            self.step.scaler.load_state_dict({**self.step.scaler.state_dict(), **scaler})
         self.losses = []
+
+    def windows(self, cases, number):
+        """Those of step `number`."""
+        return cases.on(self.device, self.lesson.draws.pictures.inputs)
 
     def go(self, first=0, last=None):
         """Those steps, by default all from the first on; returns itself."""
@@ -47,8 +54,7 @@ class Learning:
         with computed_in(self.net, self.settings.precision, self.device):
             for number in range(first, len(BATCHES) if last is None else last):
                 cases, at = self.lesson.draws[Request(number // 2, BATCHES[number])], At(number // 2, number % 2, 2)
-                windows = cases.on(self.device, self.lesson.draws.pictures.inputs)
-                losses.add(self.step.launch(cases, windows, at, stopping=False), at)
+                losses.add(self.step.launch(cases, self.windows(cases, number), at, stopping=False), at)
         self.losses += [loss for loss, _ in losses.read()]
         return self
 

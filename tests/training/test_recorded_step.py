@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+from weakref import ref
 
 import pytest
 import torch
 
+from dcnn_fast.nets import MultiColumn
 from dcnn_fast.ops.recording import Recorder
+from dcnn_fast.ops.update.fixed import FIELDS, FixedUpdate
 from dcnn_fast.training.errors import DivergedError
+from dcnn_fast.training.recorded import not_recorded
 from dcnn_fast.training.step import At, Launched, Losses
 from devtools.taped import Taped
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.training.steps import BATCHES, Learning, Tapes, require_equal
+
+OVERFLOWING = {"scale": 2.0**60, "backoff_factor": 2.0**-20}  # for three steps
 
 
 @pytest.fixture(autouse=True)
@@ -24,15 +31,16 @@ def _one_thread():
     ("precision", "clip", "played"), [("fp32", 0.0, [2, 1]), ("tf32", 0.0, [1]), ("bf16", 0.0, [1]), ("fp16", 0.1, [2, 1])]
 )
 def test_a_step_that_is_recorded_has_the_bits_of_the_step_launched_one_by_one(precision, clip, played):
-    """Dropout, a falling rate, part-filled mini-batches; in fp16 the loss's first scales overflow, and nothing moves."""
-    tapes = Tapes()
+    """Dropout, a falling rate, part-filled mini-batches; in fp16 the loss's first three scales overflow, and nothing moves."""
+    tapes, scaler = Tapes(), OVERFLOWING if precision == "fp16" else None
     with kernels_on_cpu():
         expected, found = (
-            Learning(record, precision=precision, clip=clip).go(0, len(BATCHES) if len(played) > 1 else 3)
+            Learning(record, scaler=scaler, precision=precision, clip=clip).go(0, len(BATCHES) if len(played) > 1 else 3)
             for record in (None, Recorder(tapes))
         )
     assert [tape.played for tape in tapes.made] == played
     assert len(set(found.losses)) == len(found.losses) >= 3
+    assert scaler is None or found.step.scaler.get_scale() == 1
     require_equal(found, expected)
 
 
@@ -56,12 +64,96 @@ def test_a_recording_that_fails_is_said_once_and_the_steps_go_on_one_by_one(capl
     assert said == ["launches are run one by one, as they cannot be recorded: no capture today"]
 
 
+def test_the_update_s_kernel_is_loaded_before_a_recording_though_the_first_gradient_overflowed():
+    """In a capture it could not be."""
+    before = []
+
+    def record(steps):
+        before.extend(getattr(what.kernel, "__name__", "") for what, _ in launches)
+        return Taped(steps)
+
+    with kernels_on_cpu() as launches:
+        Learning(Recorder(record), scaler=OVERFLOWING, precision="fp16").go(0, 3)
+    assert "update_kernel" in before
+
+
+class Keeping(Taped):
+    """A tape that keeps its steps, as a CUDA graph does."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        self.steps = tuple(steps)
+
+
+def test_memory_of_recordings_is_given_back_with_the_run():
+    """At once: a graph's is gigabytes, which the run of the next fold would find taken."""
+    gc.collect()
+    gc.disable()
+    try:
+        with kernels_on_cpu():
+            learning = Learning(Recorder(Keeping)).go(0, 3)
+        step = ref(learning.step)
+        del learning
+        assert step() is None
+    finally:
+        gc.enable()
+
+
+class Elsewhere(Learning):
+    """A run whose last windows lie in larger memory, and not at its begin."""
+
+    def windows(self, cases, number):
+        (found,) = super().windows(cases, number)
+        if number < 4:
+            return (found,)
+        memory = torch.full((found.untyped_storage().nbytes() + 64,), 7, dtype=torch.uint8)
+        return (memory.as_strided(found.shape, found.stride(), 64).copy_(found),)
+
+
+def test_windows_that_lie_elsewhere_are_those_that_are_learnt_from():
+    """After the step of windows of the same shape and strides was recorded."""
+    with kernels_on_cpu():
+        expected, found = Learning(None).go(), Elsewhere(Recorder(Tapes())).go()
+    require_equal(found, expected)
+
+
+def test_an_update_of_several_dtypes_is_not_recorded():
+    """Its one launch would read the others' memory as values of the first one's."""
+    parameters = [torch.ones(3), torch.ones(3, dtype=torch.float64)]
+    table = torch.zeros(2, FIELDS, dtype=torch.int64)
+    with pytest.raises(ValueError, match="must be one that can be recorded: its parameters are of several dtypes"):
+        FixedUpdate(parameters, parameters, parameters, table.numpy(), table)
+
+
 def test_what_cannot_be_recorded_is_named_and_launched_one_by_one(caplog):
     tapes = Tapes()
     with caplog.at_level(logging.INFO), kernels_on_cpu():
         Learning(Recorder(tapes), optimiser="adamw", momentum=0.9).go(0, 3)
     assert tapes.made == []
     assert "launched one by one: only cuda-convnet's update reads its rates on the device" in caplog.text
+
+
+@pytest.mark.parametrize("hooked", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"])
+def test_a_network_whose_modules_have_hooks_is_not_recorded(hooked):
+    """They would be called twice, and never again."""
+    learning = Learning(None)
+    assert not_recorded(learning.net, learning.step.update) is None
+    getattr(learning.net.columns[0].fc[0], hooked)(lambda *_: None)
+    assert not_recorded(learning.net, learning.step.update) == "a module has hooks, which a recording would not call"
+
+
+def test_a_network_whose_parameters_are_of_several_dtypes_is_not_recorded():
+    learning = Learning(None)
+    learning.net.label.double()
+    assert not_recorded(learning.net, learning.step.update) == "its parameters are of several dtypes"
+
+
+def test_a_network_of_one_s_own_is_not_recorded():
+    class Own(MultiColumn):
+        """What its forward does is not known."""
+
+    learning = Learning(None)
+    assert "are known to do the same" in not_recorded(Own(learning.net.spec), learning.step.update)
 
 
 def test_a_tape_refuses_what_would_wait_for_the_device():

@@ -27,6 +27,8 @@ class FixedUpdate:
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], increments: Sequence[Tensor], here: np.ndarray,
         there: Tensor,
     ) -> None:  # fmt: skip
+        if len({each.dtype for each in parameters}) > 1:
+            raise ValueError("the update must be one that can be recorded: its parameters are of several dtypes")
         still = [0.0] * len(parameters)
         params = UpdateParams(
             tuple(each.numel() for each in parameters), parameters[0].dtype, increments[0].dtype,
