@@ -22,7 +22,20 @@ from devtools import aot, choose_tiles, sass
 from tests.ops.block import test_cuda_forward as cuda
 from tests.ops.block import test_triton_backward as backward
 from tests.ops.block import test_triton_forward as triton
-from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, operands, problem, run_by
+from tests.ops.block.problems import (
+    AVERAGE,
+    CROSS,
+    POOL,
+    SAME,
+    error_of,
+    geometry,
+    grad_of,
+    operands,
+    problem,
+    require_gradients,
+    run_by,
+    typed,
+)
 from tests.ops.block.test_triton_property import check_list, examples, lists
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import FLOATS, INTERPRETED, kernels_on_cpu
@@ -55,12 +68,12 @@ def one_thread():
     ids=str,
 )  # fmt: skip
 def test_triton_computes_them(params, dtype, capability):
-    params = triton._typed(params, dtype)
+    params = typed(params, dtype)
     x, weight, bias = operands(params)
     with kernels_on_cpu(capability):
-        (result,) = triton._run([poisoned(x)], triton._whole(params), weight, bias, params)
-    expected = triton.stated(x.double(), weight.double(), bias.double(), triton._wide(params))
-    assert triton._error(result, expected) <= params.tolerance()
+        (result,) = triton._run([poisoned(x)], cuda._whole(params), weight, bias, params)
+    expected = triton.stated(x.double(), weight.double(), bias.double(), typed(params, torch.float64))
+    assert error_of(result, expected) <= params.tolerance()
 
 
 HALVES = [
@@ -76,19 +89,19 @@ HALVES = [
     (HALVES[3], torch.float16, 80),
 ], ids=str)  # fmt: skip
 def test_cuda_cpp_computes_them(params, dtype, capability):
-    params = cuda._typed(params, dtype)
+    params = typed(params, dtype)
     x, weight, bias = operands(params)
     expected = cuda._expected(x, weight, bias, params)
     runs = {"staged": partial(run_by, "cuda"), "simple": cuda._simply}
     with kernels_on_cpu(capability):
         for run in runs.values():
             (result,) = cuda._run([poisoned(x)], cuda._whole(params), weight, bias, params, run=run)
-            assert cuda._error(result, expected) <= params.tolerance()
+            assert error_of(result, expected) <= params.tolerance()
 
 
 @pytest.mark.parametrize("params", [HALVES[0], HALVES[1], HALVES[2]], ids=str)
 def test_cuda_cpp_computes_any_list_of_regions(params):
-    params = cuda._typed(params, torch.float16)
+    params = typed(params, torch.float16)
     examples(lists(params), 6)(lambda drawn: check_list("cuda", params, drawn))
 
 
@@ -97,13 +110,13 @@ def _in_tiles(params, x, weight, bias):
     for name in ("small", "strip"):
         result, buffer = output(params.out_shape, params.out_dtype)
         tile = triton_config.forward_candidates(params)[name]
-        triton_forward.prepared(params, Operands(weight, bias), tile=tile).run(Work([x], triton._whole(params), [result]))
+        triton_forward.prepared(params, Operands(weight, bias), tile=tile).run(Work([x], cuda._whole(params), [result]))
         assert_untouched(buffer)
         yield result
 
 
 def test_in_either_kernel_and_in_any_batch_triton_has_the_same_bits():
-    params = triton._typed(problem(2, 16, 5, 34, 16, 3, padding=1, pool=AVERAGE, norm=CROSS, order=BOTH), torch.float16)
+    params = typed(problem(2, 16, 5, 34, 16, 3, padding=1, pool=AVERAGE, norm=CROSS, order=BOTH), torch.float16)
     x, weight, bias = operands(params)
     with kernels_on_cpu():
         tiled, streamed = _in_tiles(params, x, weight, bias)
@@ -132,14 +145,14 @@ def test_windows_share_them_bit_for_bit(backend, monkeypatch):
 @pytest.mark.parametrize("backend", ["triton", "cuda"])
 @pytest.mark.parametrize(("pool", "order"), [(AVERAGE, "conv-pool-norm"), (POOL, BOTH)], ids=str)
 def test_a_nan_is_never_lost_nor_found_elsewhere(backend, pool, order):
-    params = triton._typed(problem(1, 16, 12, 13, 16, 3, pool=pool, order=order), torch.float16)
+    params = typed(problem(1, 16, 12, 13, 16, 3, pool=pool, order=order), torch.float16)
     x, weight, bias = operands(params)
     x[0, 3, 4, 6] = float("nan")
     x[0, 3, 11, 12] = float("nan")  # seen by the last window alone, which hangs over both edges
     result, _ = output(params.out_shape, torch.float16)
     with kernels_on_cpu():
-        run_by(backend, [x], triton._whole(params), weight, bias, params, (), 1.0, [result])
-    expected = triton.stated(x.double(), weight.double(), bias.double(), triton._wide(params))
+        run_by(backend, [x], cuda._whole(params), weight, bias, params, (), 1.0, [result])
+    expected = triton.stated(x.double(), weight.double(), bias.double(), typed(params, torch.float64))
     assert expected.isnan().any() and not expected.isnan().all()
     assert torch.equal(result.isnan(), expected.isnan())
 
@@ -147,16 +160,16 @@ def test_a_nan_is_never_lost_nor_found_elsewhere(backend, pool, order):
 def test_planes_enter_as_they_are_less_their_mean():
     """From bytes, of several windows of two planes, in CUDA C++ (in Triton: test_triton_property.py)."""
     options = {"stride": 2, "padding": 1, "pool": AVERAGE, "norm": CROSS, "order": LAST}
-    params = triton._typed(problem(3, 3, 13, 12, 8, 5, **options), torch.float16, source=torch.uint8)
+    params = typed(problem(3, 3, 13, 12, 8, 5, **options), torch.float16, source=torch.uint8)
     _, weight, bias = operands(replace(params, dtype=torch.float16))
     plane = torch.randint(0, 256, (2, 3, 19, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     mean, scale = (120.5, 99.0, 80.25), 1 / 64
-    table = of_windows(torch.tensor([[0, 0, 0], [1, 3, 5], [1, 6, 8]]), 13, 12, **triton._geometry(params))
+    table = of_windows(torch.tensor([[0, 0, 0], [1, 3, 5], [1, 6, 8]]), 13, 12, **geometry(params))
     expected = torch.empty(params.out_shape, dtype=torch.float64)
-    run_by("reference", [plane], table, weight.double(), bias.double(), triton._wide(params), mean, scale, [expected])
+    run_by("reference", [plane], table, weight.double(), bias.double(), typed(params, torch.float64), mean, scale, [expected])
     with kernels_on_cpu():
         (result,) = cuda._run([poisoned(plane)], table, weight, bias, params, mean, scale)
-    assert triton._error(result, expected) <= params.tolerance()
+    assert error_of(result, expected) <= params.tolerance()
 
 
 # As large as the paper's, in the tile that is taken where none was chosen.
@@ -198,16 +211,16 @@ BACKWARD = [
 def test_gradients_are_the_references(params):
     grad, x, weight, bias, expected = backward._case(params)
     found = backward._gradients(poisoned(grad), poisoned(x), weight, bias, params)
-    backward._require_close(found, expected, params.gradient_tolerances())
+    require_gradients(found, expected, params.gradient_tolerances())
 
 
 def _check_gradients(params, extents, images, seed):
     params = replace(params, images=images, height=extents[0], width=extents[1])
     x, weight, bias = operands(params, seed)
-    grad = backward._grad(params, seed)
+    grad = grad_of(params, seed)
     expected = backward._stated(grad, x, weight, bias, params)
     found = backward._gradients(poisoned(grad), poisoned(x), weight, bias, params)
-    backward._require_close(found, expected, params.gradient_tolerances())
+    require_gradients(found, expected, params.gradient_tolerances())
     if images > 1:
         alone = backward._gradients(grad[1:2], x[1:2], weight, bias, replace(params, images=1), (True, False, False))
         assert torch.equal(alone[0][0], found[0][1])
@@ -243,9 +256,9 @@ def test_the_gradient_of_an_average_is_shared_by_what_is_there():
 def test_they_are_refused_no_more():
     with kernels_on_cpu():
         for params in FORWARD:
-            assert BACKENDS["triton"].can_run(triton._typed(params, torch.float32).gradient(), CPU) is None
+            assert BACKENDS["triton"].can_run(typed(params, torch.float32).gradient(), CPU) is None
         for params in HALVES:
-            assert BACKENDS["cuda"].can_run(cuda._typed(params, torch.float16), CPU) is None
-        tied = cuda._typed(problem(1, 8, 9, 9, 8, 3, norm=SameMapNorm(3), pool=AVERAGE), torch.float16)
+            assert BACKENDS["cuda"].can_run(typed(params, torch.float16), CPU) is None
+        tied = typed(problem(1, 8, 9, 9, 8, 3, norm=SameMapNorm(3), pool=AVERAGE), torch.float16)
         assert "no same-map norm" in BACKENDS["cuda"].can_run(tied, CPU)
         assert CrossMapNorm(5, 0.3, 0.75, 1.0) == CROSS
