@@ -57,7 +57,7 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     ),
     "host": (
         "CMakeLists.txt", "csrc/core", "csrc/cpu", "csrc/python", "dcnn_fast/engine.py", *NETWORKS, *SCORING, *MEASURING,
-        "dcnn_fast/training", "bench/counted.py",
+        "dcnn_fast/training", "bench/counted.py", "bench/suites/host_step.py",
     ),
     "serve": (
         *ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, "dcnn_fast/serve", "dcnn_fast/cli/serve_run.py",

@@ -140,7 +140,6 @@ class CudaGraph:
                 self._capture(steps, pool)
             except BaseException:
                 _forget(self._graph, torch.cuda.current_device(), pool)
-                _free_generator()
                 raise
 
     def _capture(self, steps: Sequence[Step], pool: Any) -> None:
@@ -180,15 +179,6 @@ def _forget(graph: Any, device: int, pool: Any) -> None:
         return
     _failed.append(graph)  # the allocator of page-locked memory still asks it, and has no call to be told by
     torch._C._cuda_releasePool(device, pool)
-
-
-def _free_generator() -> None:
-    """Have the generator draw again after a capture that failed: torch 2.9's refuses to until another one has ended well."""
-    with suppress(RuntimeError):  # the reason is the other error
-        number, graph = torch.zeros((), device="cuda"), torch.cuda.CUDAGraph()
-        graph.capture_begin(capture_error_mode="thread_local")
-        number.add_(1)  # torch warns of an empty graph
-        graph.capture_end()
 
 
 _capturing = threading.Lock()

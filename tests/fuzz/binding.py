@@ -389,7 +389,7 @@ def column_tables(engine: Any, call: Call) -> None:
     if call.up_to(0, 1):
         cutter = engine.StripCutter(
             outputs=256, ring=308, plane=920, fetched=1408, span=1, steps=3, size=right.size, stride=right.stride,
-            pool_size=pool[0], pool_stride=pool[1],
+            pool_size=pool[0], pool_stride=pool[1], most_rows=call.up_to(128, 256), most_cols=256,
         )  # fmt: skip
         shape = engine.BlockShape.strips(cutter, programs=call.up_to(1, 300), **counts)
     else:
