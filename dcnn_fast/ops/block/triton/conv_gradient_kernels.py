@@ -3,7 +3,7 @@
 Where it has run, the kernels of the input's and the weights' gradients read their operand (mode "direct" of `conv_gradient`)
 instead of building it from hits once for each tap. What is written is that operand, rounded as they round it: the same bits.
 
-Tiles: 32 positions by up to 64 filters, each element once; bound by memory. Nobody has timed it.
+Tile: 32 positions by up to 64 filters, each once. Memory: registers, and `out`. Limit: reading and writing memory; not timed.
 """
 
 from __future__ import annotations
