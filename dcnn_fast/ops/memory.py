@@ -29,14 +29,17 @@ def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32, order: Seque
 
     order: the axes from the outermost in memory to the innermost; default: as they come.
     """
-    axes = tuple(order or range(len(shape)))
     count = math.prod(shape) * dtype.itemsize
     if count > _MOST:
         raise MemoryError(f"a tensor of shape {list(shape)} takes {count} bytes, more than a processor has addresses for")
     memory = np.empty(count + _ALIGNMENT, np.uint8)
-    first = -memory.ctypes.data % _ALIGNMENT
-    flat = torch.from_numpy(memory[first : first + count]).view(dtype)
-    return flat.view([shape[axis] for axis in axes]).permute([axes.index(axis) for axis in range(len(axes))])
+    first = -torch.from_numpy(memory).data_ptr() % _ALIGNMENT
+    items = torch.from_numpy(memory[first : first + count]).view(dtype)
+    strides, step = [0] * len(shape), 1
+    for axis in reversed(order or range(len(shape))):
+        strides[axis] = step
+        step *= max(1, shape[axis])
+    return items.as_strided(shape, strides)
 
 
 def empty_channels_last(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:

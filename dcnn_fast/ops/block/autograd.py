@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.params import keeps_result
+from dcnn_fast.ops.registry import call
 from dcnn_fast.ops.torch_tools import in_transform, no_forward_mode
 
 _NO_SECOND = (
@@ -29,7 +30,7 @@ def run(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
     elif torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
         result = DifferentiableBlock.apply(x, weight, bias, *rest)  # type: ignore[no-untyped-call]
     else:
-        result = torch.ops.dcnn_fast.block(x, weight, bias, *rest)
+        result = call("block", x, weight, bias, *rest)
     return result
 
 
@@ -38,7 +39,7 @@ class DifferentiableBlock(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
-        outputs: tuple[Tensor, Tensor, Tensor] = torch.ops.dcnn_fast.block_training(x, weight, bias, *rest)
+        outputs: tuple[Tensor, Tensor, Tensor] = call("block_training", x, weight, bias, *rest)
         _keep(ctx, (x, weight, bias, *rest), outputs)
         return outputs[0]
 
@@ -61,7 +62,7 @@ class TransformedBlock(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, rest: _Plain) -> tuple[Tensor, Tensor, Tensor]:
-        outputs: tuple[Tensor, Tensor, Tensor] = torch.ops.dcnn_fast.block_training(x, weight, bias, *rest.values)
+        outputs: tuple[Tensor, Tensor, Tensor] = call("block_training", x, weight, bias, *rest.values)
         return outputs
 
     @staticmethod
@@ -86,7 +87,7 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(rest: _Plain, *tensors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.dcnn_fast.block_backward(*tensors, *rest.values)
+        gradients: tuple[Tensor, Tensor, Tensor] = call("block_backward", *tensors, *rest.values)
         return gradients
 
     @staticmethod
@@ -118,7 +119,7 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # a compiled graph says by itself that it ends here
         found = _Gradients.apply(_Plain(rest), *tensors)  # type: ignore[no-untyped-call]
     else:
-        found = torch.ops.dcnn_fast.block_backward(*tensors, *rest)
+        found = call("block_backward", *tensors, *rest)
     others = len(ctx.flat) + len(ctx.pixels)
     return *(g if need else None for g, need in zip(found, needs, strict=True)), *[None] * others
 
