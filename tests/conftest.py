@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import re
 import signal
@@ -56,6 +57,14 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("needs the data folder")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _freed_memory() -> Iterator[None]:
+    """Memory that a file's tests have freed goes back to the system, so that a process's peak is that of its largest test."""
+    yield
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        trim(0)
 
 
 @pytest.fixture(autouse=True)

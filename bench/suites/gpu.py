@@ -17,7 +17,7 @@ from bench.timing import Rival
 
 def rows(effort: Effort, device: str = "cuda") -> Iterator[Found]:
     """SCNN, grid 1: copying the distinct windows as bytes, mean and scale, the network, copying the features back."""
-    net = cases.scnn()
+    net = cases.scnn(effort.unit_share)
     column = cases.columns(net)[0].spec
     plane = cases.photograph(column.plane, column.plane)
     cut = cases.Cut(column, plane, cases.windows(column, plane.shape[:2], effort.windows))

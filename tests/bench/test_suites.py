@@ -136,7 +136,7 @@ def test_steps_that_move_the_parameters_elsewhere_give_no_time(monkeypatch):
 
 
 def test_after_the_first_step_training_is_back_at_its_start():
-    step = training_step.Step(training_step.Job(cases.SCNN, 1, 2))
+    step = training_step.Step(training_step.Job(cases.SCNN, 1, 2, unit_share=0.1))
     before = {name: parameter.detach().clone() for name, parameter in step.net.named_parameters()}
     rates = [group["lr"] for group in step.optimiser.param_groups]
     found = training_step.first_step(step)

@@ -35,8 +35,15 @@ def test_a_checkpoint_becomes_a_model_file(tmp_path):
     assert model.spec.columns[0].mean == (120, 110, 100) and model.spec.columns[1].plane == 20
 
 
+def few_units(name):
+    """A preset with a sixteenth of its fully-connected units, of whose weights a convert holds several copies."""
+    network = preset(name)
+    columns = tuple(replace(column, fc=tuple(units // 16 for units in column.fc)) for column in network.columns)
+    return replace(network, name="model", columns=columns)
+
+
 def test_layer_files_become_a_fresh_model(tmp_path):
-    layers_text, params = write_convnet_cfg(preset("scnn"))
+    layers_text, params = write_convnet_cfg(few_units("scnn"))
     (tmp_path / "layers.cfg").write_text(layers_text)
     (tmp_path / "params.cfg").write_text(params)
     result = run(tmp_path / "layers.cfg", tmp_path / "m.safetensors", "--layer-params", tmp_path / "params.cfg")
@@ -119,7 +126,7 @@ def test_wrong_weights_of_efficientnet_lite_are_refused_by_name(tmp_path):
 
 
 def test_a_model_file_becomes_layer_files_and_a_network_again(tmp_path):
-    network = replace(preset("dcnn"), name="model")
+    network = few_units("dcnn")
     save_model(Model(build(network, seed=1)), tmp_path / "model.safetensors")
     paths = (tmp_path / "layers.cfg", "--layer-params", tmp_path / "params.cfg")
     assert run(tmp_path / "model.safetensors", *paths).exit_code == 0
@@ -155,7 +162,7 @@ def test_nothing_but_a_model_file_is_replaced_and_only_when_asked_to(tmp_path):
 
 
 def test_layer_files_go_over_nothing_else(tmp_path):
-    save_model(Model(build("scnn", seed=1)), tmp_path / "model.safetensors")
+    save_model(Model(build(few_units("scnn"), seed=1)), tmp_path / "model.safetensors")
     before = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "notes.cfg").write_text("mine")
     for out, params in (
