@@ -26,17 +26,16 @@ _Asked_contra = TypeVar("_Asked_contra", contravariant=True)
 
 @dataclass(frozen=True)
 class Outpaced:
-    """Another backend is to be preferred where it can run. backend: its name. why: one sentence."""
+    """Another backend is preferred where it can run. backend: its name. why: one sentence."""
 
     backend: str
     why: str
 
 
 class Backend(Protocol[_Asked_contra]):
-    """What every backend of every operation says of a problem; an operation's own protocol adds what its backends compute.
+    """The questions that every backend answers about a problem; each operation's protocol adds its computing methods.
 
-    A backend is an instance of a class that names its operation's protocol as its base, so that one that lacks a member cannot
-    be made.
+    A backend's class derives from its operation's protocol, so a class that lacks a member cannot be instantiated.
     """
 
     @abstractmethod
@@ -44,15 +43,15 @@ class Backend(Protocol[_Asked_contra]):
         """None when this backend can run the problem on the device, else one sentence that says why not."""
 
     def outpaced(self, params: _Asked_contra, device: torch.device) -> Outpaced | None:
-        """Which other one is to be preferred for a problem that this one can run; None where the order of `BACKENDS` holds."""
+        """The backend to prefer over this one for a problem that it can run; None where the order of `BACKENDS` holds."""
         return None
 
     def remark(self, params: _Asked_contra, device: torch.device) -> str | None:
-        """Half a sentence about its own choice for a problem that it can run; None where there is nothing to choose."""
+        """A phrase about this backend's choice for a problem that it can run; None where there is nothing to choose."""
         return None
 
     def kernel(self, params: _Asked_contra, device: torch.device) -> str | None:
-        """Which of its kernels a problem that it can run gets, in words; None where it has but one."""
+        """A description of the kernel chosen for a problem that it can run; None where the backend has only one."""
         return None
 
 
@@ -110,7 +109,7 @@ def choose(backends: Mapping[str, Backend[Problem]], params: Problem, device: to
         if refusal is not None:
             raise BackendError(f"{BACKEND_VARIABLE}={forced} cannot run {params}: {refusal}")
         return forced
-    for name in BACKENDS:  # those after the chosen one are not asked: this is on the way of every call
+    for name in BACKENDS:  # stops at the chosen one: every call passes here
         runs = name in backends and backends[name].can_run(params, device) is None
         if runs and _better(backends, name, params, device) is None:
             return name
@@ -119,7 +118,7 @@ def choose(backends: Mapping[str, Backend[Problem]], params: Problem, device: to
 
 
 def _better(backends: Mapping[str, Backend[Problem]], name: str, params: Problem, device: torch.device) -> Outpaced | None:
-    """What outpaces a backend that can run, where it is there and can run too."""
+    """The `Outpaced` answer of a backend that can run, if the preferred backend exists and can run too."""
     better = backends[name].outpaced(params, device)
     if better is None or better.backend not in backends or backends[better.backend].can_run(params, device) is not None:
         return None

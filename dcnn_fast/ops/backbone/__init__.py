@@ -1,4 +1,4 @@
-"""A backbone of inverted residual blocks, from images to the means of its maps: EfficientNet-Lite as a column has it."""
+"""A backbone of inverted residual blocks, from images to the means of its maps: a column's EfficientNet-Lite."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACKENDS: Mapping[str, BackboneBackend] = {"triton": triton.BACKEND, "cpu": cpu.
 
 
 def prepare(params: BackboneParams, weights: BackboneWeights, device: torch.device | str = "cpu") -> PreparedBackbone:
-    """The backbone as the backend that is chosen now reads its weights, ready for any number of images of any extents.
+    """Choose a backend and lay out the weights for it; the result takes any number of images of any extents.
 
     params: the problem, whose images, extents and dtype are of no account. weights: in float32; whoever prepares leaves them as
     they are from then on. An image's features have the same bits alone, in any batch and on any threads

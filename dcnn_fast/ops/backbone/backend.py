@@ -27,7 +27,7 @@ class BackboneWeights:
 
 
 class PreparedBackbone(Protocol):
-    """A backbone's weights as one backend reads them."""
+    """A backbone's weights in one backend's layout."""
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
@@ -39,4 +39,4 @@ class BackboneBackend(Backend[BackboneParams], Protocol):
 
     @abstractmethod
     def prepare(self, params: BackboneParams, weights: BackboneWeights) -> PreparedBackbone:
-        """The weights as this backend reads them, which may share their memory. images, extents and dtype are of no account."""
+        """The weights in this backend's layout, which may share their memory. images, extents and dtype are ignored."""

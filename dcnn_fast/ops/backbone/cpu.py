@@ -15,7 +15,7 @@ from dcnn_fast.ops.mbconv import cpu as mbconv
 
 @dataclass(frozen=True)
 class CpuPrepared(PreparedBackbone):
-    """The weights as the kernels of the instruction set that was in use read them: a copy, whatever becomes of the operands."""
+    """A copy of the weights, in the layout of the instruction set in use when they were packed."""
 
     net: engine.native.Backbone
 
@@ -49,7 +49,7 @@ BACKEND = CpuBackbone()
 
 
 def packed(isa: str, params: BackboneParams, weights: BackboneWeights) -> engine.native.Backbone:
-    """The weights as the kernels of an instruction set read them. Raises ValueError naming what does not fit."""
+    """The weights in the layout of an instruction set's kernels. Raises ValueError naming the argument that does not fit."""
     problems = replace(params, images=1, height=1, width=1).problems()
     return engine.native.Backbone(
         isa, stem=mbconv.layer(weights.stem), stride=params.stem.stride, mean=params.stem.mean, scale=params.stem.scale,

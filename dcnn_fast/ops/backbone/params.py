@@ -96,7 +96,7 @@ class BackboneParams:
         return stem + sum(problem.macs for problem in problems) + head
 
     def tolerance(self) -> float:
-        """Largest allowed error relative to the largest feature: a layer's, once for each layer; in "bf16" what is rounded
+        """Largest allowed error relative to the largest feature: a layer's, once for each layer; in "bf16" a value rounded
         between layers may fall on either side.
         """
         layers = 3 * len(self.blocks) + 2

@@ -18,7 +18,7 @@ from dcnn_fast.ops.plain_torch import plainly
 
 @dataclass(frozen=True)
 class ReferencePrepared(PreparedBackbone):
-    """The problem, whatever the images, and the weights as they are."""
+    """The problem, whose images and extents are ignored, and the weights unchanged."""
 
     params: BackboneParams
     weights: BackboneWeights
@@ -71,7 +71,7 @@ class ReferenceBackbone(BackboneBackend):
         return None if device.type == "cpu" else f"the backbone's reference runs on the cpu, not on {device.type}"
 
     def prepare(self, params: BackboneParams, weights: BackboneWeights) -> ReferencePrepared:
-        """The weights as they are."""
+        """The weights, unchanged."""
         return ReferencePrepared(params, weights)
 
 

@@ -15,8 +15,8 @@ from dcnn_fast.ops.gpus import MOST_REGISTERS
 from dcnn_fast.ops.mbconv import MbConvParams, same_padding
 from dcnn_fast.ops.mbconv import triton as mbconv
 
-_PIXELS, _OUTPUTS, _STEP = 64, 64, 16  # of a program, and products of each at a time
-_COUNTED = 2**31  # counted in 32 bits
+_PIXELS, _OUTPUTS, _STEP = 64, 64, 16  # per program, and products of each per step
+_COUNTED = 2**31  # the kernels index in 32 bits
 
 
 class TritonBackbone(BackboneBackend):
@@ -34,7 +34,7 @@ class TritonBackbone(BackboneBackend):
         return _refused_sizes(params)
 
     def prepare(self, params: BackboneParams, weights: BackboneWeights) -> TritonPrepared:
-        """The weights packed, in memory of their own."""
+        """A packed copy of the weights."""
         operand = torch.bfloat16 if params.precision == "bf16" else torch.float32
         device = weights.head[0].device
         problems = replace(params, images=1, height=1, width=1).problems()
@@ -52,7 +52,7 @@ BACKEND = TritonBackbone()
 
 @dataclass(frozen=True)
 class TritonPrepared(PreparedBackbone):
-    """The problem, whatever the images, and its layers as the kernels read them: weight and bias."""
+    """The problem, whose images and extents are ignored, and each layer's weight and bias in the kernels' layout."""
 
     params: BackboneParams
     mean: Tensor
@@ -68,7 +68,7 @@ class TritonPrepared(PreparedBackbone):
         return out
 
     def launches(self, x: Tensor, out: Tensor) -> Iterator[launch.Launch]:
-        """The launches, each of which reads what those before it leave; they write to `out` (contiguous)."""
+        """The launches in order, each reading earlier results; they write to `out` (contiguous)."""
         params = replace(self.params, images=len(x), height=x.shape[2], width=x.shape[3])
         if why := _refused_sizes(params):
             raise ValueError(why)
@@ -109,7 +109,7 @@ class TritonPrepared(PreparedBackbone):
 
 
 def _means_launch(maps: Tensor, layer: tuple[Tensor, Tensor] | None, out: Tensor, begin: int, outputs: int) -> launch.Launch:
-    """layer: before the means, None for those of the maps as they are. begin: the first of `outputs` features."""
+    """layer: applied before the means, None for the maps' own means. begin: the first of `outputs` features."""
     from dcnn_fast.ops.backbone.triton_kernels import backbone_means_kernel  # noqa: PLC0415 - Triton on first use
 
     images, channels, rows, cols = maps.shape
@@ -142,7 +142,7 @@ def _largest(problem: MbConvParams) -> int:
 
 
 def _packed(weight: Tensor, bias: Tensor, operand: torch.dtype) -> tuple[Tensor, Tensor]:
-    """[outputs, inputs] and [outputs] as the kernels read them."""
+    """[outputs, inputs] and [outputs] in the kernels' layout."""
     outputs, inputs = (-(-count // of) * of for count, of in zip(weight.shape, (_OUTPUTS, _STEP), strict=True))
     return mbconv.laid(weight.T, inputs, outputs).to(operand), mbconv.laid(bias[None], 1, outputs)
 

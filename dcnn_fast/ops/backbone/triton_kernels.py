@@ -1,9 +1,9 @@
-"""What a backbone has beside its blocks: the stem, and means of maps, behind the last layer or as they are.
+"""A backbone's layers beside its blocks: the stem, and means of maps, directly or after the last layer.
 
 Both sum in an order that follows from the layer alone, and a program has one image: an image's bits are its own. A program of
-the stem has 64 outputs of up to 64 filters and gathers (tap, channel) pairs from the pixels, 16 a step. One of the means has 64
-maps of an image, all of whose pixels it goes through, 64 at a time, so that the last layer's maps stay in registers. Limit: of
-the stem, the tests of every pair's place; of the means, where images are few, 20 programs for an image's 1280 maps.
+the stem has 64 outputs of up to 64 filters and gathers (tap, channel) pairs from the pixels, 16 a step. A program of the means
+has 64 maps of an image and loops over their pixels, 64 at a time, so the last layer's maps stay in registers. Limits: the
+stem's bounds test of every pair; for the means of few images, the 20 programs of an image's 1280 maps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def backbone_stem_kernel(
     out,  # [images, out_height, out_width, FILTERS]
     height, width, out_height, out_width,
     above, left,  # rows and columns of zeros before the pixels
-    tiles,  # of an image
+    tiles,  # per image
     scale,
     CHANNELS: tl.constexpr, FILTERS: tl.constexpr, SIZE: tl.constexpr, STRIDE: tl.constexpr,
     BM: tl.constexpr, BK: tl.constexpr, BF: tl.constexpr,

@@ -60,7 +60,7 @@ def block(
     window may hang over the right and bottom edge; a conv reads zeros there, a pool ignores it) or "down".
     pool: None, (size, stride) or a Pool, which says whether the largest value or the average is taken. norm: None, CrossMapNorm
         or SameMapNorm. order: which of the two comes first; where it ends in "relu", the ReLU comes behind both.
-    ties: who gets a pool's gradient, "all" equal maxima (cuda-convnet) or the "first" (torch).
+    ties: which elements get a pool's gradient, "all" equal maxima (cuda-convnet) or the "first" (torch).
     mean, scale: bytes enter as (x - mean) * scale, mean per channel or empty for none, and are kept as bytes for the
         backward; floating x enters as it is.
     precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16", "bf16x3" or "fp16"
@@ -109,7 +109,7 @@ def block_regions(
     out_dtype: torch.dtype | None = None,
     out: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """The block over a list of regions: what every backend executes, for brute force and sharing plans alike.
+    """The block over a list of regions, the form that every backend executes, for brute force and sharing plans alike.
 
     sources: images [N, C, H, W] each, all uint8 or all of weight's dtype; a pixel enters as (pixel - mean) * scale, mean
     per channel or empty for none. padding and rounding bound how far a region may read past its window; inside these
@@ -144,9 +144,9 @@ def block_regions(
 def column_blocks(
     params: Sequence[BlockParams], operands: Sequence[Operands], plane: Tensor, regions: Sequence[RegionList]
 ) -> Tensor:
-    """A column's blocks one after another over a plan's regions: what scoring on a cpu runs for every photograph.
+    """A column's blocks one after another over a plan's regions; scoring on a cpu runs it for every photograph.
 
-    params: each block's problem, whose extents are of no account. operands: each block's, on the cpu. plane: [1, C, H, W] in
+    params: each block's problem, extents ignored. operands: each block's, on the cpu. plane: [1, C, H, W] in
     the first block's params.dtype. regions: each block's, the first of the plane, the others of the outputs of the one before.
     Returns [windows, F, rows, cols] of the last block's output 0, contiguous and in memory of its own.
 
@@ -201,11 +201,10 @@ def output_tile(
 def prepare(
     params: BlockParams, weight: Tensor, bias: Tensor | None = None, *, mean: Sequence[float] = (), scale: float = 1.0
 ) -> PreparedBlock:
-    """The block of these operands on the device of `weight`, ready for any number of works by the backend that is chosen now.
+    """Choose a backend on the device of `weight` and lay out the operands for it; the result runs any number of `Work` records.
 
-    params: the problem, whose extents are of no account. weight [F, C / groups, S, S], bias [F]: of params.weight_dtype; they
-    are copied, so what becomes of them does not matter. mean, scale: as in `block_regions`. Raises BackendError when no backend
-    can run it.
+    params: the problem, extents ignored. weight [F, C / groups, S, S], bias [F]: of params.weight_dtype; both are copied, so
+    later writes to them have no effect. mean, scale: as in `block_regions`. Raises BackendError when no backend can run it.
     """
     operands = Operands(owned(weight), None if bias is None else owned(bias), tuple(mean), float(scale))
     return PreparedBlock(params, _backend_of(params, weight.device).prepare(params, operands))
@@ -236,7 +235,7 @@ def _whole_images(
 ) -> tuple[BlockBackend, BlockParams, Operands, Tensor]:
     """The backend of a problem of whole images, the problem, and its operands and x as that backend takes them.
 
-    An operator may be called by itself, so operands are checked here again, but for a backend that does so.
+    The operator may be called directly, so operands are checked here again unless the backend checks them.
     """
     problem = problem_of(x, weight, flat)
     params = problem.result
@@ -332,7 +331,7 @@ def _run_regions(
 
 
 def _execute(work: Work, operands: Operands, options: BlockOptions) -> None:
-    """Check the regions and do the work, with the backend that can; where there is nowhere to write to, check alone."""
+    """Check the regions and do the work, with the chosen backend; without outputs to write to, only check."""
     size, weight = operands.weight.shape[2], operands.weight
     backend, params = None, None
     if work.outputs:
@@ -372,7 +371,7 @@ def _triples(outputs: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    """The values in channels_last memory, as no view of a tensor: torch lets nobody write to views that a function made."""
+    """The values in channels_last memory, never as a view: torch forbids writing to views that a function made."""
     laid = memory.channels_last(tensor) if tensor.is_cpu else tensor.contiguous(memory_format=torch.channels_last)
     return laid.data
 
@@ -420,7 +419,7 @@ def _require_mean(mean: Sequence[float], source: Tensor) -> None:
 
 
 def _require_saved(grad: Tensor, values: Tensor, hits: Tensor, params: BlockParams) -> None:
-    """Raise as `block` does unless these are a result's gradient and what its forward kept."""
+    """Raise as `block` does unless these are a result's gradient and the tensors that its forward kept."""
     kept = params.kept
     wanted = [("grad", grad, params.out_dtype, True), ("values", values, params.out_dtype, kept.values or kept.result)]
     for name, tensor, dtype, used in (*wanted, ("hits", hits, torch.int16, kept.hits)):

@@ -1,7 +1,7 @@
-"""The block's derivative: how torch.autograd and the transforms of torch.func come by it, and which ones are refused.
+"""The block's derivative: how torch.autograd and the transforms of torch.func obtain it, and which ones are refused.
 
-The registered operators compute: `block` a result, `block_training` a result and what its backward needs, `block_backward` the
-gradients. This layer is thin: it keeps operands and says no by name.
+The registered operators compute: `block` the result, `block_training` the result and the tensors for its backward,
+`block_backward` the gradients. This layer only keeps operands and refuses unsupported derivatives by name.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _NO_SECOND = (
 
 
 def run(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
-    """The block of checked operands, with a way back to those that ask for a gradient. rest: flat options, mean and scale."""
+    """The block of checked operands, differentiable in those that require a gradient. rest: flat options, mean and scale."""
     result: Tensor
-    if in_transform():  # its tensors do not always say that they want a derivative
+    if in_transform():  # its tensors do not always report requires_grad
         result, _, _ = TransformedBlock.apply(x, weight, bias, _Plain(rest))  # type: ignore[no-untyped-call]
     elif torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
         result = DifferentiableBlock.apply(x, weight, bias, *rest)  # type: ignore[no-untyped-call]
@@ -35,7 +35,7 @@ def run(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
 
 
 class DifferentiableBlock(torch.autograd.Function):
-    """The block where no transform is at work. torch is quicker with a `forward` that keeps what it needs by itself."""
+    """The block where no transform is at work. torch is faster with a `forward` that saves its own tensors."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
@@ -50,15 +50,15 @@ class DifferentiableBlock(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Plain:
-    """Arguments that are no tensors: one thing to a transform, which takes lists apart and then miscounts."""
+    """The non-tensor arguments, opaque to transforms, which would flatten lists and then miscount."""
 
     values: tuple[Any, ...]
 
 
 class TransformedBlock(torch.autograd.Function):
-    """The block as transforms take it apart: its result and, for them alone, the kept tensors."""
+    """The block under transforms: its result and, for the transforms alone, the kept tensors."""
 
-    generate_vmap_rule = True  # of those of the registered operators
+    generate_vmap_rule = True  # from the registered operators' rules
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, rest: _Plain) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,7 +69,7 @@ class TransformedBlock(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         *operands, rest = inputs
         kept = _keep(ctx, (*operands, *rest.values), output)
-        ctx.save_for_forward(*kept)  # vmap's own `jvp` wants as many, before it asks the one below
+        ctx.save_for_forward(*kept)  # vmap's own `jvp` expects as many, before it calls the one below
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
@@ -116,7 +116,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, Tensor, Tens
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     needs = list(ctx.needs_input_grad[:3])
     tensors, rest = (grad, *ctx.saved_tensors), (*ctx.flat, needs, *ctx.pixels)
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # a compiled graph says by itself that it ends here
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # a compiled graph refuses second derivatives itself
         found = _Gradients.apply(_Plain(rest), *tensors)  # type: ignore[no-untyped-call]
     else:
         found = call("block_backward", *tensors, *rest)

@@ -1,4 +1,4 @@
-"""The contract of the block's backends: the records that they are given and give back, and what each of them does with them."""
+"""The contract of the block's backends: their input and output records, and their methods."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Operands:
 @dataclass(frozen=True)
 class Work:
     """Regions to compute. sources: images [N, C, H, W] each. outputs: [images, F, height, width] in channels_last memory, one
-    for each of regions.outputs. A backend that does not check by itself trusts the regions (`require_regions`).
+    for each of regions.outputs. A backend without checks of its own trusts the regions (`require_regions`).
     """
 
     sources: Sequence[Tensor]
@@ -64,7 +64,7 @@ class Training:
     hits: Tensor | None
 
     def saved(self, params: BlockParams) -> Saved:
-        """The `Saved` tensors that the backward is to be given."""
+        """The `Saved` tensors, the backward's input."""
         return Saved(self.result if params.kept.result else self.values, self.hits)
 
 
@@ -78,7 +78,7 @@ class Needs(NamedTuple):
 
 @dataclass(frozen=True)
 class Gradients:
-    """Gradients of x, weight and bias, each as large as that and in its dtype; None where it is not asked for."""
+    """Gradients of x, weight and bias, each in its operand's shape and dtype; None where not asked for."""
 
     x: Tensor | None
     weight: Tensor | None
@@ -86,14 +86,14 @@ class Gradients:
 
 
 class Launches(Protocol):
-    """A block's operands on a device as its kernel reads them, of which launches are made over tables that are there already:
-    what a column's blocks are launched by (gpu/column.py).
+    """A block's operands on a device in its kernel's layout, from which launches over tables already on the device are made;
+    a column's blocks are launched this way (gpu/column.py).
     """
 
     @property
     @abstractmethod
     def params(self) -> BlockParams:
-        """The problem, whatever the extents."""
+        """The problem; its extents are ignored."""
 
     @abstractmethod
     def shape(self) -> engine.native.BlockShape:
@@ -105,26 +105,26 @@ class Launches(Protocol):
 
     @abstractmethod
     def access(self, source: Tensor) -> int:
-        """How the kernel can read a source's pixels: what it is compiled for."""
+        """How the kernel can read a source's pixels, a constant of its compilation."""
 
     @abstractmethod
     def launch_of(
         self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
     ) -> Launch:
-        """The launch of so many programs over tables that are on the device. reads, writes: what it reaches through them."""
+        """The launch of `programs` programs over tables on the device. reads, writes: tensors that it reaches through them."""
 
 
 class Prepared(Protocol):
-    """A block's operands as one backend reads them, made once for any number of works.
+    """A block's operands in one backend's layout, made once for any number of `Work` records.
 
-    It may share memory with the operands it was made of: where it outlives the call, these must belong to whoever had it made
-    (`dcnn_fast.ops.block.prepare` sees to that).
+    It may share memory with the operands it was made of; a caller that keeps it must own them
+    (`dcnn_fast.ops.block.prepare` copies them for that).
     """
 
     @property
     @abstractmethod
     def launches(self) -> Launches | None:
-        """The same as launches of a kernel; None where the backend launches none."""
+        """The block as launches of a kernel; None for a backend that launches none."""
 
     @abstractmethod
     def run(self, work: Work) -> None:
@@ -134,8 +134,8 @@ class Prepared(Protocol):
 class BlockBackend(Backend[BlockParams], Protocol):
     """One way to compute the block. The dtypes, shapes and devices of arguments are those of the `BlockParams`.
 
-    Whole images are what `forward`, `training` and `backward` take: x [N, C, H, W] in the weights' dtype, or in bytes where
-    `takes_bytes` says so, whatever params.dtype is; operands have a mean or a scale only for bytes. What they return lies in
+    `forward`, `training` and `backward` take whole images: x [N, C, H, W] in the weights' dtype, or in bytes where
+    `takes_bytes` says so, whatever params.dtype is; operands have a mean or a scale only for bytes. Their results lie in
     channels_last memory.
     """
 
@@ -145,7 +145,7 @@ class BlockBackend(Backend[BlockParams], Protocol):
     @property
     @abstractmethod
     def takes_bytes(self) -> bool:
-        """Whether whole images may be uint8; else they are made floating point before."""
+        """Whether whole images may be uint8; otherwise they are converted to floating point first."""
 
     def output_tile(self, size: int, stride: int, channels: int, filters: int, precision: Precision) -> OutputTile:
         """How the convolution of filters of `size` computes its outputs, which plans keep to; by default one by one.
@@ -156,7 +156,7 @@ class BlockBackend(Backend[BlockParams], Protocol):
 
     @abstractmethod
     def prepare(self, params: BlockParams, operands: Operands) -> Prepared:
-        """The operands as this backend reads them. The extents in `params` are of no account."""
+        """The operands in this backend's layout. The extents in `params` are ignored."""
 
     @abstractmethod
     def forward(self, params: BlockParams, operands: Operands, x: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class BlockBackend(Backend[BlockParams], Protocol):
 
     @abstractmethod
     def training(self, params: BlockParams, operands: Operands, x: Tensor) -> Training:
-        """`forward`, and what `params.kept` says."""
+        """`forward`, and the tensors of `params.kept`."""
 
     @abstractmethod
     def backward(

@@ -1,8 +1,8 @@
-"""What calls of `ops.block` say again and again, kept: options that were checked, operands that go with them, problems.
+"""Caches of the facts that calls of `ops.block` repeat: checked options, operands that fit them, and problems.
 
-The kernel of a small block takes a few microseconds, and to check the same arguments anew would take many times that. What is
-kept is keyed by all that decides it, and bounded; inside torch.compile, which sees through no cache, and for symbolic sizes
-everything is made anew.
+The kernel of a small block takes a few microseconds, and checking the same arguments again would take many times that. Each
+cache is bounded, and its key holds everything that its values depend on; inside torch.compile, which cannot trace through a
+cache, and for symbolic sizes everything is computed anew.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams, Flat
 
-_CALLS, _OPERANDS, _PROBLEMS = 256, 256, 1024  # how many are kept; of operands, for each call
+_CALLS, _OPERANDS, _PROBLEMS = 256, 256, 1024  # entries of each cache; operands: per call
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """The options of a call, as such and flat, and the operands that were found right for them (`signature`)."""
+    """The options of a call, as a record and flat, and the operands known to fit them (`signature`)."""
 
     options: BlockOptions
     flat: Flat
@@ -41,12 +41,12 @@ def call_of(*options: Any) -> Call:
         return _call(*options)
     try:
         return _kept_call(*options)
-    except TypeError:  # something that cannot be a key, which is wrong for an option
+    except TypeError:  # not hashable, so not a valid option
         return _call(*options)
 
 
 def signature(x: Tensor, weight: Tensor, bias: Tensor | None, mean: Sequence[float], scale: float) -> Hashable | None:
-    """All that decides whether operands are right for a call's options; None where it cannot be kept."""
+    """A key of everything that decides whether operands fit a call's options; None where it cannot be cached."""
     if torch.compiler.is_compiling():
         return None
     of_bias = None if bias is None else (bias.shape, bias.dtype, bias.device)
@@ -60,8 +60,8 @@ def signature(x: Tensor, weight: Tensor, bias: Tensor | None, mean: Sequence[flo
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem of whole images in the weights' dtype: that of the result, and that of the gradients; and the operands that
-    were found right for it (`signature`).
+    """The problems of the result and of the gradients of whole images in the weights' dtype, and the operands known to fit
+    them (`signature`).
     """
 
     result: BlockParams

@@ -1,4 +1,4 @@
-"""Norms as numbers: which one, as every kernel has it, and the factor of its sum of squares."""
+"""Norms as numbers: the kind, in the kernels' encoding, and the factor of its sum of squares."""
 
 from __future__ import annotations
 

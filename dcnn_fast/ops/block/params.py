@@ -72,7 +72,7 @@ class BlockOptions:
 
     @classmethod
     def from_flat(cls, *flat: Any) -> BlockOptions:
-        """The inverse of `flat`. Raises ValueError for what that does not give."""
+        """The inverse of `flat`. Raises ValueError for values that `flat` never gives."""
         stride, padding, groups, rounding, pool, kind, values, order, ties, precision = flat
         if len(pool) not in (0, 2) and (len(pool) != 3 or pool[2] != 1):
             raise ValueError(f"pool must be empty, (size, stride) or (size, stride, 1), which averages, got {list(pool)}")
@@ -86,7 +86,7 @@ class BlockOptions:
 
     @property
     def relu_last(self) -> bool:
-        """Whether the ReLU comes behind pool and norm."""
+        """Whether the ReLU follows pool and norm."""
         return self.order.endswith("relu")
 
     @property
@@ -109,16 +109,16 @@ def _norm_of(kind: str, values: Sequence[float]) -> Norm | None:
 
 
 def keeps_result(flat: Sequence[Any]) -> bool:
-    """`BlockParams.kept.result` of options as `BlockOptions.flat` has them, which torch.compile can trace."""
+    """`BlockParams.kept.result` from flat options (`BlockOptions.flat`), in a form that torch.compile can trace."""
     _stride, _padding, _groups, _rounding, pool, norm, *_rest = flat
     return not pool and not norm
 
 
 @dataclass(frozen=True)
 class OutputTile:
-    """The outputs of a convolution that are computed from the same products, and what that takes.
+    """The outputs of a convolution that are computed from the same products, and their cost.
 
-    side: outputs per axis, 1 where each is computed by itself; tiles lie on the lattice of `Region.lattice_top` and
+    side: outputs per axis, 1 where each is computed alone; tiles lie on the lattice of `Region.lattice_top` and
     `lattice_left`. size: inputs per axis that decide an output's bits, as those of a filter of this size (at least the filter's
     own): a tile's bits depend on stride * (side - 1) + size inputs, and two regions give an output the same bits where both see
     them all. macs: multiply-adds of an output for each channel of its group and filter, transforms included.
@@ -266,7 +266,7 @@ class BlockParams:
         return f"{text}-{options.rounding}-{options.ties}-{dtypes}-{options.precision}{'-bwd' if self.backward else ''}"
 
     def _different_dtypes(self) -> tuple[torch.dtype, ...]:
-        """Dtypes of source, weights and result, one where all are the same."""
+        """Dtypes of source, weights and result; a single one where all are equal."""
         dtypes = self.dtype, self.weight_dtype, self.out_dtype
         return dtypes[:1] if len(set(dtypes)) == 1 else dtypes
 

@@ -1,4 +1,4 @@
-"""A block whose operands a backend has read once for all."""
+"""A block whose operands are laid out once for its backend."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dcnn_fast.ops.region import require_regions
 
 @dataclass(frozen=True)
 class PreparedBlock:
-    """One block. params: its problem, whatever the extents. prepared: its operands as its backend reads them."""
+    """One block. params: its problem, extents ignored. prepared: its operands in its backend's layout."""
 
     params: BlockParams
     prepared: Prepared
 
     @property
     def launches(self) -> Launches | None:
-        """The same as launches of a kernel; None where the backend launches none."""
+        """The block as launches of a kernel; None for a backend that launches none."""
         return self.prepared.launches
 
     def in_one_tile(self) -> PreparedBlock:
-        """The same in the tile of `launches`, so that no `run` times any; itself where there are none."""
+        """The block in the tile of `launches`, so that no `run` times tiles; itself where there are none."""
         launches = self.prepared.launches
         return self if launches is None else replace(self, prepared=cast("Prepared", launches))
 

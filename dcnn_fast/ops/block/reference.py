@@ -77,7 +77,7 @@ def forward(params: BlockParams, operands: Operands, x: Tensor) -> Tensor:
 
 @plainly
 def training(params: BlockParams, operands: Operands, x: Tensor) -> Training:
-    """The block's result, and what `params.kept` says of the norm's input, in the result's dtype, and the pool's hits."""
+    """The result, and the norm's input (in the result's dtype) and the pool's hits as `params.kept` says."""
     options, kept = params.options, params.kept
     relu = _conv_relu(x, operands, params)
     stages = _tail(relu, options)
@@ -150,7 +150,7 @@ def _rounded(tensor: Tensor, precision: Precision) -> Tensor:
     """`tensor` rounded to nearest even in `precision`, in its own dtype."""
     if precision == "ieee":
         return tensor
-    if precision == "bf16x3":  # of a gradient's operands: what the two parts make together
+    if precision == "bf16x3":  # a gradient's operands: the sum of both parts
         high, low = _split(tensor)
         return high + low
     if precision == "tf32":
@@ -169,7 +169,7 @@ def _split(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pad(x: Tensor, params: BlockParams) -> Tensor:
-    """x with its padding, and the zeros that an overhanging last window reads; pixels no window reads are cut off."""
+    """x with its padding and the zeros that an overhanging last window reads; pixels that no window reads are cut off."""
     _, _, rows, cols = params.conv_shape
     options = params.options
     height, width = ((n - 1) * options.stride + params.size for n in (rows, cols))
@@ -198,8 +198,8 @@ def _conv_relu_padded(x: Tensor, operands: Operands, options: BlockOptions) -> T
 
 
 def _convolution(x: Tensor, weight: Tensor, options: BlockOptions) -> Tensor:
-    """Without padding. On the cpu by one library for every shape: F.conv2d's choice among several, whose sums differ in their
-    last bits, follows from the number of threads.
+    """The convolution, without padding. On the cpu one library computes every shape: F.conv2d chooses among several, whose
+    sums differ in their last bits, by the number of threads.
     """
     if x.is_cuda or x.dtype != torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return F.conv2d(x, weight, None, options.stride, groups=options.groups)
@@ -209,7 +209,7 @@ def _convolution(x: Tensor, weight: Tensor, options: BlockOptions) -> Tensor:
 
 
 def _tail(relu: Tensor, options: BlockOptions) -> list[Tensor]:
-    """ReLU's output and what follows it, in the block's order; the last is the result."""
+    """ReLU's output and each later stage's, in the block's order; the last is the result."""
     stages = [relu]
     for stage in _stages(options):
         if stage == "pool" and options.pool is not None:
@@ -237,7 +237,7 @@ def _tail_backward(grad: Tensor, relu: Tensor, options: BlockOptions) -> Tensor:
 
 
 def _stages(options: BlockOptions) -> tuple[str, ...]:
-    """What follows the convolution and, unless it comes last, its ReLU."""
+    """The stages after the convolution and, unless it comes last, its ReLU."""
     both = ("norm", "pool") if options.norm_first else ("pool", "norm")
     return (*both, "relu") if options.relu_last else both
 

@@ -1,4 +1,4 @@
-"""Whole images as work for a backend: one region for each, results in memory of their own."""
+"""Whole images as work for a backend: one region each, results in new memory."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ PRECISIONS: tuple[Precision, ...] = ("ieee", "bf16", "bf16x3")
 
 @dataclass(frozen=True)
 class CpuPrepared(Prepared):
-    """The weights as the kernels of the instruction set that was in use read them: a copy, whatever becomes of the operands."""
+    """A copy of the weights, in the layout of the instruction set in use when they were packed."""
 
     weights: engine.native.PackedWeights
     launches = None
@@ -59,8 +59,8 @@ class CpuBlock(BlockBackend):
         return _precision_refused(params.options.precision)
 
     def output_tile(self, size: int, stride: int, channels: int, filters: int, precision: Precision) -> OutputTile:
-        """Winograd's tiles where the engine computes in them (csrc/core/tile.h), without it sums over taps. A precision that
-        the engine does not have counts as bf16, whose values are as short.
+        """Winograd's tiles where the engine computes in them (csrc/core/tile.h); without the engine, sums over taps. A
+        precision that the engine lacks counts as bf16, whose values are as short.
         """
         if engine.reason():
             return super().output_tile(size, stride, channels, filters, precision)
@@ -72,7 +72,7 @@ class CpuBlock(BlockBackend):
         )
 
     def prepare(self, params: BlockParams, operands: Operands) -> CpuPrepared:
-        """The operands packed, which of the same values is done once while the engine remembers them."""
+        """The operands packed; the engine's cache spares packing the same values again."""
         block = _block(params, tuple(operands.mean), operands.scale, _norm_first(params))
         laid = _operands(operands.weight, operands.bias)
         return CpuPrepared(engine.native.packed_weights(engine.isa(), block, **laid, taps_only=False))
@@ -85,7 +85,7 @@ class CpuBlock(BlockBackend):
         return result
 
     def training(self, params: BlockParams, operands: Operands, x: Tensor) -> Training:
-        """`forward`, and what `params.kept` says of the norm's input and the pool's hits.
+        """`forward`, and the norm's input and the pool's hits as `params.kept` says.
 
         With hits of all ties, every convolution output is a sum over its taps: in Winograd's tiles equal inputs need not give
         equal outputs.
@@ -106,8 +106,8 @@ class CpuBlock(BlockBackend):
     def backward(
         self, params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs
     ) -> Gradients:
-        """The gradients that are needed, in channels_last memory. The same bits for any number of threads; an image's share of
-        that of x does not depend on the batch.
+        """The needed gradients, in channels_last memory. Their bits are the same for any number of threads; an image's part of
+        x's gradient does not depend on the batch.
 
         Images are done one after another on each thread, so that the gradient of the convolution's outputs never exists for
         the batch.
@@ -167,7 +167,7 @@ def run_packed(
     outputs: Sequence[Tensor],
     threads: int,
 ) -> None:
-    """`run` with weights that were packed before."""
+    """`run` with packed weights."""
     work = _checked(weights.block, sources, regions)
     engine.native.block_regions(
         weights, work, sources=_arrays(sources), outputs=_arrays(outputs), hits=None, values=None, threads=threads
@@ -233,7 +233,7 @@ def _execute(
     bias: Tensor | None, outputs: Sequence[Tensor], threads: int, recorded: tuple[Tensor | None, Tensor | None] = (None, None),
     *, taps_only: bool = False,
 ) -> None:  # fmt: skip
-    """`run` with what is known of it before its tensors are. taps_only: every output is a sum over its taps."""
+    """`run` with a block record and checked regions. taps_only: every output is a sum over its taps."""
     hits, values = (_array(tensor) for tensor in recorded)
     engine.native.looked_up_block_regions(
         isa, block, work, **_operands(weight, bias), taps_only=taps_only, sources=_arrays(sources),
@@ -248,7 +248,7 @@ def _taps_only(params: BlockParams, hits: Tensor | None) -> bool:
 
 @lru_cache(maxsize=256)
 def _block(params: BlockParams, mean: tuple[float, ...], scale: float, norm_first: bool) -> engine.native.Block:
-    """The engine's record of a block; of images and extents it says nothing."""
+    """The engine's record of a block, without images and extents."""
     options, pool = params.options, params.options.pool or Pool(1, 1)
     return engine.native.Block(
         channels=params.channels, filters=params.filters, size=params.size, stride=options.stride, padding=options.padding,
@@ -261,7 +261,7 @@ def _block(params: BlockParams, mean: tuple[float, ...], scale: float, norm_firs
 def _whole_images(
     params: BlockParams, mean: tuple[float, ...], scale: float, norm_first: bool
 ) -> tuple[engine.native.Block, engine.native.Regions]:
-    """The record of a block, and one region for each image; kept, as for small blocks they take longer than the products."""
+    """The record of a block, and one region for each image; cached, as for small blocks they take longer than the products."""
     made = _kept_whole_images if params.images <= _KEPT_IMAGES else _made_whole_images
     return made(params, mean, scale, norm_first)
 
@@ -274,7 +274,7 @@ def _made_whole_images(
     return block, engine.native.Regions(block, *table.arrays(), sources=[shape], outputs=table.outputs)
 
 
-_KEPT_IMAGES = 1024  # of which the tables take a quarter of a megabyte
+_KEPT_IMAGES = 1024  # whose tables take a quarter of a megabyte
 _kept_whole_images = lru_cache(maxsize=128)(_made_whole_images)
 
 

@@ -36,7 +36,7 @@ class CudaBlock(BlockBackend):
         return _refused_types(params) or _refused_shapes(params, found)
 
     def outpaced(self, params: BlockParams, device: torch.device) -> Outpaced | None:
-        """Triton's block, where the cost model has it faster."""
+        """Triton's block, where the cost model predicts it faster."""
         times = gpu_choice.predicted(params, capability(device))
         if times is None or times[0] <= times[1]:
             return None
@@ -44,12 +44,12 @@ class CudaBlock(BlockBackend):
         return Outpaced("triton", why)
 
     def kernel(self, params: BlockParams, device: torch.device) -> str | None:
-        """Whose products it takes: those of warp groups, which sm_90 has, or those of single warps."""
+        """Which products it uses: those of warp groups, on sm_90, or those of single warps."""
         by_groups = isinstance(tile_of(params, capability(device)), WarpGroupConfig)
         return "by products of warp groups (wgmma)" if by_groups else "by products of warps (mma.sync)"
 
     def prepare(self, params: BlockParams, operands: Operands) -> cuda_forward.CudaPrepared:
-        """The weights packed as the kernel's matrices."""
+        """The weights packed into the kernel's matrices."""
         return cuda_forward.prepared(params, operands)
 
     def forward(self, params: BlockParams, operands: Operands, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Tile sizes of the hand-staged CUDA block: data, chosen from the problem alone, and the strips that regions are cut into.
 
-Those of the kernel for warp groups are in warpgroup.py.
+The warp-group kernel's tile sizes are in warpgroup.py.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.gpus import LEAST_SHARED, WARP
 from dcnn_fast.ops.region import RegionList
 
-MOST_FILTERS = 128  # of a thread block, and so of a norm across maps
+MOST_FILTERS = 128  # per thread block, and so the most maps of a norm across maps
 MOST_NORM = 33  # maps that a norm sums over: two lanes' filters to either side
-_BESIDE = (28, 20, 16, 12, 8, 4)  # columns of a strip for which shared memory is laid out, from the one that wastes least
+_BESIDE = (28, 20, 16, 12, 8, 4)  # columns of a strip for which shared memory is laid out, the least wasteful first
 
 
 @dataclass(frozen=True)
 class Tile(ABC):
-    """What a kernel of csrc/cuda/block is compiled for beside the problem, under the names it has there (shape.cuh).
+    """Compile-time sizes of a kernel of csrc/cuda/block beside the problem, under their names in shape.cuh.
 
     part: filters of a thread block. pixel: channels of a pixel in shared memory. cols: the columns of a strip for which shared
     memory is laid out.
@@ -45,7 +45,7 @@ class Tile(ABC):
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Outputs of the convolution, in a step."""
+        """Outputs of the convolution per step."""
 
     @property
     @abstractmethod
@@ -64,12 +64,12 @@ class Tile(ABC):
 
     @property
     def most_rows(self) -> int:
-        """Rows of results in a step, at most."""
+        """The most rows of results per step."""
         return self.outputs
 
     @property
     def most_cols(self) -> int:
-        """Columns of a strip, at most."""
+        """The most columns of a strip."""
         return self.outputs
 
     @property
@@ -78,7 +78,7 @@ class Tile(ABC):
 
     @property
     def steps(self) -> int:
-        """Steps of 16 products, in a filter row."""
+        """Steps of 16 products per filter row."""
         return -(-self.size * self.pixel // 16)
 
     @property
@@ -88,7 +88,7 @@ class Tile(ABC):
 
     @computed_once
     def plane(self) -> int:
-        """16-byte units of a plane of the patch: whole groups of banks apart, so that a pixel's planes lie in others."""
+        """16-byte units of a plane of the patch, padded so that a pixel's planes lie in different groups of banks."""
         units: tuple[int, int] = engine.native.patch_units(
             size=self.size, stride=self.stride, span=self.span, steps=self.steps, cols=self.cols, rows=self.outputs // self.cols
         )
@@ -102,13 +102,13 @@ class Tile(ABC):
 
     @property
     def fetched(self) -> int:
-        """Units that a patch may consist of, idle lanes included."""
+        """The most units of a patch, idle lanes included."""
         a_stage = self.threads * self.size
         return -(-self.span * self.plane // a_stage) * a_stage
 
     @property
     def patches(self) -> int:
-        """Bytes of the patch that is multiplied and the one that is on its way."""
+        """Bytes of two patches: one being multiplied, one being loaded."""
         return 2 * 16 * self.span * self.plane
 
     @property
@@ -131,14 +131,14 @@ class Tile(ABC):
 class CudaConfig(Tile):
     """The tile of csrc/cuda/block/forward.cu.
 
-    tiles: 16 * warps * tiles outputs of the convolution are a step. In strips of other columns it has as many rows as fit.
+    tiles: a step has 16 * warps * tiles outputs of the convolution. In strips of other widths it has as many rows as fit.
     """
 
     tiles: int
 
     @property
     def outputs(self) -> int:
-        """Of the convolution, in a step."""
+        """Outputs of the convolution per step."""
         return 16 * self.warps * self.tiles
 
     @property
@@ -153,18 +153,18 @@ class CudaConfig(Tile):
 
     @property
     def constants(self) -> Mapping[str, int]:
-        """What is defined for the compiler."""
+        """The compiler's definitions."""
         return {**constants_of(self), "WARPS": self.warps, "TILES": self.tiles}
 
 
 def constants_of(tile: Tile) -> dict[str, int]:
-    """What every tile defines for the compiler."""
+    """The compiler's definitions common to all tiles."""
     return {"PART": tile.part, "PIXEL": tile.pixel, "PLANE": tile.plane, "RING": tile.ring}
 
 
 @lru_cache(maxsize=256)
 def strip_cutter(config: Tile) -> engine.native.StripCutter:
-    """What cuts regions into strips for this tile (csrc/core/launch/strips.h)."""
+    """The cutter of regions into strips for this tile (csrc/core/launch/strips.h)."""
     return engine.native.StripCutter(
         outputs=config.outputs, ring=config.ring, plane=config.plane, fetched=config.fetched, span=config.span,
         steps=config.steps, size=config.size, stride=config.stride, pool_size=config.pool, pool_stride=config.pool_stride,
@@ -180,7 +180,7 @@ def pixel_of(params: BlockParams) -> int:
 
 
 def config_of(params: BlockParams) -> CudaConfig | None:
-    """The tile of forward.cu that a problem is computed in, the largest whose memory every GPU has; None where there is none.
+    """The problem's tile of forward.cu, the largest that fits the memory of every GPU; None where there is none.
 
     28 columns are half of the presets' widths of 108 and 54 but for the pool's overlap, and nine rows of them are 252 of a
     step's 256 outputs.
@@ -198,8 +198,8 @@ def config_of(params: BlockParams) -> CudaConfig | None:
 
 
 def strips_of(regions: RegionList, config: Tile, blocks: int) -> Tensor:
-    """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into as many strips below
-    each other as let `blocks` thread blocks, which share them out in order, be done soonest.
+    """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. The number of strips that a region is cut
+    into, one below another, minimizes the time of `blocks` thread blocks, which take the strips in order.
     """
     found = engine.native.strips(regions.regions.numpy(), regions.pieces.numpy(), strip_cutter(config), blocks)
     return torch.from_numpy(found)

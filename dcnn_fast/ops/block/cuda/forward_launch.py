@@ -39,14 +39,14 @@ SIMPLE_KERNEL = CudaKernel(
     ),
 )  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
-_OUT_ALIGNMENT = 16  # bytes, of the maps of a column
-_OFFSETS = 2**31  # inside a patch they are 32 bits wide
-_REACH = 1024  # no patch has as many columns
+_OUT_ALIGNMENT = 16  # bytes, for the maps of a column
+_OFFSETS = 2**31  # the kernel's offsets inside a patch are 32 bits wide
+_REACH = 1024  # more than any patch's columns
 
 
 @dataclass(frozen=True)
 class CudaPrepared(Prepared):
-    """Constants that a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
+    """The operands common to all launches of a block, on the device in the kernel's layout."""
 
     params: BlockParams
     config: Tile
@@ -58,7 +58,7 @@ class CudaPrepared(Prepared):
 
     @property
     def launches(self) -> Launches:
-        """Itself: every work is one launch."""
+        """This object: every `Work` is one launch."""
         return self
 
     def run(self, work: Work) -> None:
@@ -100,7 +100,7 @@ class CudaPrepared(Prepared):
 
 
 def prepared(params: BlockParams, operands: Operands, *, config: Tile | None = None) -> CudaPrepared:
-    """The operands on the weights' device as the kernel takes them. config: the tile, None for the one chosen."""
+    """The operands on the weights' device in the kernel's layout. config: the tile, None for the one chosen."""
     config = config or tile_of(params, capability(operands.weight.device))
     assert config is not None, "can_run refuses what has no tile"
     weight, bias, mean, scale = operands.weight, operands.bias, operands.mean, operands.scale
@@ -123,7 +123,7 @@ def _launch_of(
     reads: Sequence[Tensor],
     writes: Sequence[Tensor],
 ) -> Launch:
-    """The launch over tables that are on the device, of so many strips. out_align: of outputs, in bytes."""
+    """The launch over tables on the device. out_align: alignment of the outputs, in bytes."""
     params, config = laid.params, laid.config
     args: dict[str, Any] = {
         "strips": tables["programs"], **{name: tables[name] for name in ("regions", "pieces", "stores", "sources", "outputs")},
@@ -139,7 +139,7 @@ def _launch_of(
 
 
 def _numbers(values: Sequence[float]) -> Tensor:
-    """As the kernels take them, whatever torch's defaults are."""
+    """The values in the kernels' dtype, whatever torch's defaults are."""
     return torch.tensor(list(values), dtype=torch.float32, device="cpu")
 
 
@@ -149,12 +149,12 @@ def _parts(laid: CudaPrepared) -> int:
 
 
 def _at_a_time(laid: CudaPrepared, blocks: int | None = None) -> int:
-    """Strips that the device computes at a time. blocks: thread blocks that it runs at a time, None to ask it."""
+    """Strips that the device computes at a time. blocks: its resident thread blocks, None to ask the device."""
     return max(1, (blocks or _blocks(laid.weight.device, laid.config)) // _parts(laid))
 
 
 def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
-    """`CudaPrepared.run` by the simple kernel, which stages nothing; the other is compared with it."""
+    """`CudaPrepared.run` by the simple kernel, which stages nothing; the staged kernel is compared with it."""
     weight, regions, sources, outputs = operands.weight, work.regions, work.sources, work.outputs
     device, pieces = weight.device, records(regions.pieces, PIECE)
     places = [
@@ -194,7 +194,7 @@ def packed(weight: Tensor, config: Tile) -> Tensor:
 
 
 def _of_problem(params: BlockParams) -> dict[str, int]:
-    """The constants that a kernel is compiled for, as far as the problem says."""
+    """The compile-time constants that follow from the problem."""
     options = params.options
     pool, norm = options.pool or Pool(1, 1), options.norm
     return {
@@ -207,7 +207,7 @@ def _of_problem(params: BlockParams) -> dict[str, int]:
 
 
 def _access(source: Tensor, laid: CudaPrepared) -> int:
-    """How the kernel can read a source's pixels, the larger the slower."""
+    """How the kernel can read a source's pixels; larger values are slower."""
     params, config = laid.params, laid.config
     image, channel, row, col = source.stride()
     item = min(config.pixel, 8)
@@ -228,7 +228,7 @@ def _access(source: Tensor, laid: CudaPrepared) -> int:
 
 
 def _fourth_exists(source: Tensor) -> bool:
-    """Whether the memory of a source of pixels four elements apart holds all four of the last."""
+    """Whether the memory of a source with pixels four elements apart holds all four of the last pixel."""
     last = source.storage_offset() + sum((n - 1) * stride for n, stride in zip(source.shape, source.stride(), strict=True))
     end = last - (source.shape[1] - 1) + 4
     return end * source.element_size() <= source.untyped_storage().nbytes()

@@ -20,22 +20,22 @@ from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS
 
 BY_WARPS = Path(__file__).with_name("by_warps.json")  # written by devtools/choose_tiles.py and tools/gpu_check
 PART = 64  # filters of a warp group: the rows of its products
-_WARPS = 4  # of a warp group
-_NOWHERE = 256  # bytes of a warp for what lies beyond a strip's columns
+_WARPS = 4  # per warp group
+_NOWHERE = 256  # bytes per warp for values beyond a strip's columns
 _DEPTH = 4  # stages of weights
-_GROUPS = 2  # of a thread block: one multiplies while the other loads its weights
-_COLUMNS = (56, 64)  # outputs of a product: with fewer it takes no less time
-_MOST_SUMS = 112  # of a thread, half of its outputs
+_GROUPS = 2  # per thread block: one multiplies while the other loads its weights
+_COLUMNS = (56, 64)  # outputs of a product: fewer would take no less time
+_MOST_SUMS = 112  # per thread, half of its outputs
 _MOST_PACK = 4
-_STEP = 64  # outputs that a step is taken to cost beside its own, for weights and pool
+_STEP = 64  # cost of a step's weights and pool, in outputs
 
 
 @dataclass(frozen=True)
 class WarpGroupConfig(Tile):
     """The tile of csrc/cuda/block/warpgroup.cu.
 
-    columns: outputs of a product, `pack` rows of a strip of `cols` columns and what lies between them. products: of a warp
-    group, below each other. A step has as many rows whatever the columns of its strip, which are at most `cols`.
+    columns: outputs of a product, `pack` rows of a strip of `cols` columns and the gaps between them. products: per warp
+    group, one below another. A step's number of rows does not depend on its strip's columns, which are at most `cols`.
     """
 
     columns: int
@@ -49,7 +49,7 @@ class WarpGroupConfig(Tile):
 
     @property
     def outputs(self) -> int:
-        """Of the convolution, in a step."""
+        """Outputs of the convolution per step."""
         return self.most_rows * self.cols
 
     @property
@@ -59,17 +59,17 @@ class WarpGroupConfig(Tile):
 
     @property
     def most_rows(self) -> int:
-        """Of a step."""
+        """The most rows per step."""
         return self.groups * self.products * self.pack
 
     @property
     def most_cols(self) -> int:
-        """Of a strip."""
+        """The most columns of a strip."""
         return self.cols
 
     @property
     def shared(self) -> int:
-        """Bytes of shared memory: two patches, the stages of weights, the ring, what is written to be dropped, barriers."""
+        """Bytes of shared memory: two patches, the stages of weights, the ring, a place for dropped values, barriers."""
         return self.patches + _DEPTH * self.stage + self.kept + _NOWHERE * self.warps + 2 * 8 * _DEPTH
 
     @property
@@ -79,32 +79,32 @@ class WarpGroupConfig(Tile):
 
     @property
     def constants(self) -> Mapping[str, int]:
-        """What is defined for the compiler."""
+        """The compiler's definitions."""
         return {
             **constants_of(self), "GROUPS": self.groups, "COLUMNS": self.columns, "PACK": self.pack, "PRODUCTS": self.products,
         }  # fmt: skip
 
 
 def tile_of(params: BlockParams, capability: int) -> Tile | None:
-    """The tile that a problem is computed in on GPUs of a compute capability; None where there is none.
+    """A problem's tile on GPUs of a compute capability; None where there is none.
 
-    That of warp groups where there is one, unless the model has the problem faster by products of single warps.
+    The warp-group tile where there is one, unless the model predicts products of single warps to be faster.
     """
     found = tile_by_groups(params, capability)
     return config_of(params) if found is None or by_warps(params) else found
 
 
 def tile_by_groups(params: BlockParams, capability: int) -> WarpGroupConfig | None:
-    """The tile for warp groups, whether or not it is the faster; None where the GPU, the compiler or the kernel has none."""
+    """The tile for warp groups, even if it is the slower; None where the GPU, the compiler or the kernel has none."""
     return warpgroup_of(params) if capability == HOPPER and knows_warp_groups() else None
 
 
 @lru_cache(maxsize=256)  # asked before every block
 def by_warps(params: BlockParams) -> bool:
-    """Whether the model of bench/gpu_cost.py has products of single warps faster on sm_90.
+    """Whether the model of bench/gpu_cost.py predicts products of single warps to be faster on sm_90.
 
-    It was asked at the extents of the presets' blocks, and the answer is taken for all extents and for every name of the same
-    products (`precision`): a part of an image must have the bits of the whole. False for a problem that it was not asked about.
+    It was evaluated at the extents of the presets' blocks, and the answer holds for all extents and for every name of the same
+    products (`precision`): a part of an image must have the bits of the whole. False for a problem that was not evaluated.
     """
     options = replace(params.options, precision="ieee")
     return problem_key(replace(params, options=options)) in _problems_by_warps()
@@ -145,7 +145,7 @@ def refused(params: BlockParams) -> str | None:
 
 
 def _candidates(params: BlockParams) -> Iterator[WarpGroupConfig]:
-    """From the largest on."""
+    """Every tile that fits, the largest first."""
     options = params.options
     pool = options.pool or Pool(1, 1)
     for columns, pack in product(_COLUMNS, range(1, _MOST_PACK + 1)):
@@ -161,7 +161,7 @@ def _candidates(params: BlockParams) -> Iterator[WarpGroupConfig]:
 
 
 def _most_cols(params: BlockParams, columns: int, pack: int) -> int:
-    """The columns of a strip of which a product has `pack` rows; 0 where there are none."""
+    """The most columns of a strip with `pack` rows per product; 0 where there are none."""
     fitting = (cols for cols in range(columns, 0, -1) if (pack - 1) * _pitch(params, cols) + cols <= columns)
     return next(fitting, 0)
 
@@ -175,7 +175,7 @@ def _pitch(params: BlockParams, cols: int) -> int:
 
 
 def _cost(config: WarpGroupConfig, params: BlockParams) -> int:
-    """Outputs of a filter that are computed for an image in that tile, a step's own costs counted as such."""
+    """Outputs computed per filter for an image in that tile, a step's fixed cost counted as outputs."""
     _, _, rows, cols = params.conv_shape
     again = max(config.pool - config.pool_stride, 0)  # columns that strips beside each other share
     beside = max(1, -(-(cols - again) // (config.cols - again)))

@@ -1,1 +1,1 @@
-"""Parts that the block's GPU backends share: tables of their launches, and which of them is predicted to be faster."""
+"""Parts that the block's GPU backends share: tables of their launches, and the choice of the one predicted to be faster."""

@@ -1,8 +1,8 @@
-"""A column's blocks on a GPU: for one image after the other, the launches of all of them.
+"""A column's blocks on a GPU: image by image, the launches of all blocks.
 
 All tables of an image are laid out in one pass by C++ (csrc/core/launch/column.h), straight into the memory that is copied to
-the device. They lie where those of the last image lay, so images whose regions make as many programs pose the very same
-launches, which are kept.
+the device. Each image's tables lie where the last image's lay, so images whose regions make equally many programs have
+identical launches, which are kept.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from dcnn_fast.ops.device_tables import part
 from dcnn_fast.ops.launch import Launch
 from dcnn_fast.ops.region import RegionList, held
 
-MOST = 256  # lists of launches that are kept; the one that came first goes first
-_TABLES = ("programs", "regions", "pieces", "stores", "sources", "outputs")  # as csrc/core/launch/column.h lays them out
+MOST = 256  # lists of launches that are kept; the oldest is dropped first
+_TABLES = ("programs", "regions", "pieces", "stores", "sources", "outputs")  # in the order of csrc/core/launch/column.h
 
 
 @dataclass(frozen=True)
 class ColumnLaunches:
-    """One image's launches, and what they make: result, [windows, rows * cols * filters] of the last block.
+    """One image's launches, and their result, [windows, rows * cols * filters] of the last block.
 
     shape: equal for lists that differ in nothing but their tables' content and the tensors that they reach through them.
     """
@@ -40,7 +40,7 @@ class ColumnLaunches:
 
 
 class _Shape(NamedTuple):
-    """What decides a column's launches beside its blocks: how often tables have moved, each block's number of programs, and how
+    """The key of a column's launches beside its blocks: how often tables have moved, each block's number of programs, and how
     block 1 can read the plane.
     """
 
@@ -52,8 +52,8 @@ class _Shape(NamedTuple):
 class ColumnOnGpu:
     """A column's blocks, for images that follow each other on one stream of a device.
 
-    again: whether launches are to come again, as a CUDA graph wants it; otherwise tables are as large as they are, and programs
-    as many as there are.
+    again: whether launches are to repeat, as for a CUDA graph; otherwise tables and numbers of programs keep their exact
+    sizes.
     """
 
     def __init__(self, blocks: Sequence[Launches], device: torch.device, again: bool = True) -> None:
@@ -63,12 +63,12 @@ class ColumnOnGpu:
         self._geometries = [_geometry(block.params) for block in blocks]
         self._memory, self._maps = (torch.empty(0, dtype=torch.uint8, device=device) for _ in range(2))
         self._placed: list[dict[str, Tensor]] = []
-        self._times = 0  # that tables have moved
+        self._times = 0  # how often tables have moved
         self._known: dict[_Shape, tuple[Launch, ...]] = {}
 
     def launches(self, plane: Tensor, regions: Sequence[RegionList]) -> ColumnLaunches:
-        """What computes the regions of every block from a plane [1, C, H, W] on the device. The tables are on their way there
-        when this returns, on the current stream.
+        """The launches that compute every block's regions from a plane [1, C, H, W] on the device. On return the tables' copy
+        is enqueued on the current stream.
 
         Raises ValueError as `ops.block_regions` does for regions that leave their sources or outputs.
         """
@@ -90,7 +90,7 @@ class ColumnOnGpu:
         return ColumnLaunches(tuple(found), shape, part(result, 0, (images, values), params.out_dtype))
 
     def _make_room(self, tables: int, maps: int, moved: bool) -> None:
-        """Room for so many bytes of tables and of maps. Launches that reach the old ones are forgotten."""
+        """Make room for `tables` and `maps` bytes. Launches that reach the old memory are forgotten."""
         if maps > len(self._maps):
             self._maps = torch.empty(maps, dtype=torch.uint8, device=self._device)
             self._known.clear()
@@ -102,8 +102,8 @@ class ColumnOnGpu:
             self._known.clear()
 
     def _send(self, size: int, result: Tensor) -> None:
-        """Copy the tables, which were laid out last, to the device; the host does not wait."""
-        # Pinned memory comes from torch's cache, which gives none out again before its copy is done.
+        """Copy the tables laid out last to the device; the host does not wait."""
+        # Pinned memory comes from torch's cache, which reuses none before its copy is done.
         staged = torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=self._device.type == "cuda")
         self._tables.write(staged.numpy(), self._maps.data_ptr(), result.data_ptr())
         self._memory[:size].copy_(staged, non_blocking=True)
@@ -116,11 +116,11 @@ class ColumnOnGpu:
         }
 
     def _kept(self, shape: _Shape) -> list[Launch]:
-        """The launches of that shape, without an image's plane and result, which nothing but the image's own may keep."""
+        """The launches of that shape, without an image's plane and result, which only the image's own launches may keep."""
         found = self._known.get(shape)
         if found is None:
             accesses = [shape.access, *self._inner]
-            own = (self._maps,)  # they stay, as an image's launches follow those of the image before
+            own = (self._maps,)  # shared by all images, whose launches run one after another
             reads, writes = [(), *[own] * len(self._inner)], [*[own] * len(self._inner), ()]
             found = tuple(
                 block.launch_of(tables, *rest)
@@ -147,5 +147,5 @@ def _geometry(params: BlockParams) -> engine.native.RegionGeometry:
 
 
 def _map(params: BlockParams) -> Tensor:
-    """A map as `ColumnOnGpu` has it for what a block makes."""
+    """A block's output as `ColumnOnGpu` holds it."""
     return torch.empty(1, 2, 2, params.filters, dtype=params.out_dtype, device="cpu").permute(0, 3, 1, 2)

@@ -8,7 +8,7 @@ from dcnn_fast.ops.block.params import BlockParams
 
 
 def problem_key(params: BlockParams, keeps: bool = False) -> str:
-    """The key of a tile's choice: everything but extents, and what a kernel is not compiled for."""
+    """The key of a tile's choice: everything but extents and the fields that a kernel is not compiled for."""
     options = params.options
     plain = replace(options, padding=0, rounding="up", ties="all")
     return f"{replace(params, images=1, height=0, width=0, options=plain, backward=False)}{'-keeps' if keeps else ''}"
@@ -21,7 +21,7 @@ def norm_first(params: BlockParams) -> bool:
 
 
 def relu_last(params: BlockParams) -> bool:
-    """Whether the ReLU comes behind a pool or a norm."""
+    """Whether the ReLU follows a pool or a norm."""
     options = params.options
     return options.relu_last and (options.pool is not None or options.norm is not None)
 
