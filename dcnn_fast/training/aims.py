@@ -1,4 +1,4 @@
-"""What the label layer is to say of each training example, and how far it is from that: by label, by rating or by votes."""
+"""The label layer's target for each training example, and its loss: by label, by rating or by votes."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from dcnn_fast.data import DataSet, Example
 from dcnn_fast.training.settings import Settings
 
 STEEPNESS = 2.0  # a rating one deviation above the threshold is high with probability 0.88
-_SHORTEST = 1e-6  # a deviation of ratings that is none
-Numbers = Sequence[int] | Tensor  # of examples in the training set; as a tensor on the logits' device
-_there: Any = WeakTensorKeyDictionary()  # what was copied to devices, by device
-_GUESSES = 2001  # odds of "high" among which the best constant is looked for
+_SHORTEST = 1e-6  # a smaller deviation of ratings counts as zero
+Numbers = Sequence[int] | Tensor  # indices of examples in the training set; a tensor lies on the logits' device
+_there: Any = WeakTensorKeyDictionary()  # copies of tensors on devices, by device
+_GUESSES = 2001  # odds of "high" that are tried as the best constant
 
 
 class Aim(Protocol):
     """The targets of the training examples, in their order."""
 
     def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
-        """The sum of the losses of the examples of these numbers, whose logits are [n, labels], labels [n] int64."""
+        """The summed loss of the examples with these numbers; their logits are [n, labels], their labels [n] int64."""
 
     def guessing(self) -> float:
-        """The mean loss of the best answer that is the same for all examples."""
+        """The mean loss of the best constant answer."""
 
 
 @dataclass(frozen=True)
 class ByLabel:
     """The negative log-likelihood of each example's label (paper eq. 1); no label, -1, costs nothing.
 
-    weights: of each label, the mean of which over the examples is 1; None: all count alike.
+    weights: one for each label, with mean 1 over the examples; None: all count alike.
     """
 
     labels: tuple[int, ...] = ()
     weights: tuple[float, ...] | None = None
 
     def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
-        """As of `Aim`."""
+        """See `Aim`."""
         weights = _weights_on(self.weights, logits.dtype, logits.device)
         return F.cross_entropy(logits, labels, weights, ignore_index=-1, reduction="sum")
 
     def guessing(self) -> float:
-        """The entropy of the labels' shares, by their weights."""
+        """The weighted entropy of the labels' shares."""
         counts = Counter(label for label in self.labels if label >= 0)
         heavy = {label: count * (1.0 if self.weights is None else self.weights[label]) for label, count in counts.items()}
         whole = sum(heavy.values())
@@ -64,7 +64,7 @@ class ByLabel:
 class BySoftLabel:
     """The cross-entropy with a probability of "high" that is a smooth step of the rating.
 
-    high: [n] of each example. label: the number of "high", 0 or 1.
+    high: [n] probability of each example. label: the number of "high", 0 or 1.
     """
 
     high: Tensor
@@ -72,19 +72,19 @@ class BySoftLabel:
     label: int = 1
 
     def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
-        """As of `Aim`."""
+        """See `Aim`."""
         high = _rows(self.high, numbers, logits)
         weights = _weights_on(self.weights, logits.dtype, logits.device)
         return F.cross_entropy(logits, self._both(high), weights, reduction="sum")
 
     def guessing(self) -> float:
-        """The entropy of the mean, by the labels' weights."""
+        """The weighted entropy of the mean probability."""
         share = self._both(self.high.double().mean(dim=0, keepdim=True))[0].numpy()
         heavy = share * (np.ones(2) if self.weights is None else np.array(self.weights))
         return -sum(float(each) * math.log(each / heavy.sum()) for each in heavy if each)
 
     def _both(self, high: Tensor) -> Tensor:
-        """[n] probabilities of "high" as [n, 2] of both labels."""
+        """Probabilities of "high", [n], as those of both labels, [n, 2]."""
         return torch.stack([1 - high, high] if self.label == 1 else [high, 1 - high], dim=1)
 
 
@@ -92,27 +92,27 @@ class BySoftLabel:
 class ByRating:
     """The squared error, in deviations of the ratings, of the log-odds of "high".
 
-    odds: [n] that each example is to have. label: the number of "high", 0 or 1.
+    odds: [n] target of each example. label: the number of "high", 0 or 1.
     """
 
     odds: Tensor
     label: int = 1
 
     def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
-        """As of `Aim`."""
+        """See `Aim`."""
         return ((_odds(logits, self.label) - _rows(self.odds, numbers, logits)) / STEEPNESS).square().sum()
 
     def guessing(self) -> float:
-        """The variance."""
+        """The variance of the target odds."""
         return float((self.odds.double() / STEEPNESS).var(correction=0))
 
 
 @dataclass(frozen=True)
 class ByVotes:
-    """The squared earth mover's distance (Hou et al. 2016) of the votes that the network foretells from those that there are.
+    """The squared earth mover's distance (Hou et al. 2016) between the predicted and the given votes.
 
     The log-odds of a vote above k are those of "high" less a cut point of k's (proportional odds, McCullagh 1980), so that two
-    labels tell of all ten ratings. below: [n, 9] the share of votes of at most 1 to 9. cuts: [9], 0 at the threshold. label:
+    labels determine all ten ratings. below: [n, 9] the share of votes of at most 1 to 9. cuts: [9], 0 at the threshold. label:
     the number of "high", 0 or 1.
     """
 
@@ -121,11 +121,11 @@ class ByVotes:
     label: int = 1
 
     def summed(self, logits: Tensor, labels: Tensor, numbers: Numbers) -> Tensor:
-        """As of `Aim`."""
+        """See `Aim`."""
         return self._distances(_odds(logits, self.label), _rows(self.below, numbers, logits)).sum()
 
     def guessing(self) -> float:
-        """The least mean distance of one distribution, looked for among the odds from -10 to 10."""
+        """The least mean distance of one constant distribution, found among the odds from -10 to 10."""
         mean, square = self.below.double().mean(dim=0), self.below.double().square().mean(dim=0)
         foretold = torch.sigmoid(self.cuts.double() - torch.linspace(-10, 10, _GUESSES, dtype=torch.float64)[:, None])
         return float((foretold.square() - 2 * foretold * mean + square).mean(dim=1).min())
@@ -136,10 +136,10 @@ class ByVotes:
 
 
 def aim_of(data: DataSet, examples: Sequence[Example], settings: Settings) -> Aim:
-    """What these examples of a set are to be answered by.
+    """The aim of these examples of a set.
 
-    Raises ValueError where the set's labels are not made of ratings by a threshold, an example lacks what the targets are made
-    of, or the class weights are not one for each label.
+    Raises ValueError where the set's labels do not come from ratings by a threshold, an example lacks the rating or votes for
+    its target, or the class weights are not one for each label.
     """
     weights = _weights(data, examples, settings.class_weights)
     if settings.targets == "labels":
@@ -162,7 +162,7 @@ def _threshold(data: DataSet, examples: Sequence[Example], targets: str) -> floa
 
 
 def _odds_of(examples: Sequence[Example], threshold: float) -> Tensor:
-    """[n] float32: the log-odds of "high" that belong to each rating, 2 for each deviation above the threshold."""
+    """[n] float32: the log-odds of "high" for each rating, 2 for each deviation above the threshold."""
     ratings = np.array([example.rating for example in examples])
     spread = float(ratings.std())
     if spread < _SHORTEST:
@@ -184,7 +184,7 @@ def _by_votes(examples: Sequence[Example], threshold: float, high: int) -> ByVot
 
 
 def _weights(data: DataSet, examples: Sequence[Example], asked: tuple[float, ...] | str) -> tuple[float, ...] | None:
-    """Weights of the labels whose mean over the examples is 1; None where all count alike."""
+    """Weights of the labels, with mean 1 over the examples; None where all count alike."""
     if not asked:
         return None
     counts = np.bincount([example.label for example in examples if example.label >= 0], minlength=len(data.labels))
@@ -201,7 +201,7 @@ def _weights(data: DataSet, examples: Sequence[Example], asked: tuple[float, ...
 
 
 def _odds(logits: Tensor, label: int) -> Tensor:
-    """The log-odds of one label of two, by its number: [n, 2] -> [n]."""
+    """The log-odds of one of two labels, given its number: [n, 2] -> [n]."""
     return logits[:, label] - logits[:, 1 - label]
 
 
@@ -212,7 +212,7 @@ def _rows(values: Tensor, numbers: Numbers, like: Tensor) -> Tensor:
 
 
 def _moved(values: Tensor, device: torch.device) -> Tensor:
-    """The values on a device, copied there once: what is recorded must find them there."""
+    """The values on a device, copied there once: a recorded step needs them at a fixed address."""
     if values.device == device:
         return values
     known: dict[torch.device, Tensor] = _there.setdefault(values, {})

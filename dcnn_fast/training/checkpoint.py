@@ -1,6 +1,6 @@
-"""A run on disk: one safetensors file with weights and what the update rule remembers, the rest in a JSON header. No pickle.
+"""A run on disk: one safetensors file with the weights and the update rule's state, the rest in a JSON header. No pickle.
 
-Nothing random is kept: the order, the windows and the dropout are functions of the seed and of where the run stands.
+No generator's state is kept: the order, the windows and the dropout are functions of the seed and the run's progress.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from dcnn_fast.training.settings import Settings, settings_from_dict
 
 FORMAT = 1
 _KEY, _DIGEST = "dcnn_fast_run", "sha256"
-_LARGEST_HEADER = 100_000_000  # bytes, as many as safetensors reads: it names every photograph that was skipped
+_LARGEST_HEADER = 100_000_000  # bytes, safetensors' own limit: the header names every skipped photograph
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used, or not with what the caller asks for; the message names what is wrong."""
+    """A checkpoint that cannot be used, or not with the caller's settings; the message names the fault."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file held: the progress, what the run was started with, and tensors by name ("net.*", and "increment.*" or AdamW's
+    """A file's content: the progress, the settings of the run, and tensors by name ("net.*", and "increment.*" or AdamW's
     "exp_avg.*" and the like)."""
 
     tensors: dict[str, Tensor]
@@ -64,7 +64,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The run's state in `path`. Raises CheckpointError naming the file when it is not one or is damaged."""
+    """The run's state in `path`. Raises CheckpointError naming the file when it is damaged or no checkpoint."""
     try:
         header = _header(metadata_of(read_header(path, _LARGEST_HEADER)))
         progress, settings = progress_from_dict(header.get("progress")), _settings(header.get("settings"))
@@ -81,7 +81,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _header(texts: Mapping[str, Any]) -> dict[str, Any]:
-    text, digest = texts.get(_KEY), texts.get(_DIGEST)  # files of before there was a digest have none
+    text, digest = texts.get(_KEY), texts.get(_DIGEST)  # older files have no digest
     if not isinstance(text, str):
         raise ValueError(f"its header has no entry {_KEY!r}")
     if digest is not None and digest != hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest():
@@ -102,7 +102,7 @@ def _settings(data: Any) -> Settings:
 
 @torch.no_grad()
 def restore(checkpoint: Checkpoint, net: nn.Module, update: torch.optim.Optimizer) -> None:
-    """Give a network and its update rule a checkpoint's weights, and increments or what else the rule remembers.
+    """Load a checkpoint's weights into a network, and its increments or other state into the update rule.
 
     Raises CheckpointError when their names, shapes or dtypes are not the network's, or a number is not finite.
     """
@@ -131,7 +131,7 @@ def _differ(tensor: Tensor, wanted: Tensor) -> bool:
 
 
 def fingerprint_of(data: DataSet, inputs: Any, architecture: Any) -> str:
-    """A digest of what a run learns from and with: labels, keys, targets, the network's inputs and spec; not the pixels."""
+    """A digest of a run's data and network: labels, keys, targets, the network's inputs and spec; not the pixels."""
     state = hashlib.sha256(repr((data.labels, data.attributes, tuple(inputs), architecture)).encode("utf-8", "surrogateescape"))
     for part in (data.train, data.test):
         for example in part:
@@ -142,9 +142,9 @@ def fingerprint_of(data: DataSet, inputs: Any, architecture: Any) -> str:
 
 
 def identity_of(data: DataSet, inputs: Any, architecture: Any, origin: str = "") -> dict[str, str]:
-    """What a run learns from and with, by name, so that a difference can be named; not the pixels.
+    """Digests of a run's data and network, by name, so that a difference can be named; not of the pixels.
 
-    origin: what the network starts from, "" where nobody says.
+    origin: the initial weights' origin, "" where unknown.
     """
     return {
         "labels": ", ".join(data.labels), "attributes": ", ".join(data.attributes) or "none",
@@ -155,7 +155,7 @@ def identity_of(data: DataSet, inputs: Any, architecture: Any, origin: str = "")
 
 
 def identity_differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What keeps a run from going on: one text for each part of `identity_of` that differs, none where it may."""
+    """The reasons why a run may not be resumed: one text for each part of `identity_of` that differs."""
     return [
         f"{name}: {before[name]} before, {value} now"
         for name, value in now.items()

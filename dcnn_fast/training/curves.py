@@ -1,4 +1,4 @@
-"""The curves of a training run as a picture (matplotlib, extra `train`)."""
+"""A chart of a training run's curves (matplotlib, extra `train`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from dcnn_fast.printable import printable
 
 _DOTS_PER_INCH = 100
-_MARK = "dcnn-fast"  # names the program, as its other pictures do
+_MARK = "dcnn-fast"  # the program's name, as in its other charts
 
 _SHARES = {
     "test_accuracy": "accuracy", "test_balanced_accuracy": "balanced accuracy", "test_auc": "AUC",
@@ -20,15 +20,15 @@ _SHARES = {
 
 
 def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "", *, apart: bool = False) -> None:
-    """Losses, held-out measures and the rate by epoch, from the rows of a run's log; a .png or .svg by the path's suffix.
+    """Draw losses, held-out measures and the rate by epoch, from the rows of a run's log; a .png or .svg by the path's suffix.
 
-    apart: whether what is learnt by is another loss than that of the looks, the labels' negative log-likelihood; it has an axis
-    of its own then.
+    apart: whether the training loss is another than that of the looks, the labels' negative log-likelihood; it then has its own
+    axis.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - optional dependency
 
     figure = Figure(figsize=(11, 4))
-    # Room for numbers of seven characters; a layout that measures them draws everything three times, after every training.
+    # Room for numbers of seven characters: a layout that measures them would draw everything three times.
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.84 if title else 0.92, wspace=0.4 if apart else 0.22)
     losses, shares, rates = figure.subplots(1, 3)
     own = losses.twinx() if apart and any(row.get("loss") is not None for row in rows) else losses
@@ -60,7 +60,7 @@ def _line(
 
 
 def _save(figure: Any, path: Path) -> None:
-    """The process's backend is not asked, nor its warnings of numbers."""
+    """Save without the process's matplotlib backend and without numpy's warnings."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional dependency
 
     FigureCanvasAgg(figure)

@@ -1,8 +1,8 @@
-"""A mini-batch's windows on a GPU: photographs are copied on a stream of their own and cut by launches that never change.
+"""A mini-batch's windows on a GPU: photographs are copied on a separate stream and cut by launches that never change.
 
 As in a fixed evaluation (runtime/fixed.py) only tables say where photographs and windows lie, so that the host fills in a few
-numbers for each and issues one graph. A photograph that this does not take (`ops.views.fixed.refused`) has its mini-batch cut
-by launches that are planned for it (`windows.cut_batch`), to the same bytes.
+numbers for each and issues one graph. A mini-batch with a photograph that this refuses (`ops.views.fixed.refused`) is cut by
+launches that are planned for it (`windows.cut_batch`), to the same bytes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from dcnn_fast.runtime.contexts import DeviceStream
 from dcnn_fast.training.loading import Cases, starts_of
 from dcnn_fast.training.windows import Place
 
-_RGB, _RGBX = 3, 4  # bytes of a photograph's pixel and of a plane's
+_RGB, _RGBX = 3, 4  # bytes of a pixel in a photograph and in a plane
 _Kind = tuple[View, int]
 
 
 class DeviceWindows:
-    """What makes windows of a run's mini-batches, at most `batch` photographs each with one window an input."""
+    """Cuts windows for a run's mini-batches, at most `batch` photographs each, one window an input."""
 
     def __init__(self, inputs: Sequence[Input], batch: int, device: torch.device, record: Recorder) -> None:
         self._inputs, self._batch, self._device, self._record = inputs, batch, device, record
@@ -40,7 +40,7 @@ class DeviceWindows:
         self._copies = DeviceStream(device)
 
     def of(self, cases: Cases) -> tuple[Tensor, ...]:
-        """[n, 3, window, window] uint8 an input, in channels_last memory that the next mini-batch is written to."""
+        """One [n, 3, window, window] uint8 tensor an input, in channels_last memory that the next mini-batch overwrites."""
         if not self._takes(cases):
             return cases.on(self._device, self._inputs)
         assert cases.photos is not None
@@ -58,19 +58,19 @@ class DeviceWindows:
         )
 
     def _there(self, photos: np.ndarray) -> Tensor:
-        """The photographs on the device; the host waits for no copy, and launches that come next do."""
+        """The photographs on the device; the next launches wait for the copy, the host does not."""
         if self._device.type != "cuda":
             return torch.from_numpy(photos)
         with self._copies.current():
             found = copied(torch.from_numpy(photos), self._device)
         now = torch.cuda.current_stream(self._device)
         now.wait_event(self._copies.reached())
-        found.record_stream(now)  # its memory is not given away before the launches have read it
+        found.record_stream(now)  # its memory is not reused before the launches have read it
         return found
 
 
 class FixedWindows:
-    """The launches for `count` photographs, and all memory that they write to."""
+    """The launches for `count` photographs, and all memory that they write."""
 
     def __init__(self, inputs: Sequence[Input], count: int, device: torch.device, record: Recorder) -> None:
         self._inputs, self._count = inputs, count
@@ -87,7 +87,7 @@ class FixedWindows:
         self._again = Again(self._steps(), record)
 
     def of(self, photos: Tensor, shapes: Sequence[tuple[int, int]], places: Sequence[Sequence[Place]]) -> tuple[Tensor, ...]:
-        """The windows at `places`, for each input one of each photograph; these lie packed in `photos`, RGB bytes."""
+        """The windows at `places`, for each input one of each photograph; `photos` holds the photographs packed, RGB bytes."""
         self._tables.settle()
         self._reads[0] = photos
         self._enter(photos.data_ptr(), shapes, places)
@@ -96,7 +96,7 @@ class FixedWindows:
         return tuple(out[: len(shapes)].permute(0, 3, 1, 2) for out in self._out)
 
     def _enter(self, base: int, shapes: Sequence[tuple[int, int]], places: Sequence[Sequence[Place]]) -> None:
-        """Write the tables. Photographs that are lacking repeat those that are there."""
+        """Write the tables. Missing photographs repeat those that are there."""
         which = np.arange(self._count) % len(shapes)
         heights, widths = np.array(shapes, np.int64).T[:, which]
         first = np.array(starts_of(shapes)[:-1], np.int64)[which] + base

@@ -1,4 +1,4 @@
-"""The processes of a data-parallel run, as torchrun starts them; alone, there is one (torch.distributed does the work)."""
+"""The processes of a data-parallel run, as torchrun starts them; one without it (torch.distributed does the work)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class World:
-    """This process's number and how many there are."""
+    """This process's number and the number of processes."""
 
     rank: int = 0
     size: int = 1
@@ -40,7 +40,7 @@ class World:
             tensor.copy_(part.view(tensor.shape))
 
     def first_ones(self, value: Any) -> Any:
-        """The value that the first process has."""
+        """The first process's value."""
         if self.size == 1:
             return value
         box = [value]
@@ -56,13 +56,13 @@ class World:
         return found
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         if self.size > 1:
             dist.barrier()
 
     @torch.no_grad()
     def share(self, tensors: Sequence[Tensor]) -> None:
-        """Give every process the first one's tensors, in place."""
+        """Copy the first process's tensors to every process, in place."""
         if self.size > 1:
             for tensor in tensors:
                 whole = tensor.contiguous()
@@ -72,9 +72,9 @@ class World:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[World, torch.device]]:
-    """The world that torchrun's environment variables speak of, and this process's device.
+    """The world that torchrun's environment variables describe, and this process's device.
 
-    A process group that is there is used; one made here is taken down again. On "cuda" each process of a machine gets a GPU.
+    An existing process group is used; one made here is destroyed afterwards. On "cuda" each process of a machine gets a GPU.
     """
     wanted = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
     if wanted and str(device) == "cuda":

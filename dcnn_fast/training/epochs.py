@@ -1,4 +1,4 @@
-"""An epoch's row in the log, whether it is the best one, and which mini-batches are left of a run."""
+"""An epoch's row in the log, whether it is the best one, and the mini-batches left of a run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dcnn_fast.training.settings import Settings
 
 @dataclass(frozen=True)
 class Left:
-    """The mini-batches that are left of a run: this process's share of each, through all epochs, so that workers never idle.
+    """The mini-batches left of a run: this process's share of each, through all epochs, so that workers never idle.
 
-    count: examples that are learnt from. epoch, step: where the run stands.
+    count: training examples. epoch, step: where the run stands.
     """
 
     settings: Settings
@@ -35,9 +35,9 @@ class Left:
 
 
 def row_of(progress: Progress, step: int, rate: float, measured: Mapping[str, float]) -> dict[str, Any]:
-    """The row of the epoch that is over now.
+    """The row of the epoch that has just ended.
 
-    step: mini-batches since the run began. measured: of the look at its end, by the columns of the log.
+    step: mini-batches since the run began. measured: the measures of the look at its end, by the names of the log.
     """
     return {
         "epoch": progress.epoch + 1, "step": step, "rate": rate, "loss": progress.loss / progress.cases,
@@ -53,7 +53,7 @@ def is_looked_at(settings: Settings, epoch: int) -> bool:
 
 
 def is_out_of_patience(history: Sequence[Mapping[str, Any]], by: str, patience: int) -> bool:
-    """Whether the last `patience` looks at the split val found no better epoch by the measure `by`; never where that is 0."""
+    """Whether the last `patience` looks at the split val found no better epoch by the measure `by`; never with `patience` 0."""
     if not patience:
         return False
     best, since = None, 0
@@ -65,11 +65,11 @@ def is_out_of_patience(history: Sequence[Mapping[str, Any]], by: str, patience: 
 
 
 def is_best(row: Mapping[str, Any], best: Mapping[str, Any] | None, by: str, part: str = "test") -> bool:
-    """Whether an epoch is better than the best one so far, None where there is none, by a measure of a part of the set."""
+    """Whether an epoch is better than the best so far (None: there is none), by a measure of a part of the set."""
     name, count = f"{part}_{by}", f"{part}_count"
     if row.get(name) is None:
         return False
-    if best is None or row[count] != best[count]:  # fewer could be read: no measure beside that of all
+    if best is None or row[count] != best[count]:  # measures of different numbers of photographs are not comparable
         return best is None or row[count] > best[count]
     better: bool = row[name] < best[name] if by == "loss" else row[name] > best[name]
     return better

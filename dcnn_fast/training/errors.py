@@ -1,4 +1,4 @@
-"""What ends a run."""
+"""The error that ends a diverged run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What layers that do not learn make of photographs, kept in a file: it is computed once, for every epoch and every run.
+"""The features that frozen layers compute from photographs, kept in a file: computed once, for every epoch and every run.
 
 The file is an SQLite database, which is whole after a crash and may be used by several runs at a time. A row is found by a
-digest of the layers and what computes them, and one of the window's pixels; a damaged row is passed over and computed anew.
+digest of the layers and the engine that computes them, and one of the window's pixels; a damaged row is ignored and its
+features are computed anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dcnn_fast.training.observers import Silent, Told
 
 MEGABYTES = 256  # of each column's features, in memory and read from the file
 _MARK = 0x64666561  # of our files: "dfea"
-_SECONDS = 30.0  # that another run is waited for while it writes
+_SECONDS = 30.0  # to wait for another run that is writing
 _MAKE = (
     "CREATE TABLE IF NOT EXISTS features (layers TEXT, window BLOB, shape TEXT, value BLOB, digest BLOB, "
     "PRIMARY KEY (layers, window)) WITHOUT ROWID"
@@ -31,7 +32,7 @@ _MAKE = (
 
 
 def require_features(path: Path, net: nn.Module, device: torch.device) -> None:
-    """That a file is not there, or one of features, and of use. Raises ValueError naming it."""
+    """Require that a file is absent, or a usable one of features. Raises ValueError naming it."""
     if device.type != "cpu" or not any(keeper.sees_all for keeper in keepers_of(net)):
         raise ValueError(
             "features must not be given but for layers next to the pixels of whole views that do not learn, on the cpu; "
@@ -42,36 +43,36 @@ def require_features(path: Path, net: nn.Module, device: torch.device) -> None:
 
 
 class Features(Silent):
-    """The features of a network's columns in a file. A file that cannot be read or written is named, and the run goes on."""
+    """The features of a network's columns in a file. One that cannot be read or written is named, and the run goes on."""
 
     def __init__(self, net: nn.Module, path: Path, out: Folder) -> None:
-        # Only whole views come again in another run.
+        # Only windows that are whole views recur in another run.
         self._keepers = {keeper.features_digest(): keeper for keeper in keepers_of(net) if keeper.sees_all}
         self._path, self._out = path, out
 
     def known(self) -> dict[str, dict[bytes, Tensor]]:
-        """What the file holds of these columns, by the layers' digest and the window's."""
+        """The file's features of these columns, by the layers' digest and the window's."""
         found: dict[str, dict[bytes, Tensor]] = {}
         if self._path.is_file():
             self._out.attempt(self._path.name, lambda: found.update(read_features(self._path, self._keepers)))
         return found
 
     def ended(self, told: Told) -> None:
-        """Write what the epoch has brought."""
+        """Write the epoch's new features."""
         self.write()
 
     def write(self) -> None:
-        """Write what is new."""
+        """Write the new features."""
         new = {layers: keeper.kept.taken() for layers, keeper in self._keepers.items() if keeper.kept is not None}
         if self._path == self._out / FEATURES and not (self._out / CHECKPOINT).is_file():
-            return  # a folder without a checkpoint is to be left as it was
+            return  # leave a folder without a checkpoint as it was
         if any(new.values()):
             self._out.attempt(self._path.name, lambda: write_features(self._path, new))
 
 
 @contextmanager
 def kept_features(net: nn.Module, path: Path, out: Folder) -> Iterator[Features]:
-    """While the context lasts, features are computed once; those of whole views are in the file afterwards."""
+    """Compute features once while the context lasts; those of whole views are in the file afterwards."""
     features = Features(net, path, out)
     with keeping_means(net, MEGABYTES, features.known()):
         try:
@@ -81,7 +82,7 @@ def kept_features(net: nn.Module, path: Path, out: Folder) -> Iterator[Features]
 
 
 def read_features(path: Path, layers: Mapping[str, Keeper]) -> dict[str, dict[bytes, Tensor]]:
-    """The rows of these layers that are whole and of their form, by the window's digest.
+    """The undamaged rows of these layers, of the right shape, by the window's digest.
 
     Raises OSError where the file cannot be read.
     """
@@ -119,7 +120,7 @@ def _digest(window: bytes, shape: str, value: bytes) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that no other process inherits. Raises OSError in SQLite's words."""
+    """A connection that no other process inherits. Raises OSError with SQLite's message."""
     try:
         with closing(sqlite3.connect(path, timeout=_SECONDS)) as file:
             file.execute(_MAKE)

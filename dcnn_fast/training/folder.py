@@ -1,4 +1,4 @@
-"""The folder of a run: what may be in it before, its lock, and its files, of which each fails alone."""
+"""The folder of a run: its permitted content, its lock, and its files, each of which fails alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILES = (CHECKPOINT, BEST, LAST, LOG, SKIPPED, CURVES, BOARD, OPTIONS, FEATURES,
 
 
 def require_outputs(out: Path, names: Collection[str] = FILES, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
-    """That the files of these names in `out` are there, not elsewhere through links, nor each other, nor one of `inputs`.
+    """Require that files of these names in `out` do not link out of it or to each other, and are none of `inputs`.
 
     Raises CheckpointError naming the one that is.
     """
@@ -41,10 +41,10 @@ def require_outputs(out: Path, names: Collection[str] = FILES, inputs: Iterable[
 
 
 def require_folder(out: Path, *, resume: bool = False) -> None:
-    """That a run may be written to `out`: a new folder, an empty one, or that of a run, which goes on only with `resume`.
+    """Require that a run may be written to `out`: a new folder, an empty one or, only with `resume`, that of a run.
 
-    Hidden files, and one that standard output or error is sent to, may be there. Raises CheckpointError naming what else is,
-    and what `require_outputs` refuses.
+    Hidden files, and files that receive standard output or error, may be there. Raises CheckpointError naming any other file,
+    and whatever `require_outputs` refuses.
     """
     require_outputs(out)
     if (out / CHECKPOINT).is_file():
@@ -65,7 +65,7 @@ def require_folder(out: Path, *, resume: bool = False) -> None:
 
 
 class Folder:
-    """Where a run's files go. A file that cannot be written is told to `warn`, and the run goes on.
+    """Where a run's files go. A file that cannot be written is reported to `warn`, and the run goes on.
 
     unwritten: the files whose last writing failed, each with the reason.
     """
@@ -82,12 +82,12 @@ class Folder:
         self.attempt(name, lambda: put(self.path / name, write))
 
     def attempt(self, name: str, write: Callable[[], None]) -> None:
-        """`write`, which writes what goes by that name."""
+        """Call `write`, which writes the output of that name; report a failure instead of raising it."""
         try:
             write()
         except (OSError, SafetensorError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            if self.unwritten.get(name) != reason:  # a full disk is said once, not each minute
+            if self.unwritten.get(name) != reason:  # report a full disk once, not each minute
                 self.warn(f"{self.path / name} could not be written: {reason}; the run goes on")
             self.unwritten[name] = reason
         else:
@@ -95,7 +95,7 @@ class Folder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """The folder, which is made where it is not there, for this run alone: two in one would write over each other."""
+        """Lock the folder, made where absent, for this run: two runs would overwrite each other's files."""
         self.path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
@@ -104,7 +104,7 @@ class Folder:
                 raise CheckpointError(f"out must not be in use by another run, got {self.path}") from None
             except OSError as error:
                 raise CheckpointError(f"out, {self.path}, cannot be locked: {error.strerror or error}") from None
-            for name in FILES:  # a file that is not written again, as the best model need not be, would keep its half
+            for name in FILES:  # a partial file that is never rewritten, as the best model's may be, would stay
                 with suppress(OSError):
                     remove_abandoned(self.path / name)
             yield
@@ -113,12 +113,12 @@ class Folder:
 def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
     try:
         return os.stat(path)
-    except (OSError, ValueError):  # nothing is there
+    except (OSError, ValueError):  # absent
         return None
 
 
 def _streams() -> set[tuple[int, int]]:
-    """The files that standard output and error go to."""
+    """The files that receive standard output and error."""
     found = set()
     for stream in (sys.__stdout__, sys.__stderr__):
         try:

@@ -1,6 +1,6 @@
 """Ctrl-C, SIGTERM, which batch systems send before they kill, and SIGHUP, which a closed terminal sends.
 
-Asked for once, a run ends where it can be resumed.
+The first signal ends a run where it can be resumed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ _ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Asked(threading.Event):
-    """Set when the run was asked to end; signum: by which signal, if by one."""
+    """Set when the run was asked to end; signum: the signal, if there was one."""
 
     signum: int | None = None
 
 
 @contextmanager
 def interrupts() -> Iterator[Asked]:
-    """An event that one of the signals sets, once; the next does what it ever did. Only the main thread may listen to them.
+    """An event that the first of the signals sets; the next one has its usual effect. Only the main thread may handle signals.
 
-    Those that the process ignores, as nohup and a shell's background jobs have it, stay ignored.
+    Signals that the process ignores, as under nohup and in a shell's background jobs, stay ignored.
     """
     event = Asked()
     if threading.current_thread() is not threading.main_thread():
@@ -51,6 +51,6 @@ def interrupts() -> Iterator[Asked]:
 
 
 def ignore_interrupts() -> None:
-    """For a process that another ends: a terminal and a batch system send to every process of theirs."""
+    """Ignore the signals, in a process that its parent ends: terminals and batch systems signal every process."""
     for number in _ASKING:
         signal.signal(number, signal.SIG_IGN)
