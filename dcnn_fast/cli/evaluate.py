@@ -77,7 +77,7 @@ class Scoring:
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0
     device: Annotated[
-        str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
+        str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto: a GPU on which scores were checked, else cpu.")
     ] = "auto"
     max_memory: MaxMemory = None
 
