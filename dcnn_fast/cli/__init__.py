@@ -1,1 +1,1 @@
-"""The command `dcnn-fast`, one file a subcommand."""
+"""The command `dcnn-fast`, with a file for each subcommand."""

@@ -1,4 +1,4 @@
-"""`dcnn-fast adapt`: a model trained on all kinds of photographs, trained on for one kind (paper III-C)."""
+"""`dcnn-fast adapt`: fine-tunes a model of all kinds of photographs for one kind (paper III-C)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
 
 
-RESUME = (
-    "Go on with the run in --out, as if it had not been interrupted, with its own options; --rate may say another from here on."
-)
+RESUME = "Resume the run in --out with its own options, as if it had not been interrupted; --rate sets a new rate from here on."
 TUNE = (
-    "Layers that learn: all; label, the label layer alone; or ratings: a linear layer on features that never change, beside "
-    "the model's score, fitted in closed form to tens or hundreds of ratings in seconds (epochs, batch and rates are of no "
-    "account). Default: ratings where the model has such features, as the shipped one has, and the set has ratings; else "
-    "all."
+    "Layers that learn: all; label, the label layer alone; or ratings: a linear layer on fixed features and the model's "
+    "score, fitted in closed form to tens or hundreds of ratings in seconds (epochs, batch and rates have no effect). "
+    "Default: ratings where the model has such features, as the shipped one does, and the set has ratings; otherwise all."
 )
 
 
@@ -33,18 +30,18 @@ TUNE = (
 class AdaptSet(sets.SetOptions):
     """The data set, or one category of it."""
 
-    category: Annotated[str | None, typer.Option(help="This content category alone; default: the whole set.")] = None
+    category: Annotated[str | None, typer.Option(help="Train on this content category only; default: the whole set.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptLearning:
-    """How the model learns on."""
+    """How the model is fine-tuned."""
 
     epochs: Annotated[
         int, typer.Option(help="Passes over the training photographs; the paper: about 50 for local views, 10 for warped ones.")
     ] = 10
     batch: Annotated[int, typer.Option(help="Images in a mini-batch.")] = 128
-    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001
+    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases learn at twice this rate.")] = 0.001
     schedule: Annotated[
         str, typer.Option(help="How the rates change: const, linear, exp or dexp, e.g. linear[tgtFactor=100].")
     ] = "const"
@@ -77,9 +74,9 @@ class AdaptOptions:
 
 @takes(AdaptOptions)
 def adapt(ctx: typer.Context, options: AdaptOptions) -> None:
-    """Adapt a model to one category of photographs, or to a set of one's own: to your own taste, with 25 ratings or more.
+    """Adapt a model to one category of photographs, or to your own set: 25 ratings are enough to adapt it to your taste.
 
-    What is taken off the pixels stays the model's. The folder --out, files and exit status are as those of `train`.
+    The model's own mean is subtracted from the pixels. --out, its files and the exit status are as for `train`.
     """
     from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
@@ -102,7 +99,7 @@ def adapt(ctx: typer.Context, options: AdaptOptions) -> None:
 
 
 def _fitted(model: Path, options: AdaptOptions) -> int | None:
-    """Fit the model's own layer to ratings; returns the exit status, None where it is not asked for and cannot be."""
+    """Fit the model's own layer to ratings; returns the exit status, None where it was not requested and is impossible."""
     from dcnn_fast.cli import personal_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
     source = options.source
@@ -110,7 +107,7 @@ def _fitted(model: Path, options: AdaptOptions) -> int | None:
     given = [name for name in unused if getattr(source, name) is not None]
 
     def rated() -> DataSet:
-        """The set for its ratings alone: the notes are of a threshold and of a split, which are not used."""
+        """The set without its notes: they concern a threshold and a split, and only the ratings are used."""
         return replace(source, **unused).opened(options.data, quiet=True, unsplit="train")
 
     return personal_run.run(

@@ -1,4 +1,4 @@
-"""What `score` does with the photographs once all are scored: the options, and what of them goes together."""
+"""What `score` does with the photographs once all are scored: the options, and which may be combined."""
 
 from __future__ import annotations
 
@@ -20,81 +20,81 @@ _BEST = "The best photographs, once all are scored"
 
 
 class AfterError(ValueError):
-    """Options that do not go together, or cannot be followed; the message says which and why."""
+    """Options that cannot be combined or carried out; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class After:
-    """What is to be done once all photographs are scored, as on the command line."""
+    """The command-line options for work after all photographs are scored."""
 
     xmp: Annotated[
         bool,
         typer.Option(
             "--xmp", rich_help_panel=_STARS,
-            help="Write one to five stars (xmp:Rating) into a sidecar beside each photograph, at the end of the run. A rating "
-            "that a person gave stays, and so does everything else that a sidecar has.",
+            help="Write one to five stars (xmp:Rating) into a sidecar beside each photograph, at the end of the run. A "
+            "person's rating and all other content of a sidecar are kept.",
         ),
     ] = False  # fmt: skip
     xmp_names: Annotated[
         str | None,
         typer.Option(
             metavar="digikam|adobe", rich_help_panel=_STARS,
-            help="Names of new sidecars of --xmp: digikam is photo.jpg.xmp (digiKam, darktable, Immich; the default), adobe is "
-            "photo.xmp. A photograph that has a sidecar by the other name keeps that one.",
+            help="Names of the new sidecars that --xmp writes: digikam, photo.jpg.xmp (digiKam, darktable, Immich; the "
+            "default), or adobe, photo.xmp. A photograph that already has a sidecar by the other name keeps it.",
         ),
     ] = None  # fmt: skip
     embed: Annotated[
         bool,
         typer.Option(
             "--embed", rich_help_panel=_STARS,
-            help="Write the stars into JPEG files themselves, by the program exiftool, which must be installed; pixels stay, "
-            "and the file as it was is kept as photo.jpg_original. Other photographs are left as they are.",
+            help="Write the stars into the JPEG files themselves, with the program exiftool, which must be installed. Pixels "
+            "do not change, and the original file is kept as photo.jpg_original. Photographs in other formats are not changed.",
         ),
     ] = False  # fmt: skip
     stars: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,C,D,E", rich_help_panel=_STARS,
-            help="With --xmp or --embed, the percentages of all photographs of the run that get five, four, three, two stars "
-            f"and one; default {SHARES}. Equal scores get equal stars: those of the middle of the places that they take.",
+            help="With --xmp or --embed, the percentages of the run's photographs that get five, four, three, two stars "
+            f"and one; default {SHARES}. Photographs of equal score get the stars of the middle of their ranks.",
         ),
     ] = None  # fmt: skip
     stars_at: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,C,D", rich_help_panel=_STARS,
-            help="With --xmp or --embed, the least scores (P(high), 0 to 1) of five, four, three and two stars, instead of "
-            "shares; below the last a photograph gets one.",
+            help="With --xmp or --embed, the lowest scores (P(high), 0 to 1) for five, four, three and two stars, instead of "
+            "shares; a photograph below the last gets one star.",
         ),
     ] = None  # fmt: skip
     copy: Annotated[
         str | None,
         typer.Option(
             metavar="DIR", rich_help_panel=_BEST,
-            help="Copy the photographs that --best or --above names, and their sidecars, into the folder DIR. No file is "
-            "replaced: a second photo.jpg is called photo-2.jpg.",
+            help="Copy the photographs that --best or --above selects, and their sidecars, into the folder DIR. No file is "
+            "replaced: a second photo.jpg becomes photo-2.jpg.",
         ),
     ] = None  # fmt: skip
     link: Annotated[
         str | None,
         typer.Option(
             metavar="DIR", rich_help_panel=_BEST,
-            help="Make symbolic links to the photographs that --best or --above names in the folder DIR, without sidecars.",
+            help="Make symbolic links in the folder DIR to the photographs that --best or --above selects, without sidecars.",
         ),
     ] = None  # fmt: skip
     move: Annotated[
         str | None,
         typer.Option(
             metavar="DIR", rich_help_panel=_BEST,
-            help="Move the photographs that --best or --above names, and their sidecars, into the folder DIR, with names as "
-            "--copy gives. To another file system a photograph is copied, read back, and only then removed.",
+            help="Move the photographs that --best or --above selects, and their sidecars, into the folder DIR, named as by "
+            "--copy. Between file systems a photograph is copied, read back, and only then removed.",
         ),
     ] = None  # fmt: skip
     best: Annotated[
         int | None,
         typer.Option(
             metavar="N", min=1, rich_help_panel=_BEST,
-            help="With --copy, --link or --move, take the N best photographs; of equal scores, those first in the order of "
+            help="With --copy, --link or --move, take the N best photographs; ties are broken by the order of their "
             "paths.",
         ),
     ] = None  # fmt: skip
@@ -109,8 +109,8 @@ class After:
         bool,
         typer.Option(
             "--dry-run",
-            help="Say what --xmp, --embed, --copy, --link and --move would do, a line each, and do none of it; photographs are "
-            "scored, and --csv, --jsonl and --html are written.",
+            help="Print what --xmp, --embed, --copy, --link and --move would do, a line per action, and do none of it; "
+            "photographs are still scored, and --csv, --jsonl and --html written.",
         ),
     ] = False  # fmt: skip
 
@@ -121,22 +121,22 @@ class After:
 
     @property
     def names(self) -> str:
-        """Of new sidecars."""
+        """The naming of new sidecars."""
         return NAMES[0] if self.xmp_names is None else self.xmp_names
 
     @property
     def placings(self) -> tuple[tuple[str, str | None], ...]:
-        """The options that take the best photographs somewhere, and where each does."""
+        """The options that copy, link or move the best photographs, with their folders."""
         return ("--copy", self.copy), ("--link", self.link), ("--move", self.move)
 
     @property
     def placing(self) -> tuple[str, Path] | None:
-        """The one of them that is given."""
+        """The placing option that was given, with its folder."""
         return next(((option, Path(folder)) for option, folder in self.placings if folder is not None), None)
 
     @property
     def rule(self) -> Shares | Thresholds:
-        """From scores to stars. Raises StarsError."""
+        """The rule that gives stars to scores. Raises StarsError."""
         return shares_of(self.stars or SHARES) if self.stars_at is None else thresholds_of(self.stars_at)
 
     @property
@@ -145,7 +145,7 @@ class After:
         return self.gives_stars or self.placing is not None
 
     def require_sense(self, *, sheet: bool) -> None:
-        """That the options go together and can be followed here. sheet: --html is given. Raises AfterError, StarsError."""
+        """Require options that fit together and can be carried out. sheet: --html is given. Raises AfterError, StarsError."""
         _require_stars_make_sense(self)
         _require_placing_makes_sense(self, sheet)
         if self.dry_run and not self.wanted:
@@ -168,7 +168,7 @@ def _require_stars_make_sense(after: After) -> None:
         raise AfterError("--xmp-names needs --xmp: it is of the sidecars' names")
     if after.names not in NAMES:
         raise AfterError(f"--xmp-names must be {' or '.join(NAMES)}, got {after.names!r}")
-    _ = after.rule  # says what is wrong with it
+    _ = after.rule  # raises StarsError for a bad rule
 
 
 def _require_placing_makes_sense(after: After, sheet: bool) -> None:
@@ -191,7 +191,7 @@ def _require_placing_makes_sense(after: After, sheet: bool) -> None:
 
 
 def _require_folder(option: str, folder: Path) -> None:
-    """That the folder is there and can be written to, or can be made."""
+    """Require a folder that can be written to, or one that can be made."""
     place = folder if os.path.lexists(folder) else folder.absolute().parent
     if not place.is_dir():
         raise AfterError(f"{option}: {folder} is no folder" if place == folder else f"{option}: no such folder: {place}")

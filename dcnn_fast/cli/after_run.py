@@ -1,4 +1,4 @@
-"""The work of `After`: keeps each photograph's score, and gives stars and takes the best to a folder once all are there."""
+"""The work of `After`: keeps each score, then gives stars and takes the best photographs to a folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Rated = Sequence[tuple[Path, int]]  # photographs and their stars
 
 
 class AfterRun:
-    """One run's. say: prints a line of what a dry run would do."""
+    """The work after one run. say: prints one line of a dry run's plan."""
 
     def __init__(self, after: After, stop: Stop, say: Callable[[str], None]) -> None:
         self._after, self._stop, self._say = after, stop, say
@@ -41,9 +41,9 @@ class AfterRun:
             self._scored.append((score.path or "", counted(score.mean)))
 
     def finish(self, *, complete: bool) -> bool:
-        """Do it all; whether all of it went well: what did not is named.
+        """Do all the work; returns whether all of it succeeded. Failures are named on standard error.
 
-        complete: every photograph of the run has been tried. Otherwise nothing is done, which is said. Raises KeyboardInterrupt
+        complete: every photograph of the run has been tried. Otherwise nothing is done but a note. Raises KeyboardInterrupt
         between two photographs.
         """
         if not self._after.wanted:
@@ -79,7 +79,7 @@ class AfterRun:
                 continue
             try:
                 outcome, files = writer.write(photograph, stars)
-            except XmpError as error:  # which names a file
+            except XmpError as error:  # its message names the file
                 self._fail(str(error))
             except OSError as error:
                 self._fail(f"{os.fspath(error.filename or photograph)}: {reason(error)}")
@@ -125,7 +125,7 @@ class AfterRun:
                     self._would(f"{photograph}: {_DONE[option]} to {place}")
 
     def _each(self, items: Sequence[Item], what: str, outcomes: Counter[str]) -> Iterator[Item]:
-        """The items, with a bar; a signal falls between two of them. At the end, however it comes, the outcomes are told."""
+        """Yield the items under a progress bar; signals are raised between items. The outcomes are always noted at the end."""
         console = stderr()
         try:
             for item in track(items, what, console=console, disable=not console.is_terminal, transient=True):

@@ -1,4 +1,4 @@
-"""Options out of a file: `--config`, and for a run that goes on the options that it was started with."""
+"""Options from a file: `--config`, or for a resumed run the options that it was started with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 from dcnn_fast.cli.console import fail
 from dcnn_fast.printable import quoted
 
-# Of the run's place, not of its result; a file has none of them.
+# Options that decide where a run happens, not its result; a file holds none of them.
 PLACE = frozenset(
     ("out", "resume", "config", "device", "workers", "cache", "max_memory", "tensorboard", "features", "plane_cache",
      "plane_cache_size", "help")
@@ -22,10 +22,10 @@ _FILES = ("data", "images", "layer_params", "model")
 
 
 class Configured(TyperCommand):
-    """A command whose options may come from a file: what the command line says counts, then the file, then the defaults."""
+    """A command whose options may come from a file: the command line takes precedence, then the file, then the defaults."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As of the class; the file's options become the defaults."""
+        """Parse the command line, with the file's options as the defaults."""
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
         if not given.get("help"):
             ctx.default_map = self._defaults(given)
@@ -62,16 +62,16 @@ class Configured(TyperCommand):
 
 
 def is_said(ctx: typer.Context, name: str) -> bool:
-    """Whether the command line itself says an option."""
+    """Whether the command line itself sets an option."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def options_of(given: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says of a call, by the names of the options: all that decides the result.
+    """The content of an options file for a call, by option: everything that decides the result.
 
-    given: the options as the command has them. decided: what options that were left open have become. Files are named by their
-    whole paths, from wherever they are read.
+    given: the options as the command has them. decided: the values of options that were left open. Files get absolute paths, so
+    that the options can be read from any folder.
     """
     found = {name: value for name, value in {**given, **decided}.items() if name not in PLACE and value not in (None, ())}
     for name in _FILES:

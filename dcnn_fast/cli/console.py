@@ -1,8 +1,8 @@
-"""Printing for the commands: tables that fit a terminal and are whole in a pipe, and errors on one line.
+"""Printing for the commands: tables that fit a terminal and are never cut in a pipe, and errors on one line.
 
-What is printed is text and nothing else: no markup of rich's is read in it, and control characters, which a path, a label or an
-error may hold, are shown as escapes. A standard output that is closed, full or a broken pipe raises `StreamError`; what cannot
-be shown on standard error is lost, and ends nothing.
+Everything is printed as plain text: rich's markup is not interpreted, and control characters, which a path, a label or an
+error may hold, are shown as escapes. A standard output that is closed, full or a broken pipe raises `StreamError`; failed
+writes to standard error are dropped and never end a command.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from rich.text import Text
 from dcnn_fast.cli import descriptors
 from dcnn_fast.printable import printable
 
-_WIDTH = 80  # of a terminal of no width
-_PIPE_WIDTH = 10_000  # a pipe has no width: never cut a path there
+_WIDTH = 80  # for a terminal that reports no width
+_PIPE_WIDTH = 10_000  # for a pipe, which has no width: paths must not be cut there
 _quiet = False
 
 
@@ -44,7 +44,7 @@ def stderr() -> Console:
 
 
 def be_quiet() -> None:
-    """From now on print neither tables nor progress: errors and notes alone."""
+    """From now on print only errors and notes, no tables or progress."""
     global _quiet  # noqa: PLW0603 - one command a process
     _quiet = True
 
@@ -58,31 +58,31 @@ def plain_table(*columns: str) -> Table:
 
 
 def note(message: str) -> None:
-    """Print `message` on standard error, on one line that is never broken, also where `be_quiet` was called."""
+    """Print `message` on standard error, on one line that is never wrapped, even after `be_quiet`."""
     _console(2, quiet=False).print(printable(message), soft_wrap=True)
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
-    """Print `message` as an error, on one line, and leave with `status`."""
+    """Print `message` as an error, on one line, and exit with `status`."""
     note(f"error: {message}")
     raise typer.Exit(status)
 
 
 def prepare_streams() -> None:
-    """Let every character be printed, as an escape where the terminal's encoding has none for it."""
+    """Print characters that the terminal's encoding lacks as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def flush() -> None:
-    """Write out what is still to be written to standard output and error. Raises StreamError."""
+    """Flush standard output and error. Raises StreamError."""
     _Stream(2).flush()
     _Stream(1).flush()
 
 
 def _drop(number: int) -> None:
-    """Send what is still buffered for a stream that failed to nowhere, or Python complains of it at its end, by status 120."""
+    """Discard the buffer of a stream that failed; otherwise Python complains at exit, with status 120."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)
@@ -97,13 +97,13 @@ def _console(number: int, quiet: bool) -> Console:
 
 
 def _terminal_width() -> int | None:
-    """As wide as rich finds it, but for a variable COLUMNS of 0, with which it would print nothing."""
+    """Rich's own choice (None), except where COLUMNS is 0, with which rich would print nothing."""
     columns = os.environ.get("COLUMNS", "")
     return _WIDTH if columns.isdigit() and int(columns) < 1 else None
 
 
 class _PlainConsole(Console):
-    """Takes strings as text, in tables as well."""
+    """Prints strings as text, never as markup, in tables as well."""
 
     def render_str(
         self,
@@ -117,7 +117,7 @@ class _PlainConsole(Console):
         highlight: bool | None = None,
         highlighter: HighlighterType | None = None,
     ) -> Text:
-        """`text` without markup, every line of it printable."""
+        """`text` without markup, with every line made printable."""
         plain = "\n".join(printable(line) for line in text.split("\n"))
         return super().render_str(
             plain, style=style, justify=justify, overflow=overflow, emoji=False, markup=False, highlight=False,
@@ -125,7 +125,7 @@ class _PlainConsole(Console):
 
 
 class _Stream(io.TextIOBase):
-    """Standard output or error as rich writes to it; failing as this module says."""
+    """Standard output or error for rich to write to; failures are as in the module's docstring."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -133,7 +133,7 @@ class _Stream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The stream's, by which rich chooses the characters of its frames."""
+        """The stream's encoding, by which rich chooses the characters of its frames."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
@@ -156,7 +156,7 @@ class _Stream(io.TextIOBase):
             if self._stream is None or descriptors.is_closed(self._number):
                 raise OSError(errno.EBADF, "it is closed")
             work(self._stream)
-        except (OSError, ValueError) as error:  # ValueError: of a stream that Python has closed
+        except (OSError, ValueError) as error:  # ValueError: Python has closed the stream
             _drop(self._number)
             if self._number == 1:
                 why = (error.strerror if isinstance(error, OSError) else None) or str(error)

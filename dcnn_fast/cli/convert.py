@@ -32,28 +32,30 @@ def convert(
     source: Annotated[Path, typer.Argument(help=SOURCE)],
     out: Annotated[str, typer.Argument(help="The model file to write; .cfg: the layer definitions of the model file SOURCE.")],
     layer_params: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The parameters of a layer-definition file, which is SOURCE or OUT.")
+        str | None, typer.Option(metavar="PATH", help="The parameter file of the layer-definition file SOURCE or OUT.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model file or layer files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model file or layer files.")] = False,
     view: Annotated[
         list[str] | None, typer.Option(help="View of each column, in order, or one for all. Default: warp.")
     ] = None,
     plane: Annotated[
-        int | None, typer.Option(help="Side of the plane that windows are cut of; default: as 256 to a window of 224.")
+        int | None, typer.Option(help="Side of the plane that windows are cut from; default: in proportion, 256 for 224.")
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option(help="Side of the windows, the network's images: 32 for CIFAR's; default: a checkpoint's own, else 224."),
+        typer.Option(help="Side of the windows, the network's input: 32 for CIFAR's; default: the checkpoint's own, or 224."),
     ] = None,
     mean: Annotated[
-        str | None, typer.Option(help="Mean of each channel, which training took off: red,green,blue. Default: 0,0,0.")
+        str | None, typer.Option(help="Mean of each channel, which training subtracted: red,green,blue. Default: 0,0,0.")
     ] = None,
     fc: Annotated[
-        str | None, typer.Option(help="Further layers in each column and a new label layer, freshly drawn: 256.")
+        str | None, typer.Option(help="Sizes of new, untrained layers for each column, below a new label layer, e.g. 256.")
     ] = None,
     stages: Annotated[
         str | None,
-        typer.Option(metavar="NUMBERS", help="EfficientNet-Lite's stages, from 0, whose maps' means are features too: 3,4,5."),
+        typer.Option(
+            metavar="NUMBERS", help="EfficientNet-Lite's stages, from 0, whose mean activations are features too: 3,4,5."
+        ),
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Names of the outputs, in order: low,high.")] = None,
     dialect: Annotated[
@@ -62,10 +64,9 @@ def convert(
 ) -> None:
     """Write the network of a checkpoint, or a fresh one of layer files, as a model file; nothing in a file is executed.
 
-    Weights of layer files start as their parameters say. With --fc a network becomes one for another task, as the paper's
-    semantic column: further layers and a new label layer, to be trained, above what there is. ImageNet weights come
-    without a label layer; their --fc is 256 unless it is said. Exit status: 0, 2 for a wrong call, 3 when a file could not be
-    written.
+    Weights of layer files are initialised as their parameters say. --fc prepares a network for another task, as the paper's
+    semantic column: it adds untrained layers and a new label layer above the existing ones. ImageNet weights come without a
+    label layer; --fc is then 256 by default. Exit status: 0; 2 for a wrong call; 3 when a file could not be written.
     """
     from dcnn_fast import nets  # noqa: PLC0415 - imports torch
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - imports torch

@@ -55,23 +55,23 @@ class _Folds:
         return self.options.out
 
     def folder(self, number: int) -> Path:
-        """That of a fold's run."""
+        """The folder of a fold's run."""
         return self.out / f"fold-{number}"
 
     def chosen(self, number: int) -> str:
-        """The model file of a fold that is measured: of the epoch that the split val chose where the run looks at one, else of
-        the last; the held-out photographs themselves choose none.
+        """The name of the model file to measure for a fold: the epoch that was best on the split val if the run evaluates
+        one, otherwise the last epoch; the held-out photographs never choose it.
         """
         return BEST if self.sets[number].val and self.options.looks.evaluate_every else LAST
 
     def named(self, number: int, model: Model) -> DataSet:
-        """The set of a fold with the labels that the model has for them."""
+        """The set of a fold, relabelled with the model's labels."""
         data = self.sets[number]
         return data if are_ratings(model.spec.labels) else with_labels(data, model.spec.labels)
 
 
 def run(context: typer.Context, options: CrossvalOptions) -> int:
-    """The whole command; returns its exit status. context: the command's, which knows what the command line says itself."""
+    """Run the command; returns its exit status. context: typer's, which tells options of the command line from others."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         fail("crossval must be run by one process, not under torchrun")
     with Stop() as stop:
@@ -96,7 +96,7 @@ def run(context: typer.Context, options: CrossvalOptions) -> int:
 
 
 def _opened(context: typer.Context, options: CrossvalOptions) -> _Folds:
-    """The set in all its folds. Raises ValueError where one cannot be learnt from, or the folder holds something else."""
+    """Open the set with all its folds. Raises ValueError for one that cannot be learnt from, or a folder with other files."""
     source = options.source
     folds = _FOLDS if source.folds is None else source.folds
     source = replace(source, folds=folds)
@@ -119,7 +119,7 @@ def _opened(context: typer.Context, options: CrossvalOptions) -> _Folds:
 
 
 def _about(folds: _Folds) -> dict[str, Any]:
-    """What tells the folds of one set from those of another."""
+    """The values that tell these folds from those of another set or split."""
     source = folds.options.source
     return {
         "crossval": os.path.realpath(folds.options.data), "folds": source.folds, "split_seed": source.split_seed or 0,
@@ -136,7 +136,7 @@ def _of_fold(folds: _Folds, number: int) -> TrainOptions:
 
 
 def _require_ours(folds: _Folds) -> None:
-    """That `out` is new, empty or the folder of these folds. Raises ValueError saying what it is else."""
+    """Require that `out` is new, empty or the folder of these folds. Raises ValueError saying what else it holds."""
     out, path = folds.out, folds.out / ABOUT
     if not out.is_dir():
         return
@@ -156,10 +156,10 @@ def _require_ours(folds: _Folds) -> None:
 
 
 def _require_no_leak(folds: _Folds) -> None:
-    """That no model file that the folds start from has learnt from photographs of the set, all of which are held out once.
+    """Require that no model file to start from has learnt from photographs of the set, each of which is held out once.
 
-    Of a network that is drawn anew nothing but layers that never learn is taken: what the trained networks say of
-    themselves is asked for later. Raises ValueError.
+    A network with --fresh takes only layers that never learn; the trained networks themselves are checked later. Raises
+    ValueError.
     """
     options = folds.options
     if options.network.fresh:
@@ -172,9 +172,9 @@ def _require_no_leak(folds: _Folds) -> None:
 
 
 def _require_unseen(folds: _Folds, number: int, model: Model, name: str) -> None:
-    """That a model has learnt from nothing that a fold holds out. Raises ValueError."""
+    """Require that a model has not learnt from a fold's held-out photographs. Raises ValueError."""
     sets_named = [folds.sets[number]]
-    with suppress(ValueError):  # its labels are others
+    with suppress(ValueError):  # the model has other labels
         sets_named.append(folds.named(number, model))
     learnt = learnt_by(model.provenance)
     seen = {example.key for data in sets_named for example in learnt.seen_of(data, data.test)}
@@ -186,9 +186,9 @@ def _require_unseen(folds: _Folds, number: int, model: Model, name: str) -> None
 
 
 def _trained(folds: _Folds, number: int) -> int:
-    """Train one fold, or find it trained; returns 0, or 3 where a file of the run could not be written.
+    """Train one fold unless it is trained; returns 0, or 3 where a file of the run could not be written.
 
-    Leaves with the status of a training that ended otherwise.
+    Exits with the status of a training that ended otherwise.
     """
     note(f"fold {number} of {len(folds.sets)}")
     status = 0
@@ -207,7 +207,7 @@ def _trained(folds: _Folds, number: int) -> int:
 
 
 def _held_out(folds: _Folds, samples: int) -> list[Predictions]:
-    """What each fold's network says of the part that it has not seen."""
+    """Each fold's predictions for its held-out part."""
     found = []
     with Progress(console=stderr(), transient=True) as bar:
         task = bar.add_task("held-out photographs", total=sum(len(data.test) for data in folds.sets))

@@ -27,7 +27,7 @@ _MOST = 2000  # photographs on the page
 
 
 def require_cull(folder: Path, host: str, names: str) -> None:
-    """That the page can be made and given out. Raises ValueError."""
+    """Require that the page can be made and served. Raises ValueError."""
     if not is_loopback(host):
         raise ValueError(f"--cull is for this machine alone: --host must be 127.0.0.1, ::1 or localhost, got {host}")
     if names not in NAMES:
@@ -38,7 +38,7 @@ def require_cull(folder: Path, host: str, names: str) -> None:
 
 
 def culling_of(folder: Path, scorer: Scorer, names: str, workers: int | None) -> Culling:
-    """The page of a folder's photographs and of its subfolders', all scored now. Raises ValueError where there is none."""
+    """Score all photographs of a folder and its subfolders and make their page. Raises ValueError if there are none."""
     from dcnn_fast.cli.star_sidecars import StarSidecars  # noqa: PLC0415 - needs lxml, which the extra `photos` brings
     from dcnn_fast.serve.cull import Culling  # noqa: PLC0415 - the extra
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
     from dcnn_fast.data.importing import Remarks
 
-_NAMED = 10  # photographs that an import leaves out
+_NAMED = 10  # photographs left out of an import, named at most
 
 app = typer.Typer(no_args_is_help=True, help="Check, import, show or make data sets.")
 
 
-_CHECKED = ("delta", "category", "variant", "exclude_overlap", "multi_task", "fold", "folds")  # nothing that `check` asks
+_CHECKED = ("delta", "category", "variant", "exclude_overlap", "multi_task", "fold", "folds")  # without effect on `check`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,21 +31,21 @@ class CheckOptions:
     """The command line of `dcnn-fast data check`."""
 
     path: sets.DataPath
-    decode: Annotated[bool, typer.Option("--decode", help="Read every photograph, and find the same pixels in two parts.")] = (
-        False
-    )
-    partial: Annotated[bool, typer.Option("--partial", help="AVA: do not mind counts other than the official ones.")] = False
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Read every photograph, and find equal pixels in different parts.")
+    ] = False
+    partial: Annotated[bool, typer.Option("--partial", help="For AVA, accept counts other than the official ones.")] = False
     source: Annotated[sets.SetOptions, Panel("The data set", without=_CHECKED)] = field(default_factory=sets.SetOptions)
 
 
 @app.command()
 @takes(CheckOptions)
 def check(options: CheckOptions) -> None:
-    """Count what each part of a data set has and name what it lacks.
+    """Count the photographs of each part of a data set and name the missing ones.
 
-    Exit status: 0 when all is there, 1 when photographs are missing, cannot be read or are in two parts at once, or
-    when AVA's lists differ from the official ones, 2 when the set cannot be read, or not be learnt from: its training part must
-    have photographs of two labels.
+    Exit status: 0 when the set is complete; 1 when photographs are missing, cannot be read or are in two parts at once, or
+    when AVA's lists differ from the official ones; 2 when the set cannot be read or learnt from (its training part must have
+    photographs of two labels).
     """
     from dcnn_fast.data.check import ava_counts, require_learnable  # noqa: PLC0415
     from dcnn_fast.data.sets import kind_of  # noqa: PLC0415
@@ -94,22 +94,22 @@ def import_(
         typer.Option(
             "--column",
             metavar="MEANING=NAME",
-            help="A CSV file's column where its head leaves a choice: path=NAME, rating=NAME, split=NAME, or votes=PREFIX, the "
-            "beginning of ten names.",
+            help="The column of a CSV file to take where its header is ambiguous: path=NAME, rating=NAME, split=NAME, or "
+            "votes=PREFIX, the common beginning of ten names.",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported CSV file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the CSV file of an earlier import.")] = False,
 ) -> None:
-    """Write what another project's label file says, or ratings in XMP, as a CSV file that the other commands read.
+    """Convert another project's label file, or ratings in XMP, to a CSV file that the other commands read.
 
-    The columns of a CSV file are told by its head: image_id, filename and the like name the photographs, mean, MOS, score and
-    the like are ratings, ten columns of one name and consecutive numbers (vote_1 to vote_10) are votes. The match is
-    said, and a head that leaves a choice is refused.
+    The columns of a CSV file are recognised by its header: image_id, filename and the like name the photographs; mean, MOS,
+    score and the like are ratings; ten columns of one name and consecutive numbers (vote_1 to vote_10) are votes. The match
+    is printed, and an ambiguous header is refused.
 
-    Of xmp and page: a rating is 1 to 5 stars, or 0 for a rejected photograph; what has no rating has no row. Ratings that
-    `score` wrote are left out, and so is, by name, a photograph of which two files say different things.
+    For xmp and page, a rating is 1 to 5 stars, or 0 for a rejected photograph; a photograph without a rating gets no row.
+    Ratings that `score` wrote are left out. A photograph with conflicting ratings in two files is left out and named.
 
-    Exit status: 0, 1 when something was left out by name, 2 for a wrong call, 3 when the file could not be written.
+    Exit status: 0; 1 when a photograph was left out and named; 2 for a wrong call; 3 when the file could not be written.
     """
     from dcnn_fast.cli.targets import Wanted, reason, reserve  # noqa: PLC0415
     from dcnn_fast.data import importing  # noqa: PLC0415
@@ -136,7 +136,7 @@ def import_(
 
 
 def _tell(remarks: Remarks) -> None:
-    """What was left out, ten of many by name, and what else there is to know, on standard error."""
+    """Name the photographs left out (ten at most) and print the other remarks, on standard error."""
     for line in remarks.left_out[:_NAMED]:
         note(f"left out: {line}")
     if len(remarks.left_out) > _NAMED:
@@ -146,7 +146,7 @@ def _tell(remarks: Remarks) -> None:
 
 
 def _import_words(words: list[str]) -> tuple[str | None, Path, str | None]:
-    """FORMAT, SOURCE and OUT. Two words are FORMAT and SOURCE where the first can be no source or the second is one.
+    """FORMAT, SOURCE and OUT. Two words are FORMAT and SOURCE if the first cannot be a source or the second is one.
 
     Exits with 2 for another number of words, or for a first word that is neither.
     """
@@ -165,7 +165,7 @@ def _import_words(words: list[str]) -> tuple[str | None, Path, str | None]:
 
 
 def _is_source(path: Path) -> bool:
-    """Whether it is there and no file of an earlier import."""
+    """Whether `path` exists and is not the file of an earlier import."""
     if not path.is_file():
         return path.is_dir()
     with path.open("rb") as file:
@@ -185,12 +185,12 @@ class ExamplesOptions:
 
     path: sets.DataPath
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The picture to write, .jpg or .png.")]
-    category: Annotated[str, typer.Option(help="Category of the photographs, as stilllife.")]
-    count: Annotated[int, typer.Option(min=1, max=200, help="Photographs to show of each sort.")] = 16
+    category: Annotated[str, typer.Option(help="Category of the photographs, e.g. stilllife.")]
+    count: Annotated[int, typer.Option(min=1, max=200, help="Photographs to show in each row.")] = 16
     seed: Annotated[
         int, typer.Option(callback=ranges.SEED, help="Seed of the choice; the same one chooses the same photographs.")
     ] = 0
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of this program that is there.")] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that this program made earlier.")] = False
     source: Annotated[sets.SetOptions, Panel("The data set", without=sets.LABELS)] = field(default_factory=sets.SetOptions)
 
 
@@ -199,8 +199,8 @@ class ExamplesOptions:
 def examples(options: ExamplesOptions) -> None:
     """Show photographs of a category, and those of them that have an artistic style: the paper's Fig. 10.
 
-    The styles are those of AVA's style lists (of their training part, where each photograph has one), or a CSV file's column
-    attribute. Exit status: 0, 2 for a wrong call, 3 when the picture could not be written.
+    The styles come from AVA's style lists (their training part, where each photograph has one style), or from a CSV file's
+    column attribute. Exit status: 0; 2 for a wrong call; 3 when the picture could not be written.
     """
     from dcnn_fast.cli.targets import Wanted, reserve  # noqa: PLC0415
     from dcnn_fast.cli.writing import PICTURE, picture_failed  # noqa: PLC0415
@@ -229,12 +229,12 @@ def make(
     images: Annotated[int, typer.Option(help="How many photographs to make.")] = 128,
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the set; the same one makes the same set.")] = 0,
     corrupt: Annotated[int, typer.Option(help="How many files to cut short.")] = 0,
-    missing: Annotated[int, typer.Option(help="How many files to list and not write.")] = 0,
-    crlf: Annotated[bool, typer.Option("--crlf", help="End lines as AVA's own files do, by CR LF.")] = False,
+    missing: Annotated[int, typer.Option(help="How many files to list without writing them.")] = 0,
+    crlf: Annotated[bool, typer.Option("--crlf", help="End lines with CR LF, as AVA's own files do.")] = False,
 ) -> None:
-    """Draw a small data set to try things with: its labels follow its pictures, so that a small network learns them.
+    """Make a small synthetic data set whose labels depend on its pictures, so that a small network can learn them.
 
-    Exit status: 0, 2 for a wrong call, 3 when a file could not be written; those before it are there.
+    Exit status: 0; 2 for a wrong call; 3 when a file could not be written (those before it are).
     """
     from dcnn_fast.cli.targets import reason  # noqa: PLC0415
     from dcnn_fast.data import synthetic  # noqa: PLC0415
@@ -273,7 +273,7 @@ def _print_set(data: DataSet) -> None:
 
 
 def _print_decoded(data: DataSet) -> int:
-    """Read every photograph; returns how many faults were found."""
+    """Read every photograph; returns the number of faults found."""
     from rich.progress import Progress  # noqa: PLC0415
 
     from dcnn_fast.data.check import decoded  # noqa: PLC0415

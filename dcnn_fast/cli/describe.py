@@ -21,14 +21,14 @@ from dcnn_fast.printable import printable
 
 @dataclass(frozen=True)
 class LayerFiles:
-    """What belongs to a layer-definition file: the file of its parameters, and the sides of the plane and of the windows."""
+    """The companions of a layer-definition file: its parameter file, and the sides of the plane and of the windows."""
 
     params: str | None = None
     plane: int | None = None
     window: int | None = None
 
     def require_none(self, name: str) -> None:
-        """Raise ValueError where something is said for a network that is of no layer-definition file."""
+        """Raise ValueError if an option is given for a network that has no layer-definition file."""
         for option, value in (("layer-params", self.params), ("plane", self.plane), ("window", self.window)):
             if value is not None:
                 raise ValueError(f"{option} must not be given but for a layer-definition file, .cfg, got {value} and {name}")
@@ -36,9 +36,9 @@ class LayerFiles:
 
 _NOTHING = LayerFiles()
 LayerParams = Annotated[
-    str | None, typer.Option(metavar="PATH", help="The parameters of a layer-definition file: its norms' numbers are there.")
+    str | None, typer.Option(metavar="PATH", help="The parameter file of a layer-definition file; it has the norms' constants.")
 ]
-Plane = Annotated[int | None, typer.Option(help="Side of the plane that windows are cut of, for a layer-definition file.")]
+Plane = Annotated[int | None, typer.Option(help="Side of the plane that windows are cut from, for a layer-definition file.")]
 Window = Annotated[
     int | None, typer.Option(help="Side of the windows, for a layer-definition file: 32 for CIFAR's networks; default 224.")
 ]
@@ -47,7 +47,7 @@ Window = Annotated[
 def describe(
     name: Annotated[
         str | None,
-        typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg; none: list the presets."),
+        typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg; default: list the presets."),
     ] = None,
     geometry: Annotated[
         str, typer.Option(help="Geometry of a preset: convnet (rounding up, pads 0/2/1/1) or valid (rounding down, no pads).")
@@ -60,20 +60,20 @@ def describe(
         typer.Option(
             "--json",
             metavar="PATH",
-            help="Write the description as JSON; - is standard output. Replaces an earlier one alone.",
+            help="Write the description as JSON; - is standard output. Only an earlier description is replaced.",
         ),
     ] = None,
     filters: Annotated[
         Path | None,
         typer.Option(
             file_okay=False,
-            help="Draw a model file's first filters, a picture for each column, in this folder; replaces its own alone.",
+            help="Draw a model file's first filters in this folder, a picture per column; only such pictures are replaced.",
         ),
     ] = None,
 ) -> None:
-    """Print a network's layers: sizes, parameters and multiplications per view; and where a model file's weights come from.
+    """Print a network's layers: sizes, parameters and multiplications per view; and the origin of a model file's weights.
 
-    Exit status: 0, 2 for a wrong call, 3 when a picture or the JSON could not be written.
+    Exit status: 0; 2 for a wrong call; 3 when a picture or the JSON could not be written.
     """
     if name is None and json_path is not None:
         raise typer.Exit(3 * _json_failed(json_path, {"dcnn_fast_presets": 1, "presets": networks.preset_names()}))
@@ -116,7 +116,7 @@ def _print(network: networks.Network) -> None:
 def network_named(name: str, geometry: str, files: LayerFiles = _NOTHING) -> networks.Network:
     """The preset of that name, or the network of the model file or the layer-definition file at that path.
 
-    files: what else is said of a layer-definition file; without its parameters norms have no scale, which a note says.
+    files: further options for a layer-definition file; without its parameters norms have no scale, as a note says.
     """
     if name.endswith(".cfg"):
         return _of_layer_files(name, files)
@@ -134,7 +134,7 @@ def _is_model(name: str) -> bool:
 
 
 def _provenance_of(name: str) -> list[str]:
-    """Where the network's weights come from, of a model file."""
+    """The origin of a model file's weights."""
     if name.endswith(".cfg") or not _is_model(name):
         return []
     from dcnn_fast.cli.provenance import lines_of  # noqa: PLC0415 - imports torch
@@ -154,7 +154,7 @@ def _of_layer_files(name: str, files: LayerFiles) -> networks.Network:
 
 
 def _draw_filters(name: str, folder: Path) -> bool:
-    """Draw them; whether one could not be written."""
+    """Draw the filters; returns whether one could not be written."""
     from dcnn_fast.cli.writing import picture_failed, picture_targets  # noqa: PLC0415 - imports torch
     from dcnn_fast.nets import load_model  # noqa: PLC0415
     from dcnn_fast.viz.filters import filters  # noqa: PLC0415
@@ -172,12 +172,12 @@ def _draw_filters(name: str, folder: Path) -> bool:
 
 
 def _joined(network: networks.Network) -> int:
-    """What the label layer sees."""
+    """The size of the label layer's input."""
     return sum(column.outputs for column in network.columns)
 
 
 def _totals(network: networks.Network) -> tuple[int, int]:
-    """Parameters, and multiplications per view, the label layer's among them."""
+    """Parameters and multiplications per view, including the label layer's."""
     costs = [layer for column in network.columns for layer in networks.column_costs(column)]
     outputs, joined = len(network.labels) + len(network.attributes), _joined(network)
     parameters = sum(layer.parameters for layer in costs) + outputs * (joined + 1)
@@ -210,7 +210,7 @@ def _column_as_dict(key: str, column: networks.AnyColumn) -> dict[str, Any]:
 
 
 def _json_failed(path: str, value: dict[str, Any], inputs: Sequence[str] = ()) -> bool:
-    """Write it; whether that failed, which is said. Ends the program for a file that must not be written."""
+    """Write the JSON; returns whether that failed, after reporting it. Exits for a file that must not be written."""
     key = next(iter(value))
     there = [name for name in inputs if os.path.lexists(name)]
     try:

@@ -1,4 +1,4 @@
-"""Standard input, output and error as the process was started with them: each may be closed, full or no terminal."""
+"""Standard input, output and error as the process started with them: each may be closed, full or not a terminal."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _closed: set[int] = set()
 
 
 def occupy_closed() -> None:
-    """Open /dev/null in the place of each of the three that is closed, so that no file of ours gets its number.
+    """Open /dev/null in place of each of the three that is closed, so that no file of ours gets its number.
 
-    Otherwise the first file that is opened would be what libraries print to. `is_closed` remembers which they were.
+    Otherwise libraries would print into the first file opened. `is_closed` still reports which were closed.
     """
     for number in NAMES:
         try:
             os.fstat(number)
         except OSError:
             _closed.add(number)
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
 
 
 def is_closed(number: int) -> bool:
-    """Whether the process was started without this descriptor, or it has been closed since."""
+    """Whether the process started without this descriptor, or it has been closed since."""
     try:
         os.fstat(number)
     except OSError:
@@ -34,7 +34,7 @@ def is_closed(number: int) -> bool:
 
 def number_of(path: str) -> int | None:
     """The descriptor of this process that `path` means: /dev/stdout, /dev/fd/3, a link to one of them; None for others."""
-    for _ in range(40):  # as many links as the kernel follows
+    for _ in range(40):  # the kernel's limit on links
         folder, name = os.path.split(os.path.abspath(path))
         folder = os.path.realpath(folder)
         if re.fullmatch(rf"/proc/{os.getpid()}(/task/\d+)?/fd", folder) and name.isdecimal():

@@ -1,4 +1,4 @@
-"""The pictures of `dcnn-fast evaluate --pictures`: which there can be, and how each is drawn."""
+"""The pictures of `dcnn-fast evaluate --pictures`: their names, and how each is drawn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dcnn_fast.viz.rankings import best_and_worst, best_by_category, distributio
 
 
 def picture_files(models: Mapping[str, Network], rows: Sequence[str]) -> list[str]:
-    """The names of all pictures that there can be. rows: the models and what else is measured, by name."""
+    """The names of all possible pictures. rows: the names of the models and of everything else that is measured."""
     found = [file for name, network in models.items() for file in filter_files(network, name)]
     for name in rows:
         found += _ranked(name), _categories(name), _distribution(name)
@@ -27,8 +27,8 @@ def picture_files(models: Mapping[str, Network], rows: Sequence[str]) -> list[st
 
 
 def drawings(models: Mapping[str, Model], found: Mapping[str, Predictions]) -> dict[str, Callable[[Path], None]]:
-    """By its name what draws each picture, of those that have something to show: filters of each column, rankings of each
-    model, comparisons of each two, and the distributions."""
+    """The function that draws each picture, by file name, for pictures that have content: filters of each column, rankings of
+    each model, comparisons of each pair, and the distributions."""
     drawn: dict[str, Callable[[Path], None]] = {}
     for name, model in models.items():
         for file, weight in zip(filter_files(model.spec, name), first_filters(model), strict=True):

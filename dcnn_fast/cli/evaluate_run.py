@@ -35,7 +35,7 @@ from dcnn_fast.networks import Network
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
 
-_WIDEST = 8  # labels whose confusions are printed; --json has them all
+_WIDEST = 8  # number of labels whose confusions are printed; --json has them all
 AVERAGE, ROUTED = "average", "routed"
 _CATEGORIES = "categories"
 _SHOWN = (
@@ -45,7 +45,7 @@ _SHOWN = (
 
 
 def run(options: EvaluateOptions) -> int:
-    """The whole command; returns its exit status."""
+    """Run the command; returns its exit status."""
     with Stop() as stop:
         try:
             return _run(options)
@@ -111,7 +111,7 @@ def _tables(options: EvaluateOptions) -> list[Wanted]:
 def _picture_targets(
     options: EvaluateOptions, data: DataSet, models: Mapping[str, Network], rows: Sequence[str]
 ) -> dict[str, Target]:
-    """Where the pictures go, by their names. Raises ValueError for a folder of the set's photographs."""
+    """The pictures' targets by name. Raises ValueError for a folder of the set's photographs."""
     folder = options.written.pictures
     if folder is None:
         return {}
@@ -126,7 +126,7 @@ def _picture_targets(
 
 
 def _names(options: EvaluateOptions) -> dict[str, Path]:
-    """The model files by name: that of NAME=FILE, else the file's own, or with its folder where two are the same
+    """The model files by name: NAME of NAME=FILE, otherwise the file's stem, with its folder where stems are equal
     (best.safetensors of two runs)."""
     texts = options.models
     pairs = [text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text) for text in texts]
@@ -164,7 +164,7 @@ def _predictions(
 
 
 def _stated(texts: Sequence[str]) -> list[tuple[str, Path]]:
-    """The files of predictions, each with the name that is given to it, else its own."""
+    """The files of predictions, each with its NAME of NAME=FILE or else its stem."""
     pairs = [text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text) for text in texts]
     return [(name or Path(path).stem, Path(path)) for name, path in pairs]
 
@@ -172,7 +172,7 @@ def _stated(texts: Sequence[str]) -> list[tuple[str, Path]]:
 def _read(
     stated: Sequence[tuple[str, Path]], data: DataSet, examples: Sequence[Example], models: Collection[str]
 ) -> dict[str, Predictions]:
-    """The predictions of the files by name, those of several models in one file by the file's name and theirs."""
+    """The files' predictions by name; several models in one file are named FILE/MODEL."""
     found: dict[str, Predictions] = {}
     for given, path in stated:
         read = read_predictions(path, data, examples)
@@ -187,7 +187,7 @@ def _read(
 
 
 def _routed(categories: Predictions, found: Mapping[str, Predictions]) -> Predictions:
-    """Each photograph as the model called its category, or else the first one, has it."""
+    """Predictions in which each photograph is judged by the model named like its category, otherwise by the first."""
     generic = next(iter(found.values()))
 
     def predictor(category: str) -> Predictor:
@@ -223,7 +223,7 @@ def _print(out: Console, found: Mapping[str, Predictions], measures: Mapping[str
 
 
 def _asks_for_emd(predictions: Predictions) -> bool:
-    """Whether one side has a histogram of ratings and the other has none."""
+    """Whether only one of predictions and data set has histograms of ratings."""
     return (predictions.histograms is not None) != any(example.votes for example in predictions.examples)
 
 

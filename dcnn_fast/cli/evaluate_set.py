@@ -1,4 +1,4 @@
-"""The examples on which `dcnn-fast evaluate` measures models: by their threshold and labels, without what they learnt from."""
+"""The examples on which `dcnn-fast evaluate` measures models: labelled as for the models, without their training examples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS = ("test", "val", "train", "all")
 
 @dataclass(frozen=True)
 class Measured:
-    """The set, the models for its labels, the examples that are measured, and what a user should know of the choice."""
+    """The set, the models for its labels, the examples to measure, and notes on their choice for the user."""
 
     data: DataSet
     models: dict[str, Model]
@@ -31,9 +31,9 @@ class Measured:
 def measured_on(path: Path, wanted: MeasuredSet, models: Mapping[str, Model]) -> Measured:
     """The examples that the models are measured on.
 
-    A set without a split of its own is taken whole, unless a part is asked for; ratings are high above the models' threshold,
-    unless one is asked for; what a model learnt from is left out of a set without a training part. Raises ValueError where the
-    models disagree with each other or the set.
+    A set without a split of its own is taken whole, unless a part is requested. Ratings are high above the models' threshold,
+    unless one is given. Examples that a model has learnt from are left out of a set without a training part. Raises ValueError
+    where the models disagree with each other or the set.
     """
     if wanted.part not in PARTS:
         raise ValueError(f"--split must be one of {', '.join(PARTS)}; got {wanted.part!r}")
@@ -56,7 +56,7 @@ def measured_on(path: Path, wanted: MeasuredSet, models: Mapping[str, Model]) ->
 
 
 def _threshold(learnt: Mapping[str, Learnt]) -> float | None:
-    """That of the models, None where none has one. Raises ValueError where they differ."""
+    """The models' threshold, None where no model has one. Raises ValueError where they differ."""
     found = {each.threshold for each in learnt.values() if each.threshold is not None}
     if len(found) > 1:
         said = ", ".join(f"{name} with {each.threshold:g}" for name, each in learnt.items() if each.threshold is not None)
@@ -65,9 +65,9 @@ def _threshold(learnt: Mapping[str, Learnt]) -> float | None:
 
 
 def _suited(data: DataSet, models: Mapping[str, Model]) -> tuple[DataSet, dict[str, Model]]:
-    """The set with the models' labels in place of its own, and the models, or their second tasks, whose labels those are."""
+    """The set, relabelled with the models' labels, and for each model the task that predicts these labels."""
     suited = {name: second_task(model) if model.spec.attributes == data.labels else model for name, model in models.items()}
-    of_labels = {name: model for name, model in suited.items() if not are_ratings(model.spec.labels)}  # others foretell ratings
+    of_labels = {name: model for name, model in suited.items() if not are_ratings(model.spec.labels)}  # others predict ratings
     labels = {each.spec.labels for each in of_labels.values()} - {data.labels}
     relabelled = data
     for name, model in of_labels.items():
@@ -83,7 +83,7 @@ def _suited(data: DataSet, models: Mapping[str, Model]) -> tuple[DataSet, dict[s
 def _unseen(
     part: str, data: DataSet, examples: Sequence[Example], learnt: Mapping[str, Learnt]
 ) -> tuple[tuple[Example, ...], list[str]]:
-    """The examples without those that a model learnt from, where the set has no part of its own for them; else a note."""
+    """The examples without any that a model has learnt from. If the set has a training part, they stay and a note is added."""
     seen = {example.key for each in learnt.values() for example in each.seen_of(data, examples)} if part == "test" else set()
     if not seen:
         return tuple(examples), []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dcnn_fast.ops.precision import Precision
 
 _WHY_NO_BLOCK = "a block is a convolution with biases of maps, a relu, a pool and a response norm"
-_PHOTOGRAPH = 768, 1024  # rows and columns of the one whose view is explained
+_PHOTOGRAPH = 768, 1024  # height and width in pixels of the photograph whose view is explained
 
 
 def explain(
@@ -27,11 +27,11 @@ def explain(
     plane: Plane = None,
     window: Window = None,
     dtype: Annotated[
-        str, typer.Option(help="Format of weights and of layers' results: float32, float16 or bfloat16.")
+        str, typer.Option(help="Format of weights and of the layers' outputs: float32, float16 or bfloat16.")
     ] = "float32",
 ) -> None:
-    """Print the backend that would make each column's view, run each layer, the head and a training update of a network, and
-    every other backend's reason for refusing.
+    """Print the backend that would make each column's view and run each layer, the head and a training update of a network,
+    and every other backend's reason for refusing.
     """
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
@@ -68,8 +68,8 @@ def explain(
 
 
 def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[Any]]]]:
-    """The view's and every layer's problem and the backends that may run it, but for the last layer, which is the head's; the
-    gradient of the blocks too.
+    """The problems of the view, of every layer but the last (which belongs to the head) and of the blocks' gradients, each
+    with the backends that may run it.
     """
     import torch  # noqa: PLC0415
 
@@ -100,7 +100,7 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[A
 
 
 def _fused_problems(column: Any, dtype: Any) -> list[Any]:
-    """The blocks' problems among single layers, and their gradients."""
+    """The problems of single layers that are fused into blocks, and of their gradients."""
     from dcnn_fast.nets.graph import fused_layers  # noqa: PLC0415
     from dcnn_fast.ops.block.params import BlockOptions, BlockParams  # noqa: PLC0415
 
@@ -118,7 +118,7 @@ def _fused_problems(column: Any, dtype: Any) -> list[Any]:
 
 
 def _print_single_layers(column: Any) -> None:
-    """The layers that no block computes, and who does."""
+    """Print the layers that are not fused into blocks, and who computes them."""
     from dcnn_fast import networks  # noqa: PLC0415
     from dcnn_fast.nets.graph import fused_layers  # noqa: PLC0415
 
@@ -131,9 +131,10 @@ def _print_single_layers(column: Any) -> None:
 
 
 def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Backend[Any]]]]:
-    """Name, problem and backends of what all columns share: the head of one photograph's 50 views, and a training update.
+    """Name, problem and backends of the operations that all columns share: the head for one photograph's 50 samples, and a
+    training update.
 
-    Parameters are in float32 whatever a training step multiplies in.
+    Parameters are in float32 whatever format a training step multiplies in.
     """
     import torch  # noqa: PLC0415
 
@@ -149,7 +150,7 @@ def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Ma
     update = UpdateParams(tuple(parameter.numel() for parameter in net.parameters() if parameter.requires_grad))
     found: list[tuple[str, Any, Mapping[str, Backend[Any]]]] = [("update", update, update_backends)]
     if any(isinstance(column, networks.GraphColumn) for column in network.columns):
-        return found  # their head is the label layer alone
+        return found  # their head is only the label layer
     return [("head", head_problem(network, where, dtype), head_backends), *found]
 
 

@@ -26,7 +26,7 @@ _EXPECTED = json_with("what an export must give", "dcnn_fast_expected", "files")
 
 
 def run(model: Path, folder: Path, *, check: bool, photographs: Path | None, for_darktable: bool, overwrite: bool) -> None:
-    """Write the files and check them, as the command says; raises typer.Exit with its status."""
+    """Write the files and check them as requested; raises typer.Exit with the exit status."""
     if find_spec("onnx") is None:
         fail(f"export needs the package onnx: {_NEEDED}")
     if check and find_spec("onnxruntime") is None:

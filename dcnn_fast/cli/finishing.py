@@ -1,4 +1,4 @@
-"""Files of rows at the end of a run: each is written anew with what is known only of the whole collection."""
+"""Files of rows at the end of a run: rewritten with the fields that depend on the whole collection."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dcnn_fast.scoring.collection import Collection
 
 
 def write_places(file: RowFile, folder: str, collection: Collection) -> None:
-    """Write the file anew, whole, with the place and the group of every row. folder: what relative paths in it start from.
+    """Rewrite the whole file with the place and the group of every row. folder: the base of its relative paths.
 
-    A group is called by the path that its first photograph has in this file. A file whose rows have all that already is left as
-    it is. Memory does not grow with the file. Raises OSError.
+    A group is named after its first photograph's path in this file. A file whose rows are already complete is not touched.
+    Memory does not grow with the file. Raises OSError.
     """
     names = _names(file, folder, collection.firsts)
     if all(file.format.line(row) == file.format.line(done) for row, done in _completed(file, folder, collection, names)):
@@ -30,7 +30,7 @@ def write_places(file: RowFile, folder: str, collection: Collection) -> None:
 
 
 def _names(file: RowFile, folder: str, firsts: set[bytes]) -> dict[bytes, str]:
-    """What the file calls the photographs of these keys."""
+    """The paths by which the file names the photographs with these keys."""
     keyed = ((_key(row, folder), row.path or "") for row in _rows(file)) if firsts else ()
     return {key: path for key, path in keyed if key in firsts}
 
@@ -38,7 +38,7 @@ def _names(file: RowFile, folder: str, firsts: set[bytes]) -> dict[bytes, str]:
 def _completed(
     file: RowFile, folder: str, collection: Collection, names: dict[bytes, str]
 ) -> Iterator[tuple[Score, Score]]:  # fmt: skip
-    """Each row as it is, and as it is to be."""
+    """Each row with its completed version."""
     for row in _rows(file):
         yield row, collection.completed(partial(_key, row, folder), row, names.__getitem__)
 

@@ -14,14 +14,14 @@ from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.why import ABOUT, HeatMap, heat_map
 from dcnn_fast.viz.culling import Heat
 
-_CELLS = 8  # along the long side: each is a score, where the model is asked by covering
+_CELLS = 8  # along the long side; with the covering method each cell costs a score
 
 
 def heat_maps(scorer: Scorer, scores: Sequence[Score], stop: Stop) -> dict[str, Heat]:
-    """The heat maps of the photographs by their paths; those that have none are named with the reason.
+    """The photographs' heat maps by path; photographs without one are named with the reason.
 
-    scorer: the one that made the scores. A signal ends it between two photographs: what there is by then is returned, and
-    `stop` knows of it.
+    scorer: the one that made the scores. A signal ends the work between two photographs: the maps made so far are returned, and
+    `stop` has recorded the signal.
     """
     made: dict[str, Heat] = {}
     console = stderr()
@@ -43,7 +43,7 @@ def heat_maps(scorer: Scorer, scores: Sequence[Score], stop: Stop) -> dict[str, 
 
 
 def _with_samples(scorer: Scorer) -> Scorer:
-    """One that gives the same scores, with the samples that heat maps are made of."""
+    """A scorer of the same scores that also returns the samples, which heat maps need."""
     return Scorer(
         scorer.model, scorer.device, scorer.views, scorer.grid, scorer.seed, scorer.dtype,
         max_pixels=scorer.max_pixels, background=scorer.background, decode=scorer.decode, long_side=scorer.long_side,
@@ -52,7 +52,7 @@ def _with_samples(scorer: Scorer) -> Scorer:
 
 
 def _heat_of(scorer: Scorer, score: Score) -> Heat | str:
-    """The heat map of the photograph that has the score, or why there is none."""
+    """The heat map of a scored photograph, or the reason why there is none."""
     try:
         found = heat_map(scorer, score.path, cells=_CELLS)
     except (ReadError, ValueError) as error:

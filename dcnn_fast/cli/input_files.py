@@ -1,4 +1,4 @@
-"""Files that a command reads: which one is meant, and why one is none, in the system's words."""
+"""Files that a command reads: which one is meant, and why it cannot be used, in the system's words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
-    """That a file is there: a pipe would be waited for, a device has no end. Raises ValueError saying what there is instead."""
+    """Require a regular file: a pipe would block, a device has no end. Raises ValueError saying what is there instead."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -20,7 +20,7 @@ def require_file(path: str | os.PathLike[str]) -> None:
 
 
 def model_named(model: Path) -> Path:
-    """The model file that is meant: of "shipped", where no file has that name, the one that comes with the package."""
+    """The model file to use: for "shipped", unless a file has that name, the one that comes with the package."""
     from dcnn_fast.scoring import shipped_model  # noqa: PLC0415 - imports torch
 
     return shipped_model() if str(model) == "shipped" and not model.exists() else model

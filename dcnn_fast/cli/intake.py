@@ -1,4 +1,4 @@
-"""The pictures a run is to score: each once, without those that it need not score again."""
+"""The pictures for a run to score: each once, without those that are already scored."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class InputError(OSError):
 
 
 class Intake:
-    """Takes what was found and gives the paths to score; what is known to be unreadable is kept for its place in the order.
+    """Turns found files into the paths to score; unreadable ones are kept aside for their place in the order.
 
-    held: what files that the run goes on with hold. refused: why a path must not be read, or None.
+    held: the content of the files that the run resumes. refused: why a path must not be read, or None.
     """
 
     def __init__(self, held: Held, refused: Callable[[str], str | None]) -> None:
         self._held, self._refused = held, refused
-        # In files that were begun elsewhere, a path that is relative to here would mean another picture.
+        # In files begun in another folder, a path relative to this one would mean another picture.
         self._absolute = any(folder != os.getcwd() for folder in held.folders)
         self._seen: set[bytes] = set()
         self._given = 0
@@ -38,7 +38,7 @@ class Intake:
         self.repeated = 0
 
     def paths(self, found: Iterable[Found | Waiting]) -> Iterator[str | Stored | Waiting]:
-        """The paths to score, and at the end those of rows that must be made again without having been named."""
+        """The paths to score, and at the end those of unnamed pictures whose rows must be made again."""
         for each in found:
             if isinstance(each, Waiting):
                 yield each
@@ -50,7 +50,7 @@ class Intake:
             self.repeated = repeated
 
     def failures(self, scored: int) -> Iterator[Found]:
-        """What is unreadable and stands before the path after the first `scored`, each once."""
+        """The unreadable files that come before the path after the first `scored` paths, each once."""
         while self._failures and self._failures[0][0] <= scored:
             yield self._failures.popleft()[1]
 
@@ -79,7 +79,7 @@ class Intake:
 
 
 def lines_of_standard_input() -> Iterator[str]:
-    """Standard input's lines that are not empty, without a byte order mark before the first; names need not be text.
+    """Standard input's non-empty lines, without a byte order mark before the first; names need not be valid text.
 
     Raises InputError.
     """

@@ -1,4 +1,4 @@
-"""Addresses of this machine alone."""
+"""Loopback addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address means this machine, to itself alone."""
+    """Whether a host name or an address is a loopback address, which only this machine can reach."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

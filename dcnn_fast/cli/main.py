@@ -49,12 +49,12 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and notes alone: no tables, no progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and notes: no tables, no progress.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print versions first, and every message that the package logs.")
+        bool, typer.Option("--verbose", "-v", help="Print versions first, and all log messages of the package.")
     ] = False,
 ) -> None:
-    """Options of every command; they stand before its name."""
+    """Options of every command; they go before its name."""
     if quiet:
         be_quiet()
     if verbose:
@@ -62,7 +62,7 @@ def main(
 
 
 def _tell_everything() -> None:
-    """Name versions on standard error, and log there from now on."""
+    """Print versions on standard error, and log there from now on."""
     names = ("torch", "numpy", "pillow")
     note(f"dcnn-fast {version()}, Python {platform.python_version()}, {', '.join(f'{n} {metadata.version(n)}' for n in names)}")
     handler = logging.StreamHandler()
@@ -91,18 +91,18 @@ app.command()(serve)
 def run() -> None:
     """Run the command line.
 
-    Exit status 0 for success, 1 when images failed, 2 for a wrong call, 3 when an output could not be written, 128 and the
-    signal's number when one ended it (130 for Ctrl-C).
+    Exit status: 0 for success; 1 when images failed; 2 for a wrong call; 3 when an output could not be written; 128 plus the
+    signal's number when a signal ended it (130 for Ctrl-C).
     """
     descriptors.occupy_closed()
     prepare_streams()
     try:
         try:
-            app(prog_name="dcnn-fast")  # for `python -m dcnn_fast` too: completion completes that command
+            app(prog_name="dcnn-fast")  # also under `python -m dcnn_fast`: completion is for this command name
         finally:
             flush()
     except OSError as error:
-        # What typer prints, as --help, fails with the bare error; every other one says its file.
+        # Typer's own output (--help) fails with a bare error; every other error names its file.
         printing = isinstance(error, StreamError) or (error.filename is None and error.errno in _OF_STREAMS)
         note(f"error: standard output: {error.strerror}" if printing else f"error: {error}")
         sys.exit(3 if printing else 2)

@@ -1,8 +1,8 @@
-"""`--max-memory`: what a command's process may take, and what that leaves for pictures.
+"""`--max-memory`: a memory limit for a command's process, and the share that it leaves for pictures.
 
-The limit is of the process's data (RLIMIT_DATA: what it has allocated, stacks of threads among it), which is within some per
-cent of what is really in memory. The address space, which other limits are of, is two to three times that: libraries reserve
-what they never touch.
+The limit is on the process's data (RLIMIT_DATA: allocated memory, including threads' stacks), which is within a few per cent of
+its resident memory. The address space, which other limits restrict, is two to three times as large: libraries reserve memory
+that they never touch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MaxMemory = Annotated[
     typer.Option(
         OPTION,
         metavar="SIZE",
-        help="Limit the process's data (allocated memory, not files it maps), as 2G or 800M; pictures that do not fit into "
-        "what the program leaves are refused, others wait for their turn. Default: no limit; pictures in work share 2 GiB, "
+        help="Limit the process's data (allocated memory, not files it maps), e.g. to 2G or 800M; pictures that do not fit "
+        "into the memory left over are refused, others wait for their turn. Default: no limit; pictures in work share 2 GiB, "
         "or a sixteenth of the memory.",
     ),
 ]
@@ -31,25 +31,25 @@ MaxMemoryOfEach = Annotated[
     typer.Option(
         OPTION,
         metavar="SIZE",
-        help="Limit the data of each of the run's processes (allocated memory, not files it maps), as 2G or 800M; photographs "
-        "that do not fit into what training leaves are skipped and named, a mini-batch that does not fit ends the run. "
+        help="Limit the data of each of the run's processes (allocated memory, not files it maps), e.g. to 2G or 800M; "
+        "photographs that do not fit beside training are skipped and named, a mini-batch that does not fit ends the run. "
         "Default: no limit; pictures in work share 2 GiB, or a sixteenth of the memory.",
     ),
 ]
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_OF_A_WORKER = 96 * 2**20  # what its computing takes, and what the allocator keeps of its pictures
-_BESIDE = 128 * 2**20  # results that wait for their batch, tables, what is written
+_OF_A_WORKER = 96 * 2**20  # its computations, and freed picture memory that the allocator keeps
+_BESIDE = 128 * 2**20  # results that wait for their batch, tables, output
 _LEAST_ROOM = 64 * 2**20
-_TORCH_SAYS = "can't allocate memory"  # of torch's allocator of main memory, whose error has no type of its own
+_TORCH_SAYS = "can't allocate memory"  # torch's CPU allocator, whose error has no type of its own
 
 
 def limit_memory(size: str | None, workers: int | None, *, what: str | None = None, beside: int = 0) -> None:
-    """Keep this process to `size`, from now on; nothing for None.
+    """Limit this process to `size` from now on; None sets no limit.
 
-    Call it when the models are loaded. workers: pictures in work at a time, None for the scorer's default. what: that the size
-    must be enough for, None for a model and its workers. beside: the bytes that are yet to be taken for other things than
-    pictures. Raises ValueError for a size that is none, or too little for what is there already.
+    Call it once the models are loaded. workers: pictures in work at a time, None for the scorer's default. what: names the need
+    in the error, None for a model and its workers. beside: bytes that will still be allocated for anything but pictures.
+    Raises ValueError for a malformed size, or one that is too small for the memory already in use.
     """
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
@@ -70,7 +70,7 @@ def limit_memory(size: str | None, workers: int | None, *, what: str | None = No
 
 
 def is_short_of_memory(error: BaseException) -> bool:
-    """Whether it says that there is not enough memory: Python's, numpy's and the engine's error, or torch's."""
+    """Whether `error` is an out-of-memory error of Python, numpy, the engine or torch."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _TORCH_SAYS in str(error))
 
 

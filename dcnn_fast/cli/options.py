@@ -4,9 +4,9 @@ A field is an option: its name, type and default, with typer's Option (or Argume
 
     views: Annotated[int, typer.Option(min=1, help="Random views averaged for each image.")] = 50
 
-A field whose type is such a record itself is a group of options, which `Panel` gives a title in `--help`. A field of type
-tuple[str, ...] is an option that may be given several times. So an option is named once, where it is declared, and what works
-with it takes the record.
+A field whose type is itself such a record is a group of options, which `Panel` gives a title in `--help`. A field of type
+tuple[str, ...] is an option that may be given several times. So an option is named once, where it is declared, and code that
+needs it takes the record.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class Panel:
-    """Beside the type of a group: the title that its options have in `--help`, and the options that a command does not have.
+    """Annotates a group's type: the title of its options in `--help`, and the options that a command leaves out.
 
-    without: names of fields; these keep their defaults.
+    without: names of the fields left out; these keep their defaults.
     """
 
     title: str
@@ -37,9 +37,9 @@ class Panel:
 
 
 def takes(record: type[Record], *, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator for a command: typer is shown the record's fields as options, the function gets the record.
+    """Decorate a command: typer sees the record's fields as options, the function gets the record.
 
-    The function takes the record alone, or typer's context before it. without: names of fields, also of groups, that are no
+    The function takes the record, or typer's context and the record. without: names of fields, groups among them, that are not
     options of this command; these keep their defaults. Raises TypeError where two fields have one name.
     """
 
@@ -54,16 +54,16 @@ def takes(record: type[Record], *, without: Collection[str] = ()) -> Callable[[C
 
         shown = [*wanted, *_parameters(record, None, frozenset(without))]
         command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-        command.__annotations__ = {}  # typer asks the signature for those that are not here
+        command.__annotations__ = {}  # typer then takes them from the signature
         return command
 
     return decorated
 
 
 def record_of(record: type[Record], given: Mapping[str, Any]) -> Record:
-    """The record whose options, those of groups as well, have the values in `given`, or else their defaults.
+    """The record whose options, including those of groups, have the values in `given`, or else their defaults.
 
-    An option that a group's `Panel` leaves out keeps its default, though another of the command has its name.
+    An option that a group's `Panel` leaves out keeps its default, even if the command has another option of that name.
     """
     values = {}
     for field, annotation in _annotated(record):
@@ -77,9 +77,9 @@ def record_of(record: type[Record], given: Mapping[str, Any]) -> Record:
 
 
 def values_of(record: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """The values of a record's options by their names, those of its groups among them.
+    """The values of a record's options by name, including those of its groups.
 
-    without: names of fields that are left out, as are those that a group's `Panel` leaves out.
+    without: names of fields to leave out, in addition to those that a group's `Panel` leaves out.
     """
     found: dict[str, Any] = {}
     for field, annotation in _annotated(type(record)):
@@ -92,7 +92,7 @@ def values_of(record: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
 
 
 def _annotated(record: type) -> Iterator[tuple[Field[Any], Any]]:
-    """The fields that are options or groups, with their types and the notes on these; others are no business of a command."""
+    """The fields that are options or groups, with their types and annotations; a command does not see other fields."""
     hints = typing.get_type_hints(record, include_extras=True)
     for field in fields(record):
         if typing.get_origin(hints[field.name]) is Annotated:
@@ -123,7 +123,7 @@ def _parameters(record: type, panel: str | None, without: frozenset[str]) -> lis
 
 
 def _parameter(field: Field[Any], annotation: Any, panel: str | None) -> inspect.Parameter:
-    """What typer needs to know of an option: its own panel stays, otherwise it stands in that of its group."""
+    """The parameter that typer gets for an option: in its own panel if it has one, otherwise in its group's."""
     kind, note = typing.get_args(annotation)[:2]
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     if _is_repeated(annotation):

@@ -1,4 +1,4 @@
-"""Where scores go: files of rows that are valid at every moment, and the ranking shown at the end."""
+"""The outputs for scores: files of rows that are valid at every moment, and the ranking shown at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dcnn_fast.scoring import Score
 
 @dataclass(frozen=True)
 class RowFile:
-    """A file of scores and the record beside it of what decided them; none for what is written straight."""
+    """A file of scores and the record beside it of the settings; a target that is written straight has no record."""
 
     target: Target
     format: Format
@@ -26,15 +26,15 @@ class RowFile:
 
     @property
     def path(self) -> Path:
-        """The file behind all links, of one that has a record."""
+        """The file behind all links; only for one that has a record."""
         assert self.target.file is not None
         return self.target.file
 
 
 class RowOutput:
-    """Writes rows, each whole and at once. What fails raises OSError and leaves whole rows.
+    """Writes rows, each whole and at once. A failure raises OSError and leaves only whole rows.
 
-    record: what the record is to say. append: rows are added to those there, whose record is kept; otherwise the file is
+    record: the content of the record. append: add rows to the existing ones and keep their record; otherwise the file is
     emptied when the first row comes, not before.
     """
 
@@ -45,13 +45,13 @@ class RowOutput:
         self._file: io.FileIO | None = None
 
     def begin(self) -> None:
-        """Open the file, and write what its format begins with and the record; nothing the second time."""
+        """Open the file, and write its format's head and the record; a second call does nothing."""
         if self._file is None:
             self._file = self.target.open(append=self._append)
             if not self._append:
                 self._write(self._file, self.format.head)
                 if self._beside is not None:
-                    self._beside.write(self._record.content())  # a file without rows may have any record
+                    self._beside.write(self._record.content())  # before any row: a file without rows may have any record
 
     def write(self, score: Score) -> None:
         """Append one score's row."""
@@ -60,7 +60,7 @@ class RowOutput:
         self._write(self._file, self.format.line(score))
 
     def close(self) -> None:
-        """Close the file. Raises OSError where it is no longer the one that has its name: the rows are lost then."""
+        """Close the file. Raises OSError if its name no longer leads to it: the rows are lost then."""
         if self._file is None:
             return
         status = os.fstat(self._file.fileno())
@@ -74,7 +74,7 @@ class RowOutput:
             write_all(file, content)
         except OSError:
             if stat.S_ISREG(status.st_mode) and self.target.file is not None:
-                os.ftruncate(file.fileno(), status.st_size)  # the part of a row that found place
+                os.ftruncate(file.fileno(), status.st_size)  # remove the part of a row that was written
             raise
 
 
@@ -98,7 +98,7 @@ class Ranking:
         self._heap: list[tuple[float, int, Score]] = []
 
     def add(self, score: Score) -> None:
-        """Count one score; equal ones rank in the order they came."""
+        """Count one score; equal scores rank in the order of their arrival."""
         self.seen += 1
         if score.error is not None:
             self.failed += 1

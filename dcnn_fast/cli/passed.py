@@ -1,4 +1,4 @@
-"""What a search of folders has passed over, in words."""
+"""Describes the files that a search of folders has passed over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dcnn_fast.data.folders import Passed
 
 
 def passed_over(passed: Passed) -> list[str]:
-    """What a search has passed over, a line for each kind of reason."""
+    """A line for each kind of reason for which a search has passed over files."""
     lines = []
     for suffixes, what, whats in (
         (passed.unreadable, "of a kind this cannot read", "of kinds this cannot read"),

@@ -1,4 +1,4 @@
-"""What `dcnn-fast adapt --tune ratings` does: a model fitted to ratings in closed form, written like a run's."""
+"""The work of `dcnn-fast adapt --tune ratings`: fits a model to ratings in closed form and writes it like a run's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dcnn_fast.training.checkpoint import CheckpointError
 from dcnn_fast.training.folder import BEST, LAST, Folder, require_folder, require_outputs
 from dcnn_fast.training.personal import Personal, fit_ratings, why_not
 
-_NAMED = 10  # photographs that could not be read
+_NAMED = 10  # number of unreadable photographs that are named
 
 
 def run(
@@ -37,8 +37,8 @@ def run(
 ) -> int | None:
     """Fit the model file `path` to the ratings of the set that `opened` gives, and write it; returns the exit status.
 
-    asked: leave with status 2 where that cannot be done; otherwise None is returned, and nothing has been written. given:
-    options of labels and of a split, which would change nothing here and are refused. max_memory: as of `limit_memory`.
+    asked: exit with status 2 if the model cannot be fitted; otherwise return None then, with nothing written. given: options
+    for labels and a split that were given; they would have no effect here and are refused. max_memory: see `limit_memory`.
     """
     with Stop() as stop:
         try:
@@ -70,8 +70,8 @@ def run(
 
 
 def _model(path: Path, asked: bool) -> Model | None:
-    """The model, or None for one that is to be trained: who trains says what is wrong with its file."""
-    if not asked and ("RANK" in os.environ or not path.is_file()):  # one process of several trains as ever
+    """The model, or None to leave it to training, which also reports what is wrong with its file."""
+    if not asked and ("RANK" in os.environ or not path.is_file()):  # under torchrun, train as usual
         return None
     try:
         require_file(path)
@@ -102,12 +102,12 @@ def _fitted(model: Model, data: DataSet, out: Path) -> int:
 
 
 def _examples(data: DataSet) -> tuple[Example, ...]:
-    """All of them: each is judged by a fit to the others."""
+    """The examples of all parts: each is judged by a fit to the others."""
     return data.examples
 
 
 def _storage(model: Model) -> Literal["float32", "float16"]:
-    """16 bits where the frozen layers are of 16 bits already, as those of the shipped model."""
+    """A 16-bit type where the frozen layers have 16 bits already, as those of the shipped model do."""
     (layers,) = (column.backbone for column in model.net.columns if isinstance(column, BackboneColumn))
     return "float16" if torch.equal(layers.half().float(), layers) else "float32"
 

@@ -1,4 +1,4 @@
-"""Which picture a path means, however it was typed."""
+"""A key for the picture that a path leads to, however the path was typed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dcnn_fast.data.stores import is_address
 def identity(path: str) -> bytes:
     """Equal for two paths of one picture: the name of the file behind all links, in its folder (by device and inode).
 
-    So `pics/a.jpg`, `$PWD/pics/a.jpg` and one through a link to the folder or to the file are one picture. Hard links are
-    pictures of their own: two names in a listing, and a row is expected for each. A path into a folder that does not exist is
-    known by its text, absolute; so is an address in a store, as it is.
+    So `pics/a.jpg`, `$PWD/pics/a.jpg` and a path through a link to the folder or to the file are one picture. Hard links are
+    separate pictures: a listing has both names, and users expect a row for each. The key of a path into a missing folder is its
+    absolute path; that of an address in a store is its text.
     """
     if is_address(path):
         return hashlib.blake2b(os.fsencode(f"address {path}"), digest_size=16).digest()

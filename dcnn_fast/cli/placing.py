@@ -1,4 +1,4 @@
-"""Photographs copied, linked or moved into a folder, each with its sidecars: whole, and never over another file."""
+"""Photographs copied, linked or moved into a folder, each with all of its sidecars, and never over another file."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ _PICTURES = SUFFIXES | UNREADABLE | WHEN_NAMED
 
 
 class PlaceError(ValueError):
-    """A photograph that cannot be taken to the folder; it is where it was, and the message says why."""
+    """A photograph cannot be taken to the folder and stays in its place; the message says why."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One file to place. stays: it is also another photograph's, so that moving copies it."""
+    """One file to place. stays: it also belongs to another photograph, so moving copies it."""
 
     source: Path
-    suffix: str  # behind the stem, and the number where there is one
+    suffix: str  # follows the stem, or the stem and a number
     stays: bool = False
 
 
 class Placing:
-    """Takes photographs to a folder, which is made where it is not there.
+    """Takes photographs to a folder, which is created if it does not exist.
 
-    option: --copy, --link or --move. dry_run: nothing is done but the choice of names. A name that is taken, or that would make
-    a sidecar another photograph's, gets a number: photo-2.jpg. Copies that are there already, byte for byte, and links to
-    the same photograph are not made again. Links are absolute, and have no sidecars.
+    option: --copy, --link or --move. dry_run: only choose names. A name that is taken, or that would give a sidecar to another
+    photograph, gets a number: photo-2.jpg. Copies that exist already, byte for byte, and links to the same photograph are not
+    made again. Links are absolute, and have no sidecars.
     """
 
     def __init__(self, option: str, folder: Path, *, dry_run: bool) -> None:
         self._option, self._folder, self._dry_run = option, folder, dry_run
         self._sharing = Neighbours(_PICTURES)
         self._here: set[str] = set()  # names that this run has given, or would give
-        self._stems: set[str] = set()  # of all pictures there
+        self._stems: set[str] = set()  # of all pictures in the folder
         self._is_ready = False
 
     def place(self, photograph: Path) -> Path | None:
-        """Where the photograph is now (or would be); None where it was there already.
+        """Place a photograph; returns its new path (the planned one in a dry run), None if it was there already.
 
-        Raises PlaceError, and OSError; nothing is changed then.
+        Raises PlaceError or OSError; nothing is changed then.
         """
         self._make_ready()
         status = os.stat(photograph)
@@ -98,7 +98,7 @@ class Placing:
                 yield _Part(path, middle + path.suffix, stays=names == "adobe" and bool(self._sharing.of(photograph)))
 
     def _free_stem(self, photograph: Path, status: os.stat_result, parts: list[_Part]) -> str | None:
-        """The stem of the new names: the photograph's, with a number if need be; None where the photograph is there already."""
+        """The stem of the new names: the photograph's, with a number if necessary; None if the photograph is there already."""
         for number in count(1):
             stem = photograph.stem + (f"-{number}" if number > 1 else "")
             place = self._folder / (stem + photograph.suffix)
@@ -107,7 +107,7 @@ class Placing:
             if self._option == "--move" and _is_same(photograph, place):
                 places = [(part.source, self._folder / (stem + part.suffix)) for part in parts]
                 if all(_is_same(source, other) or not os.path.lexists(other) for source, other in places):
-                    return stem  # a run was killed while a file had both names
+                    return stem  # an earlier run was killed while the file had both names
             names = [stem + suffix for suffix in (photograph.suffix, f"{photograph.suffix}.xmp", ".xmp")]
             names += [stem + part.suffix for part in parts]
             if any(name in self._here or os.path.lexists(self._folder / name) for name in names):
@@ -146,13 +146,13 @@ class Placing:
                     os.unlink(place)
             raise
         if self._option == "--move":
-            for part, _ in pairs:  # the photograph first: without its sidecars it could be given others
+            for part, _ in pairs:  # the photograph first: if left without sidecars, it could get others
                 if not part.stays:
                     os.unlink(part.source)
 
 
 def _link_or_copy(source: Path, place: Path) -> None:
-    """Have the file by the other name as well. Raises FileExistsError where that is taken, OSError."""
+    """Give the file a second name. Raises FileExistsError if that is taken, or OSError."""
     try:
         os.link(source, place, follow_symlinks=False)
     except FileExistsError:
@@ -162,7 +162,7 @@ def _link_or_copy(source: Path, place: Path) -> None:
 
 
 def _is_same(source: Path, place: Path) -> bool:
-    """Whether the two names are of one file, neither of them a link to the other."""
+    """Whether two names lead to one file without a symbolic link."""
     try:
         return os.path.samestat(os.lstat(source), os.lstat(place))
     except FileNotFoundError:

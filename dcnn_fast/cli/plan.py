@@ -1,4 +1,4 @@
-"""`dcnn-fast plan`: what the sharing plan of one photograph computes, and a picture of which region serves which windows."""
+"""`dcnn-fast plan`: the work in the sharing plan of one photograph, and a picture of which region serves which windows."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def plan(
     svg: Annotated[
         str | None,
         typer.Option(
-            metavar="PATH", help="Draw block 1's regions over the photograph; replaces a picture of this command alone."
+            metavar="PATH", help="Draw block 1's regions over the photograph; only a picture of this command is replaced."
         ),
     ] = None,
 ) -> None:
     """Print, for each column and block, the regions of the plan and its multiplications with and without sharing.
 
-    Windows of a class have offsets that agree modulo the convolution's stride, and read the same results of the block before.
-    Multiplications are the C++ engine's in fp32, which computes most convolutions in tiles, transforms included; beside them
-    what every window by itself would take in such tiles, and as plain sums over the taps. Exit status: 0, 2 for a wrong call, 3
-    when the picture could not be written.
+    Windows of one class have offsets that agree modulo the convolution's stride, and read the same results of the previous
+    block. Multiplications are those of the C++ engine in fp32, which computes most convolutions in tiles, transforms included.
+    For comparison, the cost without sharing is printed in such tiles and as plain sums over the taps. Exit status: 0; 2 for a
+    wrong call; 3 when the picture could not be written.
     """
     from dcnn_fast.cli.describe import network_named  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.cli.writing import write_failed  # noqa: PLC0415
@@ -93,5 +93,5 @@ def _print_column(key: str, column: Any, job: Any, out: Console) -> None:
 
 
 def _served(region: Any) -> set[int]:
-    """The windows that a region's results go to."""
+    """The windows that use a region's results."""
     return {store.image for piece in region.pieces for store in piece.stores if store.output == 0}

@@ -1,4 +1,4 @@
-"""Predictions as a CSV file, a row for each model and photograph: what `evaluate --csv` and `crossval` write and read again."""
+"""Predictions as a CSV file, a row for each model and photograph, written by `evaluate --csv` and `crossval`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dcnn_fast.cli.targets import Kind
 from dcnn_fast.evaluation import Predictions
 
-_FIELDS = ("model", "key", "true", "named", "right")  # before the probabilities
+_FIELDS = ("model", "key", "true", "named", "right")  # the fields before the probabilities
 
 
 def prediction_rows(
     found: Mapping[str, Predictions], text: Callable[[str], str] = str, fold: Mapping[str, int] | None = None
 ) -> bytes:  # fmt: skip
-    """The file: predictions by the name of what made them, those of ratings with the shares too.
+    """The file's content. found: predictions by their model's name; those of ratings get the shares as fields too.
 
-    text: what a text becomes in a cell. fold: by a photograph's key the part that it was held out in, for a column of it.
+    text: converts a text for a cell. fold: the held-out part of each photograph, by key, for a field of that name.
     """
     labels = next(iter(found.values())).labels
     rated = any(each.histograms is not None for each in found.values())
@@ -34,11 +34,11 @@ def prediction_rows(
             _line([text(name), text(key), *empty, text(reason), *shares, *([] if fold is None else [fold[key]])])
             for key, reason in each.errors.items()
         ]
-    return "".join(lines).encode("utf-8", "surrogateescape")  # a file's name need not be text
+    return "".join(lines).encode("utf-8", "surrogateescape")  # a file's name need not be valid text
 
 
 def _cells(each: Predictions, row: int, text: Callable[[str], str], rated: bool) -> list[object]:
-    """What stands behind the name, but for the fold."""
+    """The fields after the model's name, without the fold."""
     example, labels, spread = each.examples[row], each.labels, float(each.spread[row])
     numbers = [*(f"{p:.6f}" for p in each.probs[row]), "" if math.isnan(spread) else f"{spread:.6f}"]
     rating = "" if math.isnan(example.rating) else f"{example.rating:g}"
@@ -49,7 +49,7 @@ def _cells(each: Predictions, row: int, text: Callable[[str], str], rated: bool)
 
 
 def _line(fields: Sequence[object]) -> str:
-    """One line. The writer quotes a carriage return only where that belongs to the line's end, so it must, here."""
+    """One line. The line terminator has a carriage return only so that the writer quotes carriage returns in cells."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\r\n").writerow(fields)
     return buffer.getvalue().removesuffix("\r\n") + "\n"

@@ -1,4 +1,4 @@
-"""Where a model file comes from, in lines to be read: what it learnt from, how, and what it came to."""
+"""A model file's provenance as lines of text: its training data, method and result."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from dcnn_fast.printable import printable, shortened
 
 _TIMES = ("seconds", "images_per_second", "images", "skipped", "epoch", "step")
-_LONGEST = 200  # letters of another program's account
+_LONGEST = 200  # characters shown of a value that another program wrote
 
 
 def lines_of(provenance: Mapping[str, Any]) -> list[str]:
-    """A line for each part of a model file's provenance; what is not as this program writes it is shown as it is, shortened."""
+    """A line for each part of a model file's provenance; parts that this program did not write are shown raw, shortened."""
     found: list[str] = []
     for name, value in provenance.items():
         if name == "training" and isinstance(value, dict):
@@ -54,7 +54,7 @@ def _of_data(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _changed(settings: Mapping[str, Any]) -> Iterator[str]:
-    """The settings that are not as by default."""
+    """The settings that differ from their defaults."""
     from dcnn_fast.training.settings import Settings  # noqa: PLC0415 - imports torch
 
     usual = Settings().to_dict()

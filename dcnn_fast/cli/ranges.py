@@ -1,4 +1,4 @@
-"""Options that are whole numbers of a range: others are refused by the option's name, in one line, before anything is read."""
+"""Options that are whole numbers in a range: other values are refused in one line, with the option, before any reading."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from dcnn_fast.cli.console import fail
 
-MOST_SEED = 2**63 - 1  # of whatever is drawn by our own generators
+MOST_SEED = 2**63 - 1  # of our own random generators
 MOST_SPLIT_SEED = 2**32 - 1  # scikit-learn's
 MOST_WORKERS = 256
 
 
 def within(option: str, least: int, most: int) -> Callable[[int | None], int | None]:
-    """A callback of an option: what was given, or an error that names `option` and its range, with status 2."""
+    """A callback of an option: passes a valid value on, otherwise exits with status 2, naming `option` and its range."""
 
     def checked(value: int | None) -> int | None:
         if value is not None and not least <= value <= most:

@@ -1,4 +1,4 @@
-"""The record beside a file of scores: what decided them, so that only a run that gives the same goes on with them."""
+"""The record beside a file of scores: the settings behind them, so that only a run of equal settings resumes the file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from dcnn_fast.cli.targets import Kind, beside, json_with
 from dcnn_fast.scoring.settings import MODELS_OWN
 
 SUFFIX = ".run.json"
-EXTRAS = ("--faults", "--per-sample", "--groups")  # options that fill fields which are empty without them
-OFF_UNLESS_NAMED = (formulas.OPTION, *EXTRAS)  # in a record
+EXTRAS = ("--faults", "--per-sample", "--groups")  # options for fields that are otherwise empty
+OFF_UNLESS_NAMED = (formulas.OPTION, *EXTRAS)  # when a record does not name them
 _FORMAT = 1
-_BEFORE = {**dict.fromkeys(OFF_UNLESS_NAMED, "off"), "--long-side": MODELS_OWN, "--decode": "exact"}  # where it says nothing
+_BEFORE = {
+    **dict.fromkeys(OFF_UNLESS_NAMED, "off"),
+    "--long-side": MODELS_OWN,
+    "--decode": "exact",
+}  # values of options that an older record lacks
 
 _FIRST = b'"dcnn_fast_run"'
 _WHOLE = json_with("the record of a run of scores", "dcnn_fast_run", "settings", "folder")
 
 
 def _is_record(head: bytes) -> bool:
-    """Whole or broken: one that was cut short or changed by hand, or that a crash of the machine has left as zeros."""
+    """Whether the head is a record's, whole or broken: cut short, changed by hand, or left as zeros by a crash."""
     if _WHOLE.known(head) or not head.strip(b"\0"):
         return True
     brace, rest = head.lstrip()[:1], head.lstrip()[1:].lstrip()
@@ -39,12 +43,12 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """One run.
+    """The settings of one run.
 
-    settings: option -> value of all that decides what rows hold, as text; `--model` is the digest of the network and its
-    weights. model: what the model was called. folder: the working directory, which relative paths in the rows start from.
-    version, device: of the program and what it computed on, the kind, then the instruction set or the backend that was forced;
-    they change no more than a score's last digits.
+    settings: option -> value, as text, of everything that decides the rows' content; `--model` is the digest of the network and
+    its weights. model: the model's name on the command line. folder: the working directory, the base of relative paths in rows.
+    version: the program's. device: its kind, then the instruction set or the forced backend. Version and device change only a
+    score's last digits.
     """
 
     settings: Mapping[str, str]
@@ -58,7 +62,7 @@ class Record:
         return (json.dumps({"dcnn_fast_run": _FORMAT, **asdict(self)}, indent=1) + "\n").encode()
 
     def differences(self, other: Record) -> list[str]:
-        """What `other` was made with and this is not, an option each: `--grid 1 (here 2)`."""
+        """The settings in which `other` differs from this record, one text for each option: `--grid 1 (here 2)`."""
         found = []
         for option in [*self.settings, *(each for each in other.settings if each not in self.settings)]:
             without = _BEFORE.get(option, "unknown")
@@ -73,12 +77,12 @@ class Record:
 
     @property
     def kind_of_device(self) -> str:
-        """cpu or cuda: rows of the two do not go together."""
+        """cpu or cuda: rows of the two are never mixed."""
         return re.split(r"[:,]", self.device)[0]
 
 
 def record_path(rows: Path) -> Path:
-    """Where the record of a file of rows is."""
+    """The path of the record of a file of rows."""
     return beside(rows, SUFFIX)
 
 

@@ -1,4 +1,4 @@
-"""`dcnn-fast reproduce`: a table of the paper, measured."""
+"""`dcnn-fast reproduce`: measures a table of the paper."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SEMANTIC = "AlexNet's or SqueezeNet's weights as torchvision has them, or a mode
 
 @dataclass(frozen=True, kw_only=True)
 class Learning:
-    """What is trained, and how."""
+    """The networks' training."""
 
     scale: Annotated[float, typer.Option(help="Use this share of the photographs, chosen by --seed.")] = 1.0
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 50
@@ -37,7 +37,7 @@ class Learning:
         int, typer.Option(min=1, help="Epochs of each adaptation of an SCNN that sees local windows.")
     ] = 50
     batch: Annotated[int, typer.Option(min=1, help="Images in a mini-batch.")] = 128
-    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001
+    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases learn at twice this rate.")] = 0.001
     schedule: Annotated[
         str, typer.Option(help="How the rates change: const, linear, exp or dexp, e.g. dexp[tgtFactor=100;numSteps=3].")
     ] = "const"
@@ -59,7 +59,7 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Testing:
-    """How networks are measured, and on which photographs."""
+    """How networks are tested, and on which photographs."""
 
     views: Annotated[int, typer.Option(min=1, help="Random views averaged for each test image.")] = 50
     test: Annotated[Path | None, typer.Option(help="For iad: AVA's folder, whose test set the paper measures on.")] = None
@@ -67,7 +67,7 @@ class Testing:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where the runs go on and what they may use."""
+    """The device, processes and memory that the runs may use."""
 
     device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu"
     workers: Annotated[int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most.")] = 0
@@ -79,11 +79,13 @@ class ReproduceOptions:
     """The command line of `dcnn-fast reproduce`."""
 
     table: Annotated[str, typer.Argument(help="The table to reproduce: table1 to table5, categories or iad.")]
-    data: Annotated[Path, typer.Argument(help="AVA's folder; for iad its CSV file; other sets where the table allows it.")]
+    data: Annotated[Path, typer.Argument(help="AVA's folder; for iad its CSV file; other sets where the table allows them.")]
     out: Annotated[
-        Path, typer.Option(file_okay=False, help="The folder of the runs; the same command goes on where it was interrupted.")
+        Path, typer.Option(file_okay=False, help="The folder of the runs; after an interruption the same command resumes them.")
     ]
-    estimate: Annotated[bool, typer.Option("--estimate", help="Tell how long the run would take, and do nothing else.")] = False
+    estimate: Annotated[bool, typer.Option("--estimate", help="Estimate how long the run would take, and do nothing else.")] = (
+        False
+    )
     source: Annotated[sets.SetOptions, Panel("The data set", without=sets.LABELS)] = field(default_factory=sets.SetOptions)
     learning: Annotated[Learning, Panel("Learning")] = field(default_factory=Learning)
     sizes: Annotated[Sizes, Panel("Sizes")] = field(default_factory=Sizes)
@@ -101,7 +103,7 @@ class ReproduceOptions:
 
     @property
     def inputs(self) -> list[Path]:
-        """Files and folders that are read."""
+        """Input files and folders."""
         return [path for path in (self.data, self.learning.semantic, self.testing.test) if path is not None]
 
 
@@ -109,11 +111,11 @@ class ReproduceOptions:
 def reproduce(options: ReproduceOptions) -> None:
     """Run the protocol of one of the paper's tables and print its figures beside the paper's.
 
-    How long it will take is told before anything is trained, and at the end how long each network took, beside the paper's
-    times (III-G). Finished rows are kept in --out and not trained again. What the paper leaves open is printed with the table
-    and written to <table>.json; <table>.md and <table>.csv are the table, categories.png is the paper's Fig. 9. Exit status: 0,
-    1 when a process that decodes died, 2 for a wrong call, 3 when a file could not be written (the others are), 128 and the
-    number of the signal that ended it (130 for Ctrl-C); the same command then goes on.
+    An estimate of the time is printed before anything is trained, and the time of each network at the end, beside the paper's
+    times (III-G). Finished rows are kept in --out and not trained again. Our choices where the paper is silent are printed with
+    the table and written to <table>.json; <table>.md and <table>.csv are the table, categories.png is the paper's Fig. 9. Exit
+    status: 0; 1 when a decoding process died; 2 for a wrong call; 3 when a file could not be written (the others are); 128 plus
+    the number of the signal that ended it (130 for Ctrl-C). The same command then resumes.
     """
     from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.evaluation.timing import together  # noqa: PLC0415
@@ -153,7 +155,7 @@ def reproduce(options: ReproduceOptions) -> None:
                     files.put(table + suffix, _writer(text))
             if bars := experiments.category_bars(rows):
                 files.put(f"{table}.png", lambda partial: save_category_chart(bars, partial))
-        except typer.Exit:  # a RuntimeError, and said already
+        except typer.Exit:  # a RuntimeError, reported already
             raise
         except WorkerError as error:
             fail(f"{error}; the same command goes on", 1)
@@ -177,7 +179,7 @@ def _writer(text: str) -> Callable[[Path], None]:
 
 
 def _tell_time(table: str, data: Path, out: Path, protocol: Protocol, to: Console) -> None:
-    """Print how long it will take. Raises ValueError as `reproduce` does."""
+    """Print the estimated time. Raises ValueError as `reproduce` does."""
     from dcnn_fast.evaluation.estimate import UntoldError, estimate  # noqa: PLC0415
 
     try:
@@ -188,7 +190,7 @@ def _tell_time(table: str, data: Path, out: Path, protocol: Protocol, to: Consol
 
 
 def _print_times(timings: list[Timing], protocol: Protocol) -> None:
-    """The times of section III-G beside ours, of the networks that it has times of."""
+    """Print our times beside those of section III-G, for the networks that it times."""
     from dcnn_fast.evaluation.timing import PAPER, PHOTOGRAPHS, WINDOWS, duration  # noqa: PLC0415
 
     test = f"{PHOTOGRAPHS:,} photographs by {WINDOWS} windows"
@@ -211,7 +213,7 @@ def _announce(name: str) -> None:
 
 
 def _table(title: str, rows: list[Row]) -> Table:
-    """The paper's figures beside ours, in per cent."""
+    """A table of the paper's figures beside ours, in per cent."""
     from dcnn_fast.evaluation.reproduce import count_text  # noqa: PLC0415
 
     figures = list(dict.fromkeys(figure for row in rows for figure in row.paper))

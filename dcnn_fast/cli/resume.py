@@ -1,6 +1,6 @@
-"""Going on with files of scores: they are of the same run, agree with each other, and hold one row for each picture.
+"""Resuming files of scores: checks that they are from the same run, makes them agree, and keeps one row for each picture.
 
-Files may have more rows than memory holds: they are read from their beginning each time that something is asked of all rows.
+Files may have more rows than fit in memory: every question about all rows reads them from the beginning.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dcnn_fast.scoring import Score
 
 @dataclass
 class Held:
-    """What the files hold, by picture, with paths that lead to the pictures from here.
+    """The files' content by picture, with paths that lead to the pictures from the working directory.
 
-    Some of the pictures are to be scored again: failures, and those whose row one of two files lacks; what the files have of
-    them stands until then.
+    Some pictures are to be scored again: failures, and those on which two files disagree or whose row one of them lacks. Their
+    old rows stay valid until then.
 
-    files: in their order. folders: of each file, what relative paths in its rows start from. notes: what a user should know.
-    failed: by the name of its target, why a file could not be put in order; it is as it was, and nothing may be added to it.
-    forgotten: a row stands in the files that a later one has superseded.
+    files: in order. folders: for each file, the base of relative paths in its rows. notes: messages for the user. failed: the
+    error of each file that could not be put in order, by target name; such a file is unchanged, and nothing may be added to it.
+    forgotten: the files hold a row that a later one has superseded.
     """
 
     files: Sequence[RowFile] = ()
@@ -40,11 +40,11 @@ class Held:
     index: RowIndex = field(default_factory=RowIndex)
 
     def is_done(self, key: bytes) -> bool:
-        """Whether the picture of this key need not be scored again."""
+        """Whether the picture with this key is scored already."""
         return bool(self.files) and self.index.is_done(key)
 
     def done(self) -> Iterator[Score]:
-        """The rows of pictures that need not be scored again, without their samples."""
+        """The rows of pictures that are scored already, without their samples."""
         return (score for key, score in self._rows_of_pictures() if self.index.standing(key) is None)
 
     def standing(self) -> Iterator[Score]:
@@ -54,7 +54,7 @@ class Held:
         return (score for key, score in self._rows_of_pictures() if self.index.standing(key) is not None)
 
     def required(self) -> Iterator[str]:
-        """The paths of pictures that are to be scored again even if they are not named now."""
+        """The paths of pictures that are to be scored again even if this run does not name them."""
         if not self.files or not self.index.has_standing():
             return iter(())
         return (
@@ -62,7 +62,7 @@ class Held:
         )
 
     def gives_way(self, result: Score) -> bool:
-        """Whether what the files hold of the picture gives way to `result`: a score never does to a failure."""
+        """Whether `result` replaces the files' row of the picture: a failure never replaces a score."""
         if not self.files:
             return True
         key = identity(result.path or "")
@@ -81,18 +81,18 @@ class Held:
             for place, (_, row) in enumerate(_rows(file)):
                 key = identity(placed(folder, row.path or ""))
                 if self.index.is_pictures(number, key, place):
-                    # The samples stay in the file: of many rows they would fill the memory.
+                    # The samples stay in the file: those of many rows would fill the memory.
                     yield key, replace(row, path=_from_here(row.path or "", folder), samples=None)
 
 
 def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> Held:
-    """Read `files`, one or a CSV and a JSONL file, bring them into agreement, and say what they hold.
+    """Read `files` (one, or a CSV and a JSONL file), bring them into agreement, and return their content.
 
-    now: the record that this run would write, and does where a file has no rows. A picture's last row is its row. Of two
-    files the CSV gets the rows that it lacks; a picture that the JSONL, which says more, has no row of, or another one, is
-    scored again. A file that is not as it would be written now (saved by a spreadsheet, cut short, with rows that have been
-    superseded) is written anew, whole; where that fails the others go on without it. Raises TargetError, before anything is
-    written, for files not of a run like `now`.
+    now: the record that this run would write, and does where a file has no rows. A picture's last row counts. With two files,
+    the CSV gets the rows that it lacks; a picture is scored again if the JSONL, which says more, lacks its row or has a
+    different one. A file that differs from its current format (saved by a spreadsheet, cut short, with superseded rows) is
+    rewritten whole; if that fails, the others go on without it. Raises TargetError, before anything is written, for files of
+    a run with other settings than `now`.
     """
     held = Held(files)
     are_in_order = []
@@ -112,14 +112,14 @@ def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> He
 
 
 def drop_superseded(file: RowFile, folder: str) -> None:
-    """Write the file anew, whole, with each picture's last row alone. Raises OSError, TargetError."""
+    """Rewrite the whole file with only the last row of each picture. Raises OSError, TargetError."""
     index = RowIndex()
     if not _enter(index, FIRST, file, folder, None, without_folders=False):
         _write(file, _with_numbers(file, index.numbers(FIRST)))
 
 
 def _rows(file: RowFile) -> Iterator[tuple[bytes, Score]]:
-    """The rows and what they were read from; none of a file that is not there. Raises TargetError."""
+    """The rows with the bytes that they were read from; none for a missing file. Raises TargetError."""
     target = file.target
     try:
         with file.path.open("rb") as source:
@@ -135,10 +135,10 @@ def _rows(file: RowFile) -> Iterator[tuple[bytes, Score]]:
 def _enter(
     index: RowIndex, number: int, file: RowFile, folder: str, now: Record | None, *, without_folders: bool
 ) -> bool:  # fmt: skip
-    """Enter the file's rows; whether it is as it would be written now.
+    """Enter the file's rows into the index; returns whether the file is exactly as this program would write it now.
 
-    now: whose views and seed the rows must have, TargetError for others. without_folders: a failure of a folder, which could
-    not be listed, is left out: no row of a picture would ever supersede it.
+    now: the rows must have its views and seed, otherwise TargetError is raised. without_folders: leave out failures of folders
+    that could not be listed: no picture's row would ever supersede them.
     """
     size, count, is_in_order = len(file.format.head), 0, True
 
@@ -171,7 +171,7 @@ def _require_settings(file: RowFile, row: Score, now: Record | None) -> None:
 
 
 def _folder_of_same_run(file: RowFile, now: Record, held: Held) -> str:
-    """The folder that relative paths of the rows start from; TargetError unless they are of a run like `now`."""
+    """The base of the rows' relative paths. Raises TargetError unless the rows are from a run like `now`."""
     target, path = file.target, record_path(file.path)
     try:
         then = read_record(file.path)
@@ -199,10 +199,10 @@ def _folder_of_same_run(file: RowFile, now: Record, held: Held) -> str:
 
 
 def _start_of(file: RowFile, then: str, here: str, beside: str) -> str:
-    """What relative paths of rows that were made in the folder `then` start from now, pictures and file may have been moved.
+    """The present base of relative paths in rows made in the folder `then`; the pictures and the file may have been moved.
 
-    beside: the folder of the file of rows, which has come along when it is another than `then` and has one of the pictures;
-    `here` must have all of them, as other folders may well have a picture of the same name.
+    beside: the folder of the file of rows; it was moved with the pictures if it is not `then` and has one of them. `here` must
+    have all of them, as an unrelated folder may well have a picture of the same name.
     """
 
     def paths() -> Iterator[str]:
@@ -245,7 +245,7 @@ def _put_in_order(held: Held, number: int, now: Record, *, is_in_order: bool) ->
 
 
 def _with_numbers(file: RowFile, numbers: Iterator[int]) -> Iterator[Score]:
-    """The file's rows that have these numbers, which ascend."""
+    """The file's rows with these numbers, in ascending order."""
     wanted = next(numbers, None)
     for number, (_, row) in enumerate(_rows(file)):
         if number == wanted:

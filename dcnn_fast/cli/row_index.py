@@ -1,4 +1,4 @@
-"""Which row of which file is a picture's, of more rows than memory holds: kept by SQLite in a temporary file of its own."""
+"""An index from pictures to their rows in files, for more rows than fit in memory: a temporary SQLite file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from dcnn_fast.scoring import Score
 
-FIRST, SECOND = 0, 1  # numbers of files; of two, the second says more of a picture
-_ROUNDING = 2e-6  # between a mean as it is and with the six decimals of a CSV
+FIRST, SECOND = 0, 1  # numbers of the files; with two, the second has more details
+_ROUNDING = 2e-6  # greatest difference between a mean and its six decimals in a CSV
 
-# Nothing in it outlives the process: no journal, and a cache of 16 MiB.
+# The database does not outlive the process: no journal, and a cache of 16 MiB.
 _SETTINGS = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE; PRAGMA cache_size = -16384;"
 _TABLES = """
 CREATE TABLE row (
@@ -30,7 +30,7 @@ SELECT {FIRST}, more.key, -1 - more.number, more.failed, more.mean, more.said
 FROM row more LEFT JOIN row less ON less.file = {FIRST} AND less.key = more.key
 WHERE more.file = {SECOND} AND (less.key IS NULL OR (less.failed AND NOT more.failed))
 """
-# A picture's row is that of the second file where it has one, and no failure in place of a score.
+# A picture's row is the second file's if there is one, but a failure never replaces a score.
 _SETTLE = f"""
 INSERT INTO picture
 SELECT less.key,
@@ -45,23 +45,23 @@ FROM row less LEFT JOIN row more ON more.file = {SECOND} AND more.key = less.key
 
 @dataclass(frozen=True)
 class Standing:
-    """A picture whose row stands until it is scored again. is_required: it is, whether or not it is named."""
+    """A picture whose row stays valid until it is scored again. is_required: even if the run does not name it."""
 
     has_failed: bool
     is_required: bool
 
 
 class RowIndex:
-    """The last row of each picture in one file or two, by the picture's key; a failure never takes the place of a score."""
+    """The last row of each picture in one or two files, by the picture's key; a failure never replaces a score."""
 
     _DONE, _AGAIN, _REQUIRED = range(3)
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("")  # on the disk as far as its cache does not hold it; nobody else can see it
+        self._database = sqlite3.connect("")  # private; what exceeds its cache goes to disk
         self._database.executescript(_SETTINGS + _TABLES)
 
     def enter(self, file: int, rows: Iterable[tuple[bytes, int, Score]]) -> None:
-        """Take a file's rows: each picture's key, the row's number, what it says."""
+        """Enter a file's rows: each picture's key, the row's number and its score."""
 
         def entries() -> Iterator[tuple[int, bytes, int, bool, float | None, str]]:
             for key, number, score in rows:
@@ -76,50 +76,50 @@ class RowIndex:
         return found
 
     def numbers(self, file: int) -> Iterator[int]:
-        """The numbers of the rows that are pictures' in the file, in their order."""
+        """The numbers of the file's rows that count for a picture, in ascending order."""
         wanted = "SELECT number FROM row WHERE file = ? AND number >= 0 ORDER BY number"
         return (number for (number,) in self._database.execute(wanted, (file,)))
 
     def give(self) -> None:
-        """Let the first file have the second's rows of pictures that it has none of, or only a failure of."""
+        """Give the first file the second's rows of pictures for which it has no row or only a failure."""
         self._database.execute(_GIVE)
 
     def given(self) -> Iterator[int]:
-        """The numbers, in the second file, of the rows that the first was given, in their order."""
+        """The second file's numbers of the rows given to the first, in ascending order."""
         wanted = f"SELECT -1 - number FROM row WHERE file = {FIRST} AND number < 0 ORDER BY number DESC"
         return (number for (number,) in self._database.execute(wanted))
 
     def settle(self, *, files: int, failures_again: bool) -> None:
-        """Choose each picture's row; the ones of two files that disagree are to be made again, and failures if so asked."""
+        """Choose each picture's row; pictures on which two files disagree are to be scored again, and failures on request."""
         self._database.execute(_SETTLE, {"two": files == SECOND + 1})
         if failures_again:
             self._database.execute("UPDATE picture SET state = max(state, ?) WHERE failed", (self._AGAIN,))
 
     def renumber(self, file: int, keys: Iterable[bytes]) -> None:
-        """The file's rows are now these pictures', in this order."""
+        """Set the file's rows to those of these pictures, in this order."""
         self._database.executemany(
             "UPDATE row SET number = ? WHERE file = ? AND key = ?", ((number, file, key) for number, key in enumerate(keys))
         )
 
     def is_done(self, key: bytes) -> bool:
-        """Whether the picture has a row and need not be scored again."""
+        """Whether the picture has a row and is not to be scored again."""
         return self._state(key) == self._DONE
 
     def standing(self, key: bytes) -> Standing | None:
-        """Of a picture that is to be scored again and has not been."""
+        """The state of a picture that is still to be scored again, None for other pictures."""
         found = self._database.execute("SELECT failed, state FROM picture WHERE key = ? AND state > 0", (key,)).fetchone()
         return None if found is None else Standing(bool(found[0]), found[1] == self._REQUIRED)
 
     def has_standing(self) -> bool:
-        """Whether any is."""
+        """Whether any picture is still to be scored again."""
         return self._database.execute("SELECT 1 FROM picture WHERE state > 0 LIMIT 1").fetchone() is not None
 
     def drop(self, key: bytes) -> None:
-        """The picture has been scored again."""
+        """Forget the old row of a picture that has been scored again."""
         self._database.execute("DELETE FROM picture WHERE key = ?", (key,))
 
     def is_pictures(self, file: int, key: bytes, number: int) -> bool:
-        """Whether this row is the one that its picture has of all files."""
+        """Whether this row of this file is the one chosen for its picture."""
         wanted = "SELECT 1 FROM picture JOIN row USING (file, key) WHERE picture.file = ? AND picture.key = ? AND number = ?"
         return self._database.execute(wanted, (file, key, number)).fetchone() is not None
 

@@ -1,4 +1,4 @@
-"""Scores as rows of CSV and JSONL files: written, known again, and read back, also after a spreadsheet has saved them."""
+"""Scores as rows of CSV and JSONL files: written, recognised and read, even after a spreadsheet has saved them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from dcnn_fast.scoring import CSV_FIELDS, Score
 from dcnn_fast.scoring.samples import samples_from
 from dcnn_fast.scoring.score import BETWEEN_NOTES, FIRST_CSV_FIELDS, NO_FAULTS
 
-_HEADERS = (",".join(CSV_FIELDS), ",".join(FIRST_CSV_FIELDS))  # as it is written; as it was, before there was more to say
+_HEADERS = (",".join(CSV_FIELDS), ",".join(FIRST_CSV_FIELDS))  # the present header, and that of older files with fewer fields
 _HEADER = _HEADERS[0]
 _TEXTS = ("path", "label", "error", "taken", "camera", "group", "faults", "notes")
 _MAY_LACK = frozenset(CSV_FIELDS[CSV_FIELDS.index("error") :])
 _FIELDS = frozenset(field.name for field in fields(Score))
 _BEST = {"": None, "yes": True, "no": False}
-_MARK = b"\xef\xbb\xbf"  # of byte order, where spreadsheets begin a file
-_LONGEST = 2**24  # bytes of a row
+_MARK = b"\xef\xbb\xbf"  # the byte order mark with which spreadsheets begin a file
+_LONGEST = 2**24  # most bytes in a row
 
 
 class RowsError(ValueError):
-    """A file that does not hold scores of this program, or not only; the message names the line and says why."""
+    """A file holds something other than scores of this program; the message names the line and says why."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How scores are written in one sort of file.
+    """The way scores are written in one sort of file.
 
-    kind: what such files look like. head: what they begin with. line: one score. rows: the scores in an open file, in order,
-    each with the bytes that it was read from, in memory that does not grow with the file; a last row that was cut short is left
+    kind: recognises such files. head: their first bytes. line: the bytes of one score. rows: the scores in an open file, in
+    order, each with the bytes that it was read from, in memory that does not grow with the file; a truncated last row is left
     out. Raises RowsError.
     """
 
@@ -52,7 +52,7 @@ class Format:
 
 
 def _csv_line(score: Score, *, for_spreadsheets: bool = False) -> bytes:
-    """One row. The writer quotes a carriage return only where that belongs to the line's end, so it must, here."""
+    """One row. The line terminator has a carriage return only so that the writer quotes carriage returns in cells."""
     buffer, row = io.StringIO(newline=""), score.csv_row()
     if for_spreadsheets:
         row |= {name: as_text(row[name]) for name in _TEXTS}
@@ -65,8 +65,8 @@ def _json_line(score: Score) -> bytes:
 
 
 class _WholeLines:
-    """The lines of a CSV file as text, those of a row that was cut short at its end left out: a row ends with a line that ends
-    in no quoted field.
+    """The lines of a CSV file as text, without those of a truncated last row: a row ends with the first line that does not
+    end within a quoted field.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -91,14 +91,14 @@ class _WholeLines:
                 raise ValueError(f"it is longer than {_LONGEST} bytes")
 
     def taken(self) -> bytes:
-        """All bytes since this was last asked."""
+        """All bytes read since the last call."""
         taken = b"".join(self._given)
         self._given.clear()
         return taken
 
 
 def _csv_rows(file: BinaryIO, *, for_spreadsheets: bool = False) -> Iterator[tuple[bytes, Score]]:
-    """A byte order mark, carriage returns before line ends, and semicolons with decimal commas are spreadsheets' ways."""
+    """Accepts spreadsheets' habits: a byte order mark, carriage returns before line ends, semicolons with decimal commas."""
     first = file.readline(_LONGEST).removeprefix(_MARK)
     header = first.decode(errors="surrogateescape").rstrip("\r\n").replace('"', "")
     delimiter = ";" if header in [known.replace(",", ";") for known in _HEADERS] else ","
@@ -125,10 +125,10 @@ def _as_it_is(text: str) -> str:
 def _from_row(row: dict[str, str], point: str, text: Callable[[str], str]) -> Score:
     lacking = [name for name, value in row.items() if value is None]
     if lacking and set(lacking) <= _MAY_LACK and (row["mean"] or row["label"]):
-        row |= dict.fromkeys(lacking, "")  # some spreadsheets leave out what is empty at a row's end
+        row |= dict.fromkeys(lacking, "")  # some spreadsheets leave out empty cells at a row's end
     elif None in row or lacking:
         raise ValueError(f"a row must have {len([name for name in row if name is not None])} fields")
-    row = dict.fromkeys(CSV_FIELDS, "") | row  # of a file from before there were all of them
+    row = dict.fromkeys(CSV_FIELDS, "") | row  # an older file has fewer fields
     numbers = ("mean", "std", "percentile", "collection_percentile")
     mean, std, percentile, place = (float(row[name].replace(point, ".")) if row[name] else None for name in numbers)
     if row["best_of_group"].lower() not in _BEST:
@@ -180,7 +180,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _checked(score: Score) -> Score:
-    """`score` when its values are of the types and in the ranges of a score."""
+    """`score`, once its values have been checked to have valid types and ranges."""
     texts = (score.path, score.label, score.error, score.plan, score.taken, score.camera, score.group)
     if not isinstance(score.path, str) or any(not isinstance(text, (str, type(None))) for text in texts):
         raise ValueError("path must be text; label, error, plan, taken, camera and group text or nothing")

@@ -1,4 +1,4 @@
-"""The files that `dcnn-fast score` writes: held from the start, and the record beside them."""
+"""The files that `dcnn-fast score` writes, reserved from the start, and the records beside them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dcnn_fast.version import version
 
 @dataclass(frozen=True)
 class ScoreFiles:
-    """What the run writes beside the table."""
+    """The output files of a run."""
 
     rows: tuple[RowFile, ...]
     sheet: Target | None
@@ -38,7 +38,7 @@ class ScoreFiles:
 
 @contextmanager
 def reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[ScoreFiles]:
-    """The files to write, checked and held; TargetError for one that must not be written."""
+    """The files to write, checked and reserved. Raises TargetError for one that must not be written."""
     wanted: list[Wanted] = []
     formats: list[Format] = []
     otherwise = "--overwrite replaces it, --resume goes on with it"
@@ -67,7 +67,7 @@ def reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[ScoreF
 
 
 def record_of(options: ScoreOptions, scorer: Scorer) -> Record:
-    """What decides the scores of the run."""
+    """The record of the settings that decide the run's scores."""
     long_side = options.scoring.long_side
     settings = settings_of(scorer) | {"--long-side": MODELS_OWN if long_side is None else str(long_side)}
     named = (options.written.csv_for_spreadsheets, options.scoring.faults, options.written.per_sample, options.scoring.groups)

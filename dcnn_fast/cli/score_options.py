@@ -1,4 +1,4 @@
-"""The options of `dcnn-fast score`, and what of them goes together."""
+"""The options of `dcnn-fast score`, and which may be combined."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ _SHEET_PHOTOS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Photographs:
-    """Where photographs are looked for."""
+    """The places to look for photographs."""
 
     paths: Annotated[
         tuple[str, ...],
         typer.Argument(
             metavar="PATH...",
-            help="Files, folders, zip files, and addresses of fsspec (s3://bucket/photos; the extra stores); - or nothing: one "
-            "a line from standard input.",
+            help="Files, folders, zip files, and fsspec addresses (s3://bucket/photos; needs the extra stores). - or nothing: "
+            "read them from standard input, one per line.",
         ),
     ] = ()
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search subfolders too.")] = False
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also search subfolders.")] = False
     hidden: Annotated[
         bool,
-        typer.Option("--hidden", help="In folders, take hidden files and folders too, and the system's (trash, thumbnails)."),
+        typer.Option("--hidden", help="In folders, also take hidden files and folders, and the system's (trash, thumbnails)."),
     ] = False
-    follow: Annotated[bool, typer.Option("--follow", help="With -r, search linked folders too, each folder once.")] = False
+    follow: Annotated[bool, typer.Option("--follow", help="With -r, also search linked folders, each folder once.")] = False
     exclude: Annotated[
         tuple[str, ...],
         typer.Option(
             metavar="GLOB",
-            help="Pass over files and folders found in folders: '*_small.jpg' and 'raw' match names, 'old/*.jpg' the end of a "
-            "path, '/old' a path from the folder named, 'old/' folders alone. May be given several times.",
+            help="Skip files and folders found in folders: '*_small.jpg' and 'raw' match names, 'old/*.jpg' the end of a path, "
+            "'/old' a path below the given folder, 'old/' only folders. May be given several times.",
         ),
     ] = ()
     watch: Annotated[
         bool,
         typer.Option(
             "--watch",
-            help="After the last photograph go on, and score others as they come into the folders named (with -r their "
-            "subfolders), once a file has not changed for two seconds. Ctrl-C or SIGTERM ends that; then come the table, the "
-            "page, the stars.",
+            help="After the last photograph, keep watching the given folders (with -r their subfolders) and score new files "
+            "once they have not changed for two seconds. Ctrl-C or SIGTERM ends the watch; the table, page and stars "
+            "follow.",
         ),
     ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Files that are written, and what they show."""
+    """Output files and their content."""
 
     csv: Annotated[str | None, typer.Option(metavar="PATH", help="Write a CSV row for each image; - is standard output.")] = (
         None
@@ -74,30 +74,31 @@ class Written:
         str | None,
         typer.Option(
             metavar="PATH",
-            help="Write a Parquet file with a row for each image, whole at the end of the run; - is standard output. Needs the "
+            help="Write a Parquet file with a row for each image at the end of the run; - is standard output. Needs the "
             "extra batch.",
         ),
     ] = None
     html: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write a page to choose from, best first; - is standard output.")
+        str | None,
+        typer.Option(metavar="PATH", help="Write an HTML page for choosing photographs, best first; - is standard output."),
     ] = None
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace files of --csv, --jsonl, --parquet and --html that an earlier run wrote."),
+        typer.Option("--overwrite", help="Replace the files of an earlier run at --csv, --jsonl, --parquet and --html."),
     ] = False
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the files of --csv and --jsonl: skip the images that they hold, try again those that failed.",
+            help="Continue the files of --csv and --jsonl: skip images that they hold, and retry those that failed.",
         ),
     ] = False
     keep_failures: Annotated[
-        bool, typer.Option("--keep-failures", help="With --resume, do not try again the images that failed.")
+        bool, typer.Option("--keep-failures", help="With --resume, do not retry the images that failed.")
     ] = False
     csv_for_spreadsheets: ForSpreadsheets = False
     per_sample: Annotated[
-        bool, typer.Option("--per-sample", help="Write the probabilities of every view with its windows into --jsonl.")
+        bool, typer.Option("--per-sample", help="Write every sample's probabilities and windows into --jsonl.")
     ] = False
     heat_maps: Annotated[
         int | None,
@@ -105,75 +106,80 @@ class Written:
             "--heat-maps",
             min=1,
             metavar="N",
-            help="Show on the page of --html, by the key h, which parts of each of the N best photographs raise its score and "
-            "which lower it, as dcnn-fast why does. Made at the end: some fifty scores for each with the shipped model.",
+            help="On the page of --html, let the key h show which parts of each of the N best photographs raise its score and "
+            "which lower it, as dcnn-fast why does. Made at the end; with the shipped model each takes some fifty scores.",
         ),
     ] = None
-    top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 2000 on the page of --html.")] = None
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Show the K best photographs; default: 20, and 2000 on the page of --html.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """What decides the scores, and what is found beside them."""
+    """Settings that decide the scores, and checks in addition to them."""
 
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
-    seed: Annotated[
-        int, typer.Option(callback=ranges.SEED, help="Seed of the windows; the same one gives the same scores.")
-    ] = 0
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; equal seeds give equal scores.")] = 0
     long_side: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="PIXELS",
-            help="Reduce larger photographs to this long side; default: the one that the model learnt from.",
+            help="Reduce larger photographs to this long side; default: the long side in the model's training.",
         ),
     ] = None
     decode: Annotated[
         str,
         typer.Option(
-            help="How to decode: exact, or scaled: JPEG files are decoded at 1/2, 1/4 or 1/8 of their size where --long-side, "
-            "or the model's, needs no more. Much faster for large photographs; scores differ a little."
+            help="How to decode: exact, or scaled, which decodes JPEG files at 1/2, 1/4 or 1/8 of their size where "
+            "--long-side, or the model's, needs no more. Much faster for large photographs; scores differ slightly."
         ),
     ] = "exact"
-    dtype: Annotated[str, typer.Option(help="Format of the products' operands: float32 or bfloat16 (faster).")] = "float32"
-    background: Annotated[str, typer.Option(help="Colour under transparent pixels, RRGGBB.")] = "ffffff"
+    dtype: Annotated[str, typer.Option(help="Format of the products' operands: float32, or bfloat16, which is faster.")] = (
+        "float32"
+    )
+    background: Annotated[str, typer.Option(help="Background colour for transparent pixels, RRGGBB.")] = "ffffff"
     faults: Annotated[
         bool,
         typer.Option(
             "--faults",
-            help="Look for technical faults and name them in the field faults of --csv and --jsonl and on the page of --html, "
-            "beside the score and never in it: blurred, overexposed, underexposed, flat, noisy, tiny, empty.",
+            help="Look for technical faults and name them in the field faults of --csv and --jsonl and on the page of --html: "
+            "blurred, overexposed, underexposed, flat, noisy, tiny, empty. They never change the score.",
         ),
     ] = False
     groups: Annotated[
         bool,
         typer.Option(
             "--groups",
-            help="Find photographs that show the same (copies, edited copies, bursts) and the one of each group to keep, for "
-            "the fields group and best_of_group of --csv, --jsonl and --parquet and the page of --html. Scores that differ by "
-            "less than their own spread say nothing: the sharpest is kept then.",
+            help="Group photographs of the same subject (copies, edited copies, bursts) and choose the one in each group to "
+            "keep, for the fields group and best_of_group of --csv, --jsonl and --parquet and the page of --html. Where scores "
+            "differ by less than their own spread, the sharpest photograph is kept.",
         ),
     ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where is computed, and what may be used for it."""
+    """The device, and the resources that the run may use."""
 
     device: Annotated[
-        str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
+        str,
+        typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto: a GPU on which scores were checked, else cpu."),
     ] = "auto"
-    batch: Annotated[int | None, typer.Option(help="Images computed together; changes no score. Default: 4, on a GPU 8.")] = (
-        None
-    )
+    batch: Annotated[
+        int | None, typer.Option(help="Images computed together; does not change scores. Default: 4, or 8 on a GPU.")
+    ] = None
     workers: Annotated[
         int | None,
-        typer.Option(callback=ranges.THREADS, help="Images in work at a time, a thread each, 256 at most; changes no score."),
+        typer.Option(
+            callback=ranges.THREADS, help="Images in work at a time, a thread each, 256 at most; does not change scores."
+        ),
     ] = None
     max_megapixels: Annotated[
-        int | None, typer.Option(min=1, help="Refuse images of more megapixels, such as decompression bombs; default 178.")
+        int | None, typer.Option(min=1, help="Refuse images of more megapixels, e.g. decompression bombs; default: 178.")
     ] = None
     max_memory: MaxMemory = None
 
@@ -190,31 +196,31 @@ class ScoreOptions:
 
     @property
     def max_pixels(self) -> int:
-        """Of a picture that is read."""
+        """The most pixels of a picture that is read."""
         from dcnn_fast.data.reading import MAX_PIXELS  # noqa: PLC0415 - imports torch
 
         return MAX_PIXELS if self.machine.max_megapixels is None else self.machine.max_megapixels * 1_000_000
 
     @property
     def csv_format(self) -> Format:
-        """Of the rows of --csv."""
+        """The format of the rows of --csv."""
         from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS  # noqa: PLC0415 - imports torch
 
         return CSV_FOR_SPREADSHEETS if self.written.csv_for_spreadsheets else CSV
 
     @property
     def table_rows(self) -> int:
-        """Of the ranking that is shown."""
+        """The number of photographs in the ranking that is shown."""
         return self.written.top or _TABLE_ROWS
 
     @property
     def sheet_photos(self) -> int:
-        """On the page."""
+        """The number of photographs on the page."""
         return self.written.top or _SHEET_PHOTOS
 
     @property
     def colour(self) -> tuple[int, int, int]:
-        """Under transparent pixels, RGB. Raises ValueError."""
+        """The background of transparent pixels, RGB. Raises ValueError."""
         try:
             red, green, blue = bytes.fromhex(self.scoring.background.removeprefix("#"))
         except ValueError:
@@ -223,7 +229,7 @@ class ScoreOptions:
 
     @property
     def of_this_machine(self) -> str | None:
-        """The option that is given of those that need photographs in files of this machine; None where none is."""
+        """The first given option that needs photographs in local files, None if there is none."""
         placing = self.after.placing
         wanted = {
             "--html": self.written.html is not None, "--watch": self.photographs.watch,
@@ -233,7 +239,7 @@ class ScoreOptions:
         return next((option for option, given in wanted.items() if given), None)
 
     def require_sense(self) -> None:
-        """That the options go together; otherwise the program ends, saying which do not. Raises AfterError, StarsError."""
+        """Exit, naming the options, unless they can be combined. Raises AfterError, StarsError."""
         from dcnn_fast.batch.columns import require_pyarrow  # noqa: PLC0415 - imports torch
         from dcnn_fast.data.stores import address_of, is_address  # noqa: PLC0415 - imports torch
 

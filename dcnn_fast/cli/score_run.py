@@ -1,4 +1,4 @@
-"""The work of `dcnn-fast score`: rate files and folders, write CSV, JSONL and a page."""
+"""The work of `dcnn-fast score`: rates photographs, writes CSV, JSONL and Parquet files and a page."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ from dcnn_fast.scoring import WAITING, Score, Scorer, Waiting
 from dcnn_fast.scoring.collection import Collection
 from dcnn_fast.viz.culling import Heat
 
-_NAMED = 3  # of files that are named in a note
+_NAMED = 3  # number of files that a note names
 _OUTPUT_FAILED = 3
 
 
 class _Outputs:
-    """Lets each output fail alone: named once, and left out from then on."""
+    """Lets each output fail without the others: it is named once, and not written from then on."""
 
     def __init__(self) -> None:
         self.failed: dict[str, OSError] = {}
 
     @contextmanager
     def trying(self, name: str) -> Iterator[None]:
-        """What is done inside may fail with OSError, which is reported and goes no further."""
+        """Catch and report an OSError of the block inside."""
         try:
             yield
         except OSError as error:
@@ -71,7 +71,7 @@ class _Outputs:
 
 
 class _NobodyReadsError(Exception):
-    """All there is to write goes to pipes whose readers have left."""
+    """Every output is a pipe whose reader has left."""
 
 
 def run(options: ScoreOptions) -> int:
@@ -84,7 +84,7 @@ def run(options: ScoreOptions) -> int:
             return stop.status
         except (ValueError, OSError, BackendError, EngineError) as error:
             fail(str(error))
-        except sqlite3.Error as error:  # its file is among temporary ones
+        except sqlite3.Error as error:  # its file is a temporary one
             fail(f"--resume: the index of rows in {tempfile.gettempdir()}: {error}", status=_OUTPUT_FAILED)
         except MemoryError:
             fail("there is not enough memory to go on; what was written so far is valid", status=1)
@@ -114,7 +114,9 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
             max_pixels=options.max_pixels, background=options.colour, decode=chosen.decode,
             long_side=chosen.long_side, faults=chosen.faults, samples=options.written.per_sample, groups=chosen.groups,
         )  # fmt: skip
-        scorer.score_many((), batch=machine.batch, workers=machine.workers)  # a wrong option must not cost an old file
+        scorer.score_many(
+            (), batch=machine.batch, workers=machine.workers
+        )  # checks the options: a wrong one must not cost an old file
         limit_memory(machine.max_memory, machine.workers)
         if options.after.wanted and len(scorer.model.spec.labels) != 2:
             raise AfterError("stars and the best photographs need a model of two labels, whose scores are P(high)")
@@ -140,14 +142,14 @@ class _Run:
         self._table = None if files.table is None else ScoreTable(files.table, record)
         self._intake = Intake(held, self._refused)
         self._input_failed = False
-        self._kept = 0  # scores in place of which there would be a failure
+        self._kept = 0  # scores that a failure would have replaced
         self._is_complete = True  # every picture has been tried
         self._after_went_well = True
         self._after = AfterRun(options.after, stop, self._print)
         self._caution = scorer.caution  # hashes the weights: once
 
     def run(self, listing: Sequence[Found] | None) -> int:
-        """Score, print and write; the exit status."""
+        """Score, print and write; returns the exit status."""
         for said in self._held.notes:
             note(said)
         for name, error in self._held.failed.items():
@@ -156,7 +158,7 @@ class _Run:
         for score in self._held.done():
             self._count(score)
         interrupted = self._score_all(listing)
-        for score in self._held.standing():  # what has not been scored again stands
+        for score in self._held.standing():  # rows not scored again stay valid
             self._count(score)
         try:
             self._finish(interrupted)
@@ -178,7 +180,7 @@ class _Run:
             self._table.add(score)
 
     def _print(self, line: str) -> None:
-        """Show a line where the ranking is shown."""
+        """Print a line to the console of the ranking."""
         with self._outputs.trying("standard output"):
             self._results().print(line, soft_wrap=True)
 
@@ -211,7 +213,7 @@ class _Run:
                 stack.callback(self._close, output)
             try:
                 for output in self._rows:
-                    if output.target.file is None:  # before any work: opening a pipe waits for its reader
+                    if output.target.file is None:  # before any work, as opening a pipe waits for its reader
                         with self._outputs.trying(str(output.target)):
                             output.begin()
                 machine = self._options.machine
@@ -235,7 +237,7 @@ class _Run:
         return interrupted
 
     def _watched(self) -> Iterator[Found | Waiting]:
-        """The files that come, until a signal: it ends the run where none of them waits, and interrupts it otherwise."""
+        """The new files, until a signal: it ends the run normally while no file waits, and interrupts it otherwise."""
         watch = Watch(self._search, self._options.photographs.paths)
         note("watching for new photographs; Ctrl-C ends that, and the run")
         with self._stop.kept():
@@ -269,9 +271,9 @@ class _Run:
             self._take(Score(path=found.path, error=found.error, views=self._scorer.views, seed=self._scorer.seed))
 
     def _take(self, result: Score) -> None:
-        if "\0" in (result.path or ""):  # no file's name, and no text that tables hold
+        if "\0" in (result.path or ""):  # not possible in a file's name, nor in a table's text
             result = replace(result, path=(result.path or "").replace("\0", "\\x00"))
-        with self._stop.shielded():  # a signal falls between pictures, not into a row
+        with self._stop.shielded():  # signals are raised between pictures, not within a row
             if not self._held.gives_way(result):
                 self._kept += 1
                 note(f"{result.path}: {result.error}; the score that the files have of it is kept")
@@ -289,11 +291,11 @@ class _Run:
             raise _NobodyReadsError
 
     def _close(self, output: RowOutput) -> None:
-        with self._outputs.trying(str(output.target)):  # some file systems say only now that they are full
+        with self._outputs.trying(str(output.target)):  # some file systems report only now that they are full
             output.close()
 
     def _begin(self) -> None:
-        """Files without rows are files, too."""
+        """Open the outputs that have no rows yet, so that each file exists."""
         for output in self._rows:
             if self._outputs.has(str(output.target)):
                 with self._outputs.trying(str(output.target)):
@@ -317,13 +319,13 @@ class _Run:
         if self._files.sheet is not None:
             self._write_sheet(self._files.sheet, self._heat_maps(interrupted))
             if not interrupted:
-                self._stop.check()  # a signal that ended the heat maps ends what follows the page, too
+                self._stop.check()  # a signal that ended the heat maps also ends the steps after the page
         self._after_went_well = self._after.finish(complete=self._is_complete and not interrupted)
         if self._caution:
             note(self._caution)
 
     def _write_places(self) -> None:
-        """The fields of the rows that are known only now."""
+        """Write the fields of the rows that depend on the whole run."""
         folders = self._held.folders or [os.getcwd()] * len(self._files.rows)
         for file, folder in zip(self._files.rows, folders, strict=True):
             if file.target.file is not None and self._outputs.has(str(file.target)):
@@ -342,7 +344,7 @@ class _Run:
         self._results().print(table)
 
     def _shown_numbers(self) -> list[tuple[str, Callable[[Score], str]]]:
-        """Titles and texts of the table's numbers: those that say something of this model's scores."""
+        """Titles and texts of the table's numbers: those with a meaning for this model."""
         shown: list[tuple[str, Callable[[Score], str]]] = [("P(high)", lambda score: _fixed(score.mean, 4))]
         model = self._scorer.model
         if model.reference is not None:
@@ -352,7 +354,7 @@ class _Run:
         return shown
 
     def _tell(self, interrupted: bool) -> None:
-        """What a user should know beside the ranking, on standard error."""
+        """Print the notes that accompany the ranking, on standard error."""
         seen = self._ranking.seen
         if self._ranking.failed:
             note(f"{self._ranking.failed} of {seen} images could not be scored")
@@ -371,7 +373,7 @@ class _Run:
             note(f"interrupted after {seen} images; {more}")
 
     def _heat_maps(self, interrupted: bool) -> dict[str, Heat]:
-        """Of the best photographs of the page, by their paths."""
+        """The heat maps of the best photographs on the page, by path."""
         wanted = self._options.written.heat_maps
         if wanted is None:
             return {}
@@ -397,7 +399,7 @@ def _fixed(value: float | None, decimals: int) -> str:
 
 @contextmanager
 def _progress(console: Console, total: int | None) -> Iterator[Callable[[str], None]]:
-    """A bar where standard error is a terminal; yields what is called after each image with the rate."""
+    """A progress bar if standard error is a terminal; yields a function to call after each image with the rate."""
     columns = (
         SpinnerColumn("dots" if (console.encoding or "").startswith("utf") else "line"),
         MofNCompleteColumn(),

@@ -1,4 +1,4 @@
-"""`score --parquet`: all rows of a run in one Parquet file, written whole at its end."""
+"""`score --parquet`: all rows of a run in one Parquet file, written at the end of the run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from dcnn_fast.scoring.collection import Collection
 if TYPE_CHECKING:
     import pyarrow
 
-_MARK_COLUMN, _MARK = "schema", "dcnn_fast.scores.v1"  # the first bytes of a file say whose it is
+_MARK_COLUMN, _MARK = "schema", "dcnn_fast.scores.v1"  # by which a file is recognised from its first bytes
 _RECORD, _OURS = b"dcnn_fast_run", b"dcnn_fast"  # in the file's metadata
 _COMPRESSION = {_MARK_COLUMN: "NONE", **dict.fromkeys(NAMES, "ZSTD")}
-_GROUP = 50_000  # rows that are in memory at a time
-_START = 256  # bytes, in which the first value of the first column stands
+_GROUP = 50_000  # rows in memory at a time
+_START = 256  # bytes that include the first value of the first column
 
 
 def _is_ours(head: bytes) -> bool:
-    """By the first value; where there is no row, by the file's metadata."""
+    """Whether the file is ours, by its first value or, if it has no rows, by its metadata."""
     if not head.startswith(b"PAR1"):
         return False
     return _MARK.encode() in head[:_START] or (head.endswith(b"PAR1") and _is_empty_of_ours(head))
@@ -51,7 +51,7 @@ TABLE = Kind("a Parquet file of scores", _is_ours)
 class ScoreTable:
     """Keeps rows in a temporary file until all are there.
 
-    target: the file. record: what decided the scores, which goes into the file's metadata.
+    target: the file. record: the settings behind the scores, for the file's metadata.
     """
 
     def __init__(self, target: Target, record: Record) -> None:
@@ -60,7 +60,7 @@ class ScoreTable:
         self._failure: OSError | None = None
 
     def add(self, score: Score) -> None:
-        """Keep the row of one picture, each of which has one."""
+        """Keep the row of one picture; each picture has one."""
         if self._failure is None:
             try:
                 self._rows.write(JSONL.line(score))
@@ -68,7 +68,7 @@ class ScoreTable:
                 self._failure = error
 
     def write(self, collection: Collection) -> None:
-        """Write the file, in memory that does not grow with its rows. collection: closed. Raises OSError."""
+        """Write the file, in memory that does not grow with its rows. collection: already closed. Raises OSError."""
         import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
 
         if self._failure is not None:

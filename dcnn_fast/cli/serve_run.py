@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httptools")
 _MEGABYTE = 1_000_000
-_HEAD = 20.0  # seconds that a request's head may take
-_KEEP_ALIVE = 75  # seconds that a connection without a request stays
+_HEAD = 20.0  # most seconds for a request's head
+_KEEP_ALIVE = 75  # seconds that an idle connection stays open
 
 
 def run(options: ServeOptions) -> None:
@@ -76,7 +76,7 @@ def _token(path: Path) -> str:
 
 
 def _listener(listening: Listening) -> socket.socket:
-    """A socket that listens. Raises ValueError."""
+    """A listening socket. Raises ValueError."""
     if not 0 <= listening.port <= 65535:
         raise ValueError(f"--port must be from 0 to 65535, got {listening.port}")
     listener = None
@@ -96,7 +96,7 @@ def _listener(listening: Listening) -> socket.socket:
 
 
 def _hosts(listening: Listening) -> tuple[str, ...] | None:
-    """The names that requests may have in their Host; None where any will do, as this machine is open to others."""
+    """The names allowed in the Host header of requests; None allows any, for a server that other machines may reach."""
     from dcnn_fast.serve.hosts import require_bare  # noqa: PLC0415 - the extra
 
     require_bare(listening.allow_host)

@@ -1,4 +1,4 @@
-"""The options by which commands name a data set, and opening it."""
+"""The options that name a data set, and opening it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,29 @@ if TYPE_CHECKING:
 DataPath = Annotated[
     Path, typer.Argument(metavar="DATA", help="A folder with AVA.txt, a folder for each label, or a CSV file.")
 ]
-Kind = Annotated[str | None, typer.Option(help="Kind of set: ava, ava-style, iad, folders or csv; default: told by the files.")]
-Images = Annotated[Path | None, typer.Option(help="Where the photographs lie; default: beside the lists.")]
-Delta = Annotated[float, typer.Option(help="AVA: leave out training photographs with a mean within 5 - delta to 5 + delta.")]
-Category = Annotated[str | None, typer.Option(help="Use the photographs of this category alone.")]
-By = Annotated[str, typer.Option(help="Meaning of a label: quality, or category of a photograph.")]
+Kind = Annotated[
+    str | None, typer.Option(help="Kind of set: ava, ava-style, iad, folders or csv; default: recognised by its files.")
+]
+Images = Annotated[Path | None, typer.Option(help="Folder of the photographs; default: beside the lists.")]
+Delta = Annotated[float, typer.Option(help="For AVA, leave out training photographs with a mean from 5 - delta to 5 + delta.")]
+Category = Annotated[str | None, typer.Option(help="Use only the photographs of this category.")]
+By = Annotated[str, typer.Option(help="Meaning of the labels: quality, or category of a photograph.")]
 Threshold = Annotated[
     float | None, typer.Option(help="Ratings of a CSV file above this are high; default: the median of the training part.")
 ]
 Positive = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="The better one of two labels: scores, AUC and correlations are for it; default: told by its name."
+        metavar="NAME",
+        help="The better of two labels, to which scores, AUC and correlations refer; default: recognised by its name.",
     ),
 ]
 Columns = Annotated[
     tuple[str, ...],
-    typer.Option("--column", metavar="MEANING=NAME", help="The name that a CSV file has for a field, e.g. rating=beauty_mean."),
+    typer.Option("--column", metavar="MEANING=NAME", help="The column of a CSV file for a field, e.g. rating=beauty_mean."),
 ]
-MultiTask = Annotated[bool, typer.Option(help="AVA: learn the styles too, where both are known (paper eq. 3).")]
-Variant = Annotated[str, typer.Option(help="How IAD is split: threshold, or extremes, the best and worst fifth.")]
+MultiTask = Annotated[bool, typer.Option(help="For AVA, also learn the styles, where both are known (paper eq. 3).")]
+Variant = Annotated[str, typer.Option(help="How IAD is split: threshold, or extremes (the best and worst fifths).")]
 ExcludeOverlap = Annotated[
     bool,
     typer.Option(
@@ -63,20 +66,20 @@ Val = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Draw this share of the photographs to train on, as 0.1, for validation: by --split-seed, never through a group.",
+        help="Draw this share of the training photographs, e.g. 0.1, for validation: by --split-seed, in whole groups.",
     ),
 ]
 PlaneCacheFolder = Annotated[
     Path | None,
     typer.Option(
         "--plane-cache", file_okay=False, metavar="FOLDER",
-        help="Keep photographs' planes in this folder, which is new, empty or such a cache: many runs then decode each once.",
+        help="Keep photographs' planes in this folder (new, empty or such a cache), so that several runs decode each once.",
     ),
 ]  # fmt: skip
 PlaneCacheSize = Annotated[int, typer.Option(min=1, help="Megabytes that the folder --plane-cache may hold.")]
 
 
-LABELS = (  # all options but those of the files
+LABELS = (  # all options except those of the files
     "delta", "category", "threshold", "positive", "variant", "exclude_overlap", "by", "multi_task", "fold", "folds",
     "split_seed", "val",
 )  # fmt: skip
@@ -84,7 +87,7 @@ LABELS = (  # all options but those of the files
 
 @dataclass(frozen=True, kw_only=True)
 class SetOptions:
-    """The data set at a path as the command line says it; a command may have fewer of these options (`Panel.without`)."""
+    """The command line's options for the data set at a path; a command may leave some out (`Panel.without`)."""
 
     kind: Kind = None
     images: Images = None
@@ -104,11 +107,11 @@ class SetOptions:
 
     @property
     def columns(self) -> dict[str, str] | None:
-        """The columns' names by their meaning, None where none is said; leaves with status 2 where one is not said so."""
+        """The columns' names by meaning, None where none is given; exits with status 2 for one of another form."""
         return named(self.column) or None
 
     def opened(self, path: Path, *, quiet: bool = False, unsplit: Unsplit = "fold") -> DataSet:
-        """The data set at `path`, as of `open_set`; unsplit: as of `Parts`."""
+        """The data set at `path`, by `open_set`; unsplit: see `Parts`."""
         return open_set(
             path, self.kind, columns=self.columns, quiet=quiet, images=self.images, delta=self.delta, category=self.category,
             threshold=self.threshold, positive=self.positive, variant=self.variant, exclude_test_overlap=self.exclude_overlap,
@@ -118,7 +121,7 @@ class SetOptions:
 
 
 def open_set(path: Path, kind: str | None, *, quiet: bool = False, **options: Any) -> DataSet:
-    """The data set, with its notes and how many photographs are missing on stderr; leaves with status 2 where it is wrong."""
+    """Open the data set, and print its notes and the number of missing photographs on stderr; exits with status 2 on errors."""
     from dcnn_fast.data import open_dataset, source_at  # noqa: PLC0415 - keeps `--help` fast
 
     try:
@@ -133,7 +136,7 @@ def open_set(path: Path, kind: str | None, *, quiet: bool = False, **options: An
 
 
 def tell(data: DataSet) -> None:
-    """Print a set's notes and how many photographs are missing on standard error."""
+    """Print a set's notes and the number of its missing photographs on standard error."""
     from dcnn_fast.data.tables import written_elsewhere  # noqa: PLC0415 - keeps `--help` fast
 
     for note in data.notes:
@@ -144,7 +147,7 @@ def tell(data: DataSet) -> None:
 
 
 def named(column: Sequence[str] | None) -> dict[str, str]:
-    """The columns' names by their meaning; leaves with status 2 where one is not said so."""
+    """The columns' names by meaning; exits with status 2 for one of another form."""
     pairs = [text.partition("=") for text in column or ()]
     if not all(what and name for what, _, name in pairs):
         fail(f"--column must be MEANING=NAME, got {', '.join(column or ())}")

@@ -1,4 +1,4 @@
-"""The culling page of a run: what it shows of the scores, the collection and the stars."""
+"""The culling page of a run: its content from the scores, the collection and the stars."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def page_of(
 ) -> bytes:  # fmt: skip
     """The page of a run's best photographs.
 
-    collection: closed. after: whose rule of stars is that of the page. photographs: how many are shown at most. folder: where
-    the page will be. max_pixels: larger photographs have no thumbnail. caution: what is said first. heats: heat maps by
-    the paths of their photographs. live: it is given out by a server that keeps ratings.
+    collection: closed. after: has the page's rule for stars. photographs: the most to show. folder: the page's own. max_pixels:
+    larger photographs get no thumbnail. caution: the first sentence of the page. heats: heat maps by the paths of their
+    photographs. live: the page is served by a server that keeps ratings.
     """
     best = ranking.best(photographs)
     firsts = {identity(score.path or ""): score.path or "" for score in best}

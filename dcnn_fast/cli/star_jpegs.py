@@ -1,4 +1,4 @@
-"""Stars into JPEG files, by exiftool: on copies; all but the XMP is compared before one takes the photograph's place."""
+"""Stars into copies of JPEG files, by exiftool; a copy replaces its photograph only if nothing but the XMP differs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from dcnn_fast.xmp.jpeg import but_xmp, packet_in
 from dcnn_fast.xmp.packet import Rating, rating_in, with_rating
 
 BATCH = 32
-"""Photographs that exiftool is given at once: it takes a fifth of a second to start."""
+"""Photographs for each start of exiftool, which takes a fifth of a second to start."""
 
-_MOST_PACKET = 65_000  # bytes that a segment of a JPEG has room for, but some
-_SECONDS = 600  # for a batch
+_MOST_PACKET = 65_000  # bytes, slightly less than a JPEG segment can hold
+_SECONDS = 600  # most time for a batch
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ Result = tuple[Path, Outcome | str]
 
 
 class StarJpegs:
-    """Writes stars. dry_run: nothing is written, nor is the program started."""
+    """Writes stars. dry_run: neither write nor start exiftool."""
 
     def __init__(self, *, dry_run: bool) -> None:
         self._dry_run = dry_run
         self._ratings = PhotoRatings()
 
     def write(self, rated: Sequence[tuple[Path, int]]) -> list[Result]:
-        """Give each photograph its 1 to 5 stars: what became of it, or a sentence why it could not be."""
+        """Give each photograph its 1 to 5 stars; returns each one's outcome, or a sentence on why it failed."""
         results: list[Result] = []
         jobs = []
         for photograph, stars in rated:
@@ -98,7 +98,7 @@ class StarJpegs:
             return results
 
     def _run(self, folder: Path) -> str:
-        """Have exiftool put each packet into its photograph; what it complains of."""
+        """Have exiftool put each packet into its photograph; returns its error messages."""
         command = [EXIFTOOL, "-config", "", "-q", "-overwrite_original", "-XMP<=%f.xmp", "-ext", "jpg", "."]
         try:
             done = subprocess.run(
@@ -112,7 +112,7 @@ class StarJpegs:
 
 
 def _take(job: _Job, content: bytes, why: str) -> None:
-    """Let the copy take the photograph's place if it differs by the XMP alone; the photograph as it was is kept."""
+    """Replace the photograph by the copy if only the XMP differs; the original file is kept."""
     before = job.photograph.read_bytes()
     packet = packet_in(content)
     if packet is None or rating_in(packet) != Rating(float(job.stars), job.stars):
@@ -124,7 +124,7 @@ def _take(job: _Job, content: bytes, why: str) -> None:
 
 
 def _keep(photograph: Path) -> None:
-    """Have the photograph as it is under exiftool's name for it as well; one that is there is older and stays."""
+    """Keep the original under exiftool's name for it; an existing one is older and stays."""
     kept = photograph.with_name(f"{photograph.name}_original")
     if os.path.lexists(kept):
         return

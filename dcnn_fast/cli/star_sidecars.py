@@ -1,4 +1,4 @@
-"""Stars into sidecars: merged into the one that is there, never over a person's rating."""
+"""Stars into sidecars: merged into an existing one, never over a person's rating."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dcnn_fast.xmp.sidecars import sidecar_path
 
 
 class Outcome(Enum):
-    """What became of one photograph, in words that follow a number."""
+    """The outcome for one photograph, in words that follow a count."""
 
     WRITTEN = "written"
     SAME = "as they were"
@@ -26,7 +26,7 @@ class Outcome(Enum):
 
 
 class StarSidecars:
-    """Writes stars. names: of new sidecars, one of `xmp.NAMES`. dry_run: nothing is written, all else is done."""
+    """Writes stars. names: the naming of new sidecars, one of `xmp.NAMES`. dry_run: do everything except writing."""
 
     def __init__(self, names: str, *, dry_run: bool) -> None:
         self._names, self._dry_run = names, dry_run
@@ -34,11 +34,11 @@ class StarSidecars:
         self._tidied: set[Path] = set()  # folders
 
     def write(self, photograph: Path, stars: int) -> tuple[Outcome, list[Path]]:
-        """Give the photograph 1 to 5 stars; what became of it, and which files were (or would be) written.
+        """Give the photograph 1 to 5 stars; returns the outcome and the files that were (or would be) written.
 
-        Its sidecar by the wanted name is merged into, else the one by the other name where that is its alone; else a new one
-        is made. Another sidecar with an older rating of ours gets the new one. Raises XmpError, which names the file that
-        stands in the way, and OSError.
+        The stars are merged into its sidecar by the wanted name, else into the one by the other name if no other photograph
+        shares it; else a new one is made. A further sidecar with an older rating of ours is updated. Raises XmpError, which
+        names the file in the way, and OSError.
         """
         self._tidy(photograph.parent)
         found = self._ratings.of(photograph)
@@ -57,7 +57,7 @@ class StarSidecars:
         return (Outcome.WRITTEN if written else Outcome.SAME), written
 
     def chosen(self, photograph: Path) -> int:
-        """The rating that a person gave, as `choose` takes it; 0 for none. Raises XmpError and OSError."""
+        """The rating that a person gave, in the form of `choose`; 0 for none. Raises XmpError and OSError."""
         for said in self._ratings.of(photograph):
             if said.sidecar is not None and said.rating.stars is not None:
                 return round(said.rating.stars) if said.rating.by_a_person else 0
@@ -81,7 +81,7 @@ class StarSidecars:
         return adobes
 
     def _tidy(self, folder: Path) -> None:
-        """Remove what killed runs left in the folder, once."""
+        """Remove the temporary files of killed runs from the folder, once."""
         if not self._dry_run and folder not in self._tidied:
             remove_abandoned(folder)
             self._tidied.add(folder)
@@ -90,11 +90,11 @@ class StarSidecars:
         return bool(self._ratings.pictures_sharing(photograph))
 
     def choose(self, photograph: Path, rating: int) -> list[Path]:
-        """Write what a person gives the photograph, in place of any rating: 1 to 5 stars, 0 for none, -1 for rejected.
+        """Write a person's rating of the photograph in place of any other: 1 to 5 stars, 0 for none, -1 for rejected.
 
-        It goes into the sidecar that stars would go into, and into another one that says something else and is this
-        photograph's alone; where there is none and 0 is given, none is made, unless there are stars in the photograph. Returns
-        the files that were written. Raises XmpError, which names the file that stands in the way, and OSError.
+        It goes into the sidecar that `write` would choose, and into a further one that disagrees and is not shared with another
+        photograph. A rating of 0 makes no new sidecar, unless there are stars in the photograph. Returns the files that were
+        written. Raises XmpError, which names the file in the way, and OSError.
         """
         self._tidy(photograph.parent)
         found = self._ratings.of(photograph)

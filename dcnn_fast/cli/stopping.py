@@ -1,4 +1,4 @@
-"""Signals that end a run: Ctrl-C, SIGTERM and SIGHUP alike, between two pictures."""
+"""Signals that end a run between two pictures: Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
-    """While it is entered, the first of the signals raises KeyboardInterrupt in the main thread; a second ends the process.
+    """Within its context, the first signal raises KeyboardInterrupt in the main thread; a second ends the process.
 
-    Those that the process was started to ignore (nohup, a shell's background jobs) stay ignored. `signum` is the one that
-    came, or None. While it is `kept` in mind only, whoever works looks at `signum` where ending does no harm.
+    Signals that the process was started to ignore (nohup, a shell's background jobs) stay ignored. `signum` is the signal that
+    came, or None. Within `kept`, a signal is only recorded, and the code inside checks `signum` where it can end safely.
     """
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class Stop:
 
     @property
     def status(self) -> int:
-        """The exit status that says which signal it was."""
+        """The exit status for the signal that came."""
         return 128 + (self.signum or signal.SIGINT)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """What is done inside is done to its end: a signal is raised after it."""
+        """Let the block inside finish: a signal raises KeyboardInterrupt only after it."""
         self._shielded = True
         try:
             yield
@@ -53,7 +53,7 @@ class Stop:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Inside, the first signal raises nothing."""
+        """Within the block, the first signal is recorded and raises nothing."""
         self._kept = True
         try:
             yield
@@ -61,7 +61,7 @@ class Stop:
             self._kept = False
 
     def forget(self) -> None:
-        """The signal has been followed: the run goes on as if none had come."""
+        """Forget a signal that has been acted on: the run goes on as if none had come."""
         self.signum = None
 
     def check(self) -> None:

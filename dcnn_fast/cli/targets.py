@@ -1,7 +1,7 @@
-"""The files a command is to write: checked before anything is computed, then written whole or row by row, never onto an input.
+"""The files that a command writes: checked before anything is computed, then written whole or row by row, never onto an input.
 
-A command says what it wants to write (`Wanted`), `reserve` refuses what would destroy something or could not be written, holds
-the files against other runs and gives a `Target` for each, which is the only way to the file:
+A command lists the files it wants to write (`Wanted`). `reserve` refuses any that would destroy something or could not be
+written, locks the files against other runs and gives a `Target` for each, which is the only way to the file:
 
     with reserve([Wanted("--html", path, SHEET)], inputs=photographs, overwrite=False) as (sheet,):
         sheet.write(page)
@@ -28,22 +28,22 @@ from dcnn_fast.cli import descriptors
 from dcnn_fast.locking import HeldFiles, InUseError, lock_file, require_lock
 from dcnn_fast.partials import give_mode, give_name, nameless, new_partial
 
-_HEAD = 1 << 16  # bytes of a file that say what it is
+_HEAD = 1 << 16  # bytes by which a file's kind is recognised
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _AWAY = "move it away or choose another name"
-_NAME_BYTES = 255  # of a file's name, on every file system of Linux
+_NAME_BYTES = 255  # longest file name on Linux's file systems
 
 
 class TargetError(ValueError):
-    """A file that a command cannot or must not write; the message names the option and the file and says why."""
+    """A file that a command cannot or must not write; the message names the option, the file and the reason."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What the program's own files of one sort look like.
+    """Recognises the program's own files of one kind.
 
-    what: in words, "a CSV file of scores". known: whether a file that begins with these bytes (the first 65536, or all) is
-    one. Empty files are nobody's and are not asked about.
+    what: the kind in words, "a CSV file of scores". known: whether a file that begins with these bytes (the first 65536, or
+    all) is one. It is never called for empty files, which may always be replaced.
     """
 
     what: str
@@ -51,7 +51,7 @@ class Kind:
 
 
 def lines_of(what: str, *firsts: str) -> Kind:
-    """The kind of text files whose first line is one of `firsts` (a CSV's header), or begins so and was cut short there.
+    """The kind of text files whose first line is one of `firsts` (a CSV's header), or a truncated one.
 
     A byte order mark, carriage returns, quotes and semicolons instead of commas, as spreadsheets save them, make no difference.
     """
@@ -67,8 +67,7 @@ def lines_of(what: str, *firsts: str) -> Kind:
 def json_with(what: str, *keys: str) -> Kind:
     """The kind of JSON files, or of files of JSON lines, whose (first) object has all of `keys`.
 
-    One that was cut short within its first line, and one of which `head` is the beginning only, is known by its own beginning
-    with the first of `keys`.
+    A file that ends within its first line, or is longer than `head`, is recognised if it begins with the first of `keys`.
     """
     start = b'{"' + keys[0].encode() + b'"'
     laid_out = re.compile(rb'\{\s*"' + re.escape(keys[0].encode()) + rb'"\s*:')
@@ -95,7 +94,7 @@ def _has_keys(text: bytes, keys: Sequence[str]) -> bool:
 
 
 SHEET_MARK = '<meta name="generator" content="dcnn-fast">'
-_OLD_SHEET = b'initial-scale=1">\n<title>Contact sheet</title>'  # before it had the mark
+_OLD_SHEET = b'initial-scale=1">\n<title>Contact sheet</title>'  # of pages from before the mark
 SHEET = Kind("a page of this program", lambda head: SHEET_MARK.encode() in head or _OLD_SHEET in head)
 MODEL = Kind("a model file", lambda head: head[8:9] == b"{" and b'"__metadata__"' in head and b'"dcnn_fast"' in head)
 
@@ -104,9 +103,9 @@ MODEL = Kind("a model file", lambda head: head[8:9] == b"{" and b'"__metadata__"
 class Wanted:
     """One file that a command is asked to write.
 
-    option: what names it on the command line, "--csv". path: as typed; "-" is standard output. kind: what it will hold, and
-    what it may hold already. kept: the command goes on with a file that is there, or replaces it by what goes on from it, so
-    that one of the right kind is no reason to refuse. otherwise: how a user replaces a file that is there.
+    option: its option on the command line, "--csv". path: as typed; "-" is standard output. kind: its future content, and the
+    only content that it may have already. kept: the command continues an existing file, or replaces it by its continuation, so
+    that a file of the right kind is accepted. otherwise: tells the user how to replace an existing file.
     """
 
     option: str
@@ -120,8 +119,8 @@ class Wanted:
 class Target:
     """A file that has been checked. `check` makes it.
 
-    option, name: as on the command line. file: the file behind all links, None for what is written straight: standard output
-    or another descriptor, a pipe, a device. holds: what this run holds of files by whatever name, of a target that is reserved.
+    option, name: as on the command line. file: the file behind all links, None for a target that is written straight: standard
+    output or another descriptor, a pipe, a device. holds: for a reserved target, the files that this run holds by any name.
     """
 
     option: str
@@ -132,16 +131,16 @@ class Target:
 
     @property
     def is_standard_output(self) -> bool:
-        """Whether what is written here appears on standard output."""
+        """Whether output to this target appears on standard output."""
         return self.descriptor == 1
 
     def __str__(self) -> str:
         return f"{self.option} {self.name}"
 
     def open(self, *, append: bool = False) -> io.FileIO:
-        """The file for writing, unbuffered; emptied unless `append` (what is written straight is never emptied).
+        """Open the file for writing, unbuffered; emptied unless `append` (a target written straight is never emptied).
 
-        The caller closes it. Raises OSError, InUseError for a file that another run has reserved by another name.
+        The caller closes it. Raises OSError, or InUseError for a file that another run has reserved by another name.
         """
         if self.descriptor is not None:
             return io.FileIO(os.dup(self.descriptor), "wb")
@@ -153,7 +152,7 @@ class Target:
             if self.holds is not None:
                 self.holds.hold(number)
             if not append:
-                os.ftruncate(number, 0)  # not before it is known to be this run's alone
+                os.ftruncate(number, 0)  # only once it is known to be reserved by this run
         except BaseException:
             file.close()
             raise
@@ -162,8 +161,8 @@ class Target:
     def write(self, content: bytes) -> None:
         """Replace the file by `content`, whole or not at all: until all is written, the former file stays.
 
-        The mode of a file that is there is kept. Whatever ends the process meanwhile leaves no other file behind where the
-        file system has files without names, as Linux's own have. Raises OSError.
+        The mode of an existing file is kept. If the process dies meanwhile, no other file is left behind on file systems with
+        unnamed files, as Linux's own have. Raises OSError.
         """
         if self.file is None:
             with self.open() as file:
@@ -179,17 +178,17 @@ class Target:
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """A path of the same suffix, in a new folder beside it, for what writes files by name; it then replaces the file.
+        """A path with the same suffix in a new folder beside the file, for code that writes by name; it then replaces the file.
 
-        With an exception (Ctrl-C as well) it is removed and the former file stays; what a killed run has left of it goes with
-        the next one in that folder. Raises OSError.
+        On an exception (also Ctrl-C) it is removed and the former file stays; the remains of a killed run are removed by the
+        next run in that folder. Raises OSError.
         """
         suffix = Path(self.name).suffix
         with new_partial(self.file, suffix if len(os.fsencode(suffix)) < 20 else "") as partial:
             mode = stat.S_IMODE(partial.stat().st_mode)
             yield partial
             if self.file is not None:
-                give_mode(partial, mode)  # a library may have put a file of its own there
+                give_mode(partial, mode)  # a library may have created a new file there
                 partial.replace(self.file)
             else:
                 with partial.open("rb") as source, self.open() as file:
@@ -197,7 +196,7 @@ class Target:
 
     @property
     def lock(self) -> Target | None:
-        """The hidden file beside this one that holds it for one run; None for what is written straight."""
+        """The hidden file beside this one that locks it for one run; None for a target that is written straight."""
         if self.file is None:
             return None
         path = beside(self.file, ".lock", hidden=True)
@@ -222,13 +221,13 @@ class Target:
 
 
 def check(wanted: Sequence[Wanted], *, inputs: Iterable[str | os.PathLike[str]] = (), overwrite: bool = False) -> list[Target]:
-    """The targets of `wanted`, in order, when all can be written without destroying anything. Nothing is written.
+    """The targets of `wanted`, in order, if all can be written without destroying anything. Writes nothing.
 
-    inputs: every file that the command reads; folders among them stand for themselves. overwrite: files that are there and
-    are of the right kind may be replaced.
-    Raises TargetError for one that is an input by any name, hard link or link; that is a folder or anything else that is
-    neither a file nor written straight; whose folder is missing or cannot be written; that is another of `wanted`, or the file
-    that standard output or error goes to; that holds something else than its kind; that exists, unless kept or `overwrite`.
+    inputs: every file that the command reads; a folder stands only for itself. overwrite: existing files of the right kind may
+    be replaced.
+    Raises TargetError for a target that is an input by any name, hard link or link; is a folder or anything else that is
+    neither a file nor written straight; has a missing or unwritable folder; is another of `wanted`, or the file that standard
+    output or error goes to; holds anything but its kind; or exists, unless kept or `overwrite`.
     """
     targets = [_target(each) for each in wanted]
     _require_distinct(targets)
@@ -241,11 +240,11 @@ def check(wanted: Sequence[Wanted], *, inputs: Iterable[str | os.PathLike[str]] 
 def reserve(
     wanted: Sequence[Wanted], *, inputs: Iterable[str | os.PathLike[str]] = (), overwrite: bool = False
 ) -> Iterator[list[Target]]:
-    """`check`, and the targets held for this run until the end; TargetError at once for one that another run holds.
+    """`check` the targets and lock them for this run until the end; TargetError at once for one that another run has locked.
 
-    A lock is a hidden file beside the target, removed at the end; one that a killed run leaves holds nothing. It is refused, as
-    a target is, where it is an input, another target or another target's lock, and where anything but an empty file is there.
-    The file itself is held as well, whatever its names. What is written straight has no lock.
+    A lock is a hidden file beside the target, removed at the end; one that a killed run leaves locks nothing. Like a target, it
+    is refused if it is an input, another target or another target's lock, or if anything but an empty file is in its place.
+    The file itself is locked as well, whatever its names. A target that is written straight has no lock.
     """
     inputs = list(inputs)
     holds = HeldFiles()
@@ -255,18 +254,18 @@ def reserve(
         stack.callback(holds.release)
         for target in targets:
             stack.enter_context(target._locked())
-        _require_own(wanted, targets, overwrite)  # another run may have written and left it meanwhile
+        _require_own(wanted, targets, overwrite)  # another run may have written it meanwhile
         yield targets
 
 
 def input_among(targets: Sequence[Target], path: str | os.PathLike[str]) -> Target | None:
-    """The target that `path` is, by whatever name; None when it is none of them."""
+    """The target to which `path` leads, by any name; None if there is none."""
     by_identity, by_path = _identities(targets)
     return _found(by_identity, by_path, path) if by_identity or by_path else None
 
 
 def beside(file: Path, suffix: str, *, hidden: bool = False) -> Path:
-    """The path of `file`'s name with `suffix` added, hidden or not; a name that would be too long is shortened."""
+    """The path of `file` with `suffix` added to its name, hidden or not; a name that would be too long is shortened."""
     name = os.fsencode(file.name)
     added = os.fsencode(suffix)
     start = b"." if hidden else b""
@@ -281,20 +280,20 @@ def write_all(file: io.FileIO, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
         written = file.write(rest)
-        if written is None:  # a pipe that does not block and is full
+        if written is None:  # a full, non-blocking pipe
             select.select([], [file], [])
         else:
             rest = rest[written:]
 
 
 def reason(error: OSError) -> str:
-    """What the system says of `error`, without the path."""
+    """The system's message for `error`, without the path."""
     return error.strerror or str(error)
 
 
 def _target(wanted: Wanted) -> Target:
     typed = os.fspath(wanted.path)
-    name = str(Path(typed)) + ("/" if len(typed) > 1 and typed.endswith("/") else "")  # which names a folder
+    name = str(Path(typed)) + ("/" if len(typed) > 1 and typed.endswith("/") else "")  # a slash at the end names a folder
     try:
         number = 1 if name == "-" else descriptors.number_of(name)
         if number is not None:
@@ -302,7 +301,7 @@ def _target(wanted: Wanted) -> Target:
         mode = _mode_of(name)
         if mode is None or stat.S_ISREG(mode):
             return Target(wanted.option, name, Path(os.path.realpath(name)))
-    except OSError as error:  # a name that is too long, links in a circle
+    except OSError as error:  # a name that is too long, or circular links
         raise TargetError(f"{wanted.option}: {name}: {reason(error)}") from None
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         return Target(wanted.option, name, None)
@@ -319,7 +318,7 @@ def _straight(option: str, name: str, number: int) -> Target:
 
 
 def _mode_of(name: str) -> int | None:
-    """The mode of what is there; None for nothing, which includes a link to nothing yet."""
+    """The mode of the file at `name`; None if there is none, also for a dangling link."""
     try:
         return os.stat(name).st_mode
     except FileNotFoundError:
@@ -332,7 +331,7 @@ def _mode_of(name: str) -> int | None:
 
 
 def _status(target: Target) -> os.stat_result | None:
-    """Of the file behind a target, a descriptor's too; None when it does not exist yet."""
+    """The status of a target's file or descriptor; None if the file does not exist yet."""
     try:
         return os.fstat(target.descriptor) if target.descriptor is not None else os.stat(target.file or target.name)
     except FileNotFoundError:
@@ -349,7 +348,7 @@ def _require_distinct(targets: Sequence[Target]) -> None:
     for target in targets:
         status = _status(target)
         if target.descriptor is None and status is not None and stat.S_ISCHR(status.st_mode):
-            continue  # /dev/null may be named as often as one likes
+            continue  # /dev/null may be given several times
         key = str(target.file) if status is None else (status.st_dev, status.st_ino)
         if key in taken:
             raise TargetError(f"{target.option}: {target.name} is {taken[key]}")
@@ -387,7 +386,7 @@ def _found(
         return by_identity.get((status.st_dev, status.st_ino))
     except OSError:
         return by_path.get(os.path.realpath(path))
-    except ValueError:  # a name with a zero byte is no file's
+    except ValueError:  # no file name has a zero byte
         return None
 
 
@@ -414,7 +413,7 @@ def _require_own(wanted: Sequence[Wanted], targets: Sequence[Target], overwrite:
 
 
 def _head(target: Target, file: Path) -> bytes:
-    """The first bytes of what is there, empty where nothing is; TargetError where it could not be written."""
+    """The first bytes of the existing file, empty if there is none. Raises TargetError if it could not be written."""
     if not os.access(file.parent, os.W_OK | os.X_OK):
         raise TargetError(f"{target.option}: {target.name}: its folder cannot be written to")
     try:

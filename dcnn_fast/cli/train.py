@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 def train(ctx: typer.Context, options: TrainOptions) -> None:
     """Train a network on a data set; the defaults are the paper's.
 
-    The folder --out, which must be new, empty or a run's, gets best.safetensors and last.safetensors, log.csv, curves.png,
-    run.toml with the options, and a checkpoint after each epoch. Under torchrun every process takes its share of each
-    mini-batch. Exit status: 0, 1 when the loss diverged, memory did not suffice or a process that decodes died, 2 for a wrong
-    call, 3 when a file could not be written (the others are), 128 and the number of the signal that ended it (130 for Ctrl-C);
-    the checkpoint is valid then and --resume goes on.
+    The folder --out must be new, empty or a run's. It gets best.safetensors and last.safetensors, log.csv, curves.png, run.toml
+    with the options, and a checkpoint after each epoch. Under torchrun every process takes its share of each mini-batch. Exit
+    status: 0; 1 when the loss diverged, memory ran out or a decoding process died; 2 for a wrong call; 3 when a file could not
+    be written (the others are); 128 plus the number of the signal that ended it (130 for Ctrl-C). The checkpoint is then valid
+    and --resume continues the run.
     """
     raise typer.Exit(trained(ctx, options))
 
 
 def trained(ctx: typer.Context, options: TrainOptions) -> int:
-    """Train as the options say; returns the exit status. ctx: tells what the command line says itself, not a file."""
+    """Train with these options; returns the exit status. ctx: tells options of the command line from those of a file."""
     from dcnn_fast.cli import train_rule, train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
     def opened() -> DataSet:

@@ -1,4 +1,4 @@
-"""The options of `dcnn-fast train`: its record, in the groups in which `--help` shows them."""
+"""The options of `dcnn-fast train` as a record, in the groups of `--help`."""
 
 from __future__ import annotations
 
@@ -23,51 +23,50 @@ NET = (
     "layer-definition file, .cfg."
 )
 FRESH = (
-    "Draw anew what learns of --net's model file, for the labels of the data: a backbone's layers, and those that --freeze "
-    "names, alone are taken."
+    "Take only a backbone's layers and those that --freeze names from --net's model file, and train all others from random "
+    "weights, for the labels of the data."
 )
 RESUME = (
-    "Go on with the run in --out, as if it had not been interrupted, with its own options; --rate and --bias-rate may say "
-    "others from here on, as cuda-convnet's users lower them by hand."
+    "Resume the run in --out with its own options, as if it had not been interrupted; --rate and --bias-rate set new rates "
+    "from here on, as cuda-convnet's users lower them by hand."
 )
-CONFIG = "Take the options that are not given from this file, the run.toml of another run."
+CONFIG = "Take options that are not given here from this file, the run.toml of another run."
 TARGETS = (
-    "Targets of training: labels; soft: a probability of high that rises smoothly with the rating; regression: the rating, "
-    "by squared errors; emd: the histogram of votes, by earth mover's distances."
+    "Targets of training: labels; soft, a probability of high that rises smoothly with the rating; regression, the rating, "
+    "with squared errors; emd, the histogram of votes, with earth mover's distances."
 )
 CLASS_WEIGHTS = (
-    "How much a photograph of each label counts, 1,2.5, or balanced: all labels alike. Default: all photographs alike."
+    "Weight of a photograph of each label, e.g. 1,2.5, or balanced, which gives all labels equal weight. Default: equal weight "
+    "for all photographs."
 )
 FREEZE = (
-    "Leave a layer as it is, e.g. columns.0.blocks.1, 'columns.0.blocks.*' or columns.1; may be given several times. What "
-    "layers next to the pixels make of whole views is computed once."
+    "Do not train a layer, e.g. columns.0.blocks.1, 'columns.0.blocks.*' or columns.1; may be given several times. Outputs of "
+    "frozen layers next to the pixels for whole views are computed once."
 )
-PATIENCE = (
-    "Looks at the photographs of the split val without a better epoch after which the run ends; 0: it goes on to its end."
-)
+PATIENCE = "End the run after this many evaluations on the split val without a better epoch; 0: never end early."
 BEST_BY = (
-    "The measure by which the best epoch is chosen, on the photographs of the split val where there are such, else on the "
-    "held-out ones: balanced_accuracy, accuracy, auc or loss, the labels' negative log-likelihood, whatever --targets are."
+    "The measure that chooses the best epoch, on the split val if there is one, otherwise on the held-out photographs: "
+    "balanced_accuracy, accuracy, auc, or loss, which is the labels' negative log-likelihood with any --targets."
 )
 FEATURES = (
-    "The file that keeps what frozen layers make of whole views, for several runs; default: one in --out. Nothing changes but "
-    "the time."
+    "The file that keeps frozen layers' outputs for whole views, for use by several runs; default: one in --out. Only the time "
+    "changes."
 )
 TIES = (
-    "Who gets a max-pool's gradient: all of several equal maxima, as in cuda-convnet, or the first, as in torch, which is "
-    "faster on the C++ engine."
+    "Where equal maxima of a max-pool pass the gradient: all, as in cuda-convnet, or first, the first one only, as in torch, "
+    "which is faster on the C++ engine."
 )
-PRECISION = "Precision of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
+PRECISION = "Precision of the products: fp32, tf32, bf16, or fp16 with a scaled loss."
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """Which network, and in what sizes."""
+    """The network and its sizes."""
 
     net: Annotated[str, typer.Option(help=NET)] = "dcnn"
     fresh: Annotated[bool, typer.Option("--fresh", help=FRESH)] = False
     layer_params: Annotated[
-        Path | None, typer.Option(help="The parameters of a layer-definition file: how each layer starts, and its rates.")
+        Path | None, typer.Option(help="The parameter file of a layer-definition file: each layer's initialisation and rates.")
     ] = None
     views: Annotated[
         str | None, typer.Option("--views", "--view", help="View of each column: local, warp, center or pad, e.g. local,warp.")
@@ -75,43 +74,44 @@ class NetworkOptions:
     geometry: Annotated[
         str, typer.Option(help="Geometry of a preset: convnet (rounding up, pads 0/2/1/1) or valid (rounding down, no pads).")
     ] = "convnet"
-    plane: Annotated[int | None, typer.Option(help="Side of the planes, for compact columns; the window shrinks along.")] = None
+    plane: Annotated[
+        int | None, typer.Option(help="Side of the planes, for compact columns; the window shrinks in proportion.")
+    ] = None
     window: Annotated[int | None, typer.Option(help="Side of the windows.")] = None
     stride: Annotated[int | None, typer.Option(help="Stride of the first convolution.")] = None
     filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0
     fc: Annotated[str | None, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = None
-    dropout: Annotated[float | None, typer.Option(help="Dropout on fully-connected layers; default 0.5.")] = None
+    dropout: Annotated[float | None, typer.Option(help="Dropout on fully-connected layers; default: 0.5.")] = None
     long_side: Annotated[
         int | None,
-        typer.Option(help="Photographs whose long side is larger are reduced to it, in training and in every later use."),
+        typer.Option(help="Reduce larger photographs to this long side, in training and in every later use of the model."),
     ] = None
     init: Annotated[
-        tuple[str, ...], typer.Option(metavar="COLUMN=FILE", help="Start this column, from 0, from a model file's first.")
+        tuple[str, ...],
+        typer.Option(
+            metavar="COLUMN=FILE", help="Initialise this column, counted from 0, from the first column of a model file."
+        ),
     ] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearningOptions:
-    """How the network learns, beside the update rule: names and meanings are those of `training.Settings`."""
+    """The network's training, apart from the update rule; names and meanings are those of `training.Settings`."""
 
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 50
-    batch: Annotated[int, typer.Option(help="Images in a mini-batch, over all processes.")] = 128
+    batch: Annotated[int, typer.Option(help="Images in a mini-batch, across all processes.")] = 128
     warmup: Annotated[
-        float, typer.Option(help="Epochs, also parts of one, in which the rates rise to their full height before the schedule.")
+        float, typer.Option(help="Epochs (also fractions) in which the rates rise to their full values before the schedule.")
     ] = 0.0
-    clip: Annotated[
-        float, typer.Option(help="The greatest norm of the gradient of a mini-batch; a longer one is shortened. 0: any.")
-    ] = 0.0
+    clip: Annotated[float, typer.Option(help="Clip the gradient of a mini-batch to this norm; 0: no clipping.")] = 0.0
     targets: Annotated[str, typer.Option(help=TARGETS)] = "labels"
     class_weights: Annotated[str, typer.Option(help=CLASS_WEIGHTS)] = ""
-    drops: Annotated[str, typer.Option(help="Factors for the rates by hand: epoch:factor,..., from epoch 0.")] = ""
+    drops: Annotated[str, typer.Option(help="Manual factors for the rates: epoch:factor,..., counted from epoch 0.")] = ""
     column_rates: Annotated[str, typer.Option(help="A factor for each column's rates, e.g. 1,0.1; 0 freezes it.")] = ""
     freeze: Annotated[tuple[str, ...], typer.Option(metavar="LAYER", help=FREEZE)] = ()
     tune: Annotated[str, typer.Option(help="Layers that learn: all, or label, the label layer alone.")] = "all"
     flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False
-    mean: Annotated[str, typer.Option(help="Mean to take off the pixels: that of the data, or the network's own (spec).")] = (
-        "data"
-    )
+    mean: Annotated[str, typer.Option(help="Mean to subtract from the pixels: data, or spec, the network's own.")] = "data"
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32"
     ties: Annotated[str, typer.Option(help=TIES)] = "all"
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of weights, order, windows, flips and dropout.")] = 0
@@ -119,32 +119,39 @@ class LearningOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Looks:
-    """When the run looks at photographs that it does not learn from, and what it makes of that; checkpoints."""
+    """Evaluation during the run, the choice of the best epoch, and checkpoints."""
 
-    evaluate_every: Annotated[int, typer.Option(help="Epochs between looks at the held-out images; 0: none.")] = 1
-    test_views: Annotated[int, typer.Option(help="Windows averaged for each held-out image in a look during the run.")] = 5
+    evaluate_every: Annotated[
+        int, typer.Option(help="Epochs between evaluations on the held-out images; 0: no evaluations.")
+    ] = 1
+    test_views: Annotated[
+        int, typer.Option(help="Windows averaged for each held-out image in an evaluation during the run.")
+    ] = 5
     best_by: Annotated[str, typer.Option(help=BEST_BY)] = "balanced_accuracy"
     patience: Annotated[int, typer.Option(help=PATIENCE)] = 0
-    checkpoint_steps: Annotated[int, typer.Option(help="Mini-batches between checkpoints within an epoch; 0: none.")] = 0
+    checkpoint_steps: Annotated[
+        int, typer.Option(help="Mini-batches between checkpoints within an epoch; 0: only one after each epoch.")
+    ] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where the run goes on and what it may use; nothing of this changes its result, but for the device's rounding."""
+    """The device and the resources of a run; none of them changes its result, except for the device's rounding."""
 
     device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu"
     workers: Annotated[
-        int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
+        int,
+        typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; the result does not depend on them."),
     ] = 0
     cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0
     features: Annotated[Path | None, typer.Option(dir_okay=False, help=FEATURES)] = None
     plane_cache: sets.PlaneCacheFolder = None
     plane_cache_size: sets.PlaneCacheSize = 4096
     max_memory: MaxMemoryOfEach = None
-    tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log too.")] = False
+    tensorboard: Annotated[bool, typer.Option(help="Also write a TensorBoard log.")] = False
 
     def kept(self) -> int | PlaneCache:
-        """Where photographs are kept: in so many megabytes of memory, or in a cache on disk. Raises ValueError for both."""
+        """The cache of photographs: megabytes of memory, or a cache on disk. Raises ValueError for both."""
         from dcnn_fast.data.plane_cache import PlaneCache  # noqa: PLC0415 - imports torch
 
         if self.plane_cache is None:

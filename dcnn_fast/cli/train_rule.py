@@ -1,4 +1,4 @@
-"""How the weights learn, of what `dcnn-fast train` is given: what is left open, and what would do nothing."""
+"""The update rule of `dcnn-fast train`: defaults for options left open, and refusal of options without effect."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Annotated, Any
 import typer
 
 SCHEDULE = (
-    "How the rates change: const, linear, exp, dexp, e.g. dexp[tgtFactor=100;numSteps=3], or cosine, half a wave down to 0; "
+    "How the rates change: const, linear, exp, dexp, e.g. dexp[tgtFactor=100;numSteps=3], or cosine, half a period down to 0; "
     "default: const."
 )
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The options of the update rule as they are given, None where they are left open.
+    """The options of the update rule as given, None where they are left open.
 
-    said: whether the command line says rate and bias rate itself, not a file.
+    said: whether rate and bias rate come from the command line, not from a file.
     """
 
     optimiser: Annotated[
@@ -26,22 +26,22 @@ class Rule:
     ] = "convnet"
     rate: Annotated[float | None, typer.Option(help="Learning rate of the weights; default: 0.001.")] = None
     bias_rate: Annotated[
-        float | None, typer.Option(help="Learning rate of the biases; default: 0.002, with adamw that of the weights.")
+        float | None, typer.Option(help="Learning rate of the biases; default: 0.002, with adamw the weights' rate.")
     ] = None
     momentum: Annotated[
-        float | None, typer.Option(help="Momentum of weights and biases, with convnet alone; default: 0.9.")
+        float | None, typer.Option(help="Momentum for weights and biases, only with convnet; default: 0.9.")
     ] = None
     decay: Annotated[
-        float | None, typer.Option(help="Decay of the weights, not of biases; default: 0.0005, with adamw 0.01.")
+        float | None, typer.Option(help="Decay of the weights but not the biases; default: 0.0005, with adamw 0.01.")
     ] = None
     schedule: Annotated[str | None, typer.Option(help=SCHEDULE)] = None
     said: tuple[bool, bool] = (False, False)
 
     def decided(self, *, layer_files: bool) -> dict[str, Any]:
-        """The options with what is left open, by their names.
+        """The options by name, with defaults for those left open.
 
-        layer_files: whether cuda-convnet's files say how each layer learns; then none is left. Raises ValueError naming an
-        option that would do nothing.
+        layer_files: cuda-convnet's files set each layer's rule; the result is then empty. Raises ValueError naming an option
+        that would have no effect.
         """
         from dcnn_fast.training.settings import USUAL  # noqa: PLC0415 - imports torch
 
@@ -61,7 +61,7 @@ class Rule:
         return found
 
     def lowered(self, before: Mapping[str, Any]) -> Rule:
-        """For a run that is resumed: the biases' rate keeps its proportion to one that is said anew, unless it is said, too.
+        """The rule of a resumed run: with a new rate alone, the biases' rate keeps its proportion to the rate.
 
         before: the options that the run was started with.
         """
@@ -72,7 +72,7 @@ class Rule:
 
 
 def class_weights(text: str) -> tuple[float, ...] | str:
-    """Weights of the labels, of "balanced" or "1,2.5". Raises ValueError naming the option."""
+    """The weights of the labels from "balanced" or "1,2.5". Raises ValueError naming the option."""
     from dcnn_fast.cli.train_run import numbers  # noqa: PLC0415 - imports torch
 
     return text if text == "balanced" else numbers("class-weights", text)

@@ -1,4 +1,4 @@
-"""What `dcnn-fast train` and `adapt` do with their options: the network, the run, and what is printed of it."""
+"""The work of `dcnn-fast train` and `adapt`: the network, the run, and its messages."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from dcnn_fast.training.learning import frozen_parameters
 from dcnn_fast.training.learnt import learnt_by
 from dcnn_fast.training.lesson import validation_of
 
-_NAMED = 20  # photographs that could not be read, before the rest are only counted
+_NAMED = 20  # unreadable photographs that are named; the rest are only counted
 _SECOND = ("attribute_accuracy", "attribute_majority")
 _MEASURES = ("loss", "accuracy", "balanced_accuracy", "majority", "auc")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Which network, and in what sizes. layers: those of the layer files that the options' net is one of. freeze: layers of a
-    model file that are taken even where it is drawn anew."""
+    """The network and its sizes. layers: the content of the layer files, if the options' net is one. freeze: layers of a model
+    file that are taken even with --fresh."""
 
     options: NetworkOptions
     seed: int = 0
@@ -44,8 +44,8 @@ class Shape:
     freeze: tuple[str, ...] = ()
 
     def network(self, data: DataSet) -> MultiColumn:
-        """The network for the data's labels and attributes: a model file's or that of layer files as it is, or a preset's in
-        other views and sizes, freshly drawn but for the columns that `init` names."""
+        """The network for the data's labels and attributes: that of a model file or of layer files, unchanged, or a preset in
+        the chosen views and sizes with random weights, except for the columns that `init` names."""
         given = self.options
         if self.layers is not None:
             if given.fresh:
@@ -92,19 +92,19 @@ class Shape:
 
 
 def _dropping(column: networks.AnyColumn, share: float) -> networks.AnyColumn:
-    """The column, with that dropout where it learns and is not of single layers, which have their own."""
+    """The column with this dropout, unless it is frozen or made of single layers, which have their own."""
     return column if column.frozen or isinstance(column, networks.GraphColumn) else replace(column, dropout=share)
 
 
 def is_model(net: str) -> bool:
-    """Whether `net` names a model file, that which comes with the package too, not a preset or layer files."""
+    """Whether `net` names a model file, including the one that comes with the package, not a preset or layer files."""
     return net.endswith(".safetensors") or net == "shipped"
 
 
 def drawn_anew(net: MultiColumn, data: DataSet, kept: Sequence[str], seed: int) -> MultiColumn:
-    """A network of the same columns for the data's labels, with weights drawn from `seed` but for layers that do not learn.
+    """A network of the same columns for the data's labels, with random weights by `seed` except in layers that do not learn.
 
-    kept: names of layers to be taken, too, as `Settings.freeze` has them.
+    kept: names of further layers to take, in the form of `Settings.freeze`.
     """
     taken = {id(parameter) for parameter in frozen_parameters(net, kept)}
     state = {
@@ -118,7 +118,7 @@ def drawn_anew(net: MultiColumn, data: DataSet, kept: Sequence[str], seed: int) 
 
 
 def from_model(path: Path, data: DataSet) -> MultiColumn:
-    """The network of a model file. Raises ValueError when its labels neither are the data's nor say the same
+    """The network of a model file. Raises ValueError if its labels are neither the data's nor synonyms of them
     (`label_names.with_labels`)."""
     require_file(path)
     net = load_model(path).net
@@ -130,7 +130,7 @@ def from_model(path: Path, data: DataSet) -> MultiColumn:
 
 
 def layer_files(network: NetworkOptions) -> networks.Reading | None:
-    """What cuda-convnet's layer files say, where `net` is a layer-definition file; None for another network.
+    """The content of cuda-convnet's layer files if `net` is a layer-definition file; None for another network.
 
     Raises ValueError where one of the two files comes without the other or they cannot be read.
     """
@@ -147,7 +147,7 @@ def layer_files(network: NetworkOptions) -> networks.Reading | None:
 
 
 def from_layers(read: networks.Reading, data: DataSet, seed: int, long_side: int | None = None) -> MultiColumn:
-    """The network of layer files, started as they say. Raises ValueError when it has not as many outputs as the data labels."""
+    """The network of layer files, initialised as they say. Raises ValueError if the numbers of outputs and labels differ."""
     if len(read.network.labels) != len(data.labels):
         raise ValueError(f"net must have {len(data.labels)} outputs for the data's labels, got {len(read.network.labels)}")
     network = replace(read.network, labels=data.labels, attributes=(), long_side=long_side)
@@ -155,16 +155,17 @@ def from_layers(read: networks.Reading, data: DataSet, seed: int, long_side: int
 
 
 def files_named(network: NetworkOptions, data: Path) -> list[str | Path]:
-    """The files that a training's options name, and its data; a preset's name is none that is there."""
+    """The files that a training's options name, and its data; a preset's name is included but is not a file."""
     net = str(model_named(Path(network.net))) if is_model(network.net) else network.net
     params = [] if network.layer_params is None else [network.layer_params]
     return [net, *params, *(path for _, path, _ in map(_source, network.init)), data]
 
 
 def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
-    """What each column starts from: of "0=scnn.safetensors", or of "1=dcnn.safetensors:1" for its second column.
+    """The model file and its column from which each column starts: "0=scnn.safetensors", or "1=dcnn.safetensors:1" for the
+    file's second column.
 
-    Raises ValueError for a text that reads otherwise, ModelError for a file.
+    Raises ValueError for a text of another form, ModelError for a bad file.
     """
     found = {}
     for text in texts:
@@ -183,7 +184,7 @@ def _source(text: str) -> tuple[int, str, int]:
 
 
 def settings(**options: Any) -> Settings:
-    """The settings, with lists given as text."""
+    """The settings from options whose lists are text."""
     drops, factors = options.pop("drops", ""), options.pop("column_rates", "")
     return Settings(**options, drops=parse_drops(drops), column_rates=numbers("column_rates", factors))
 
@@ -201,17 +202,17 @@ def run(
     described: Mapping[str, Any] | None = None,
     redrawn: str | None = None,
 ) -> int:
-    """The whole command; returns its exit status.
+    """Run the command; returns its exit status.
 
-    inputs: the files that it reads, none of which the run may write. new_rates: whether a run that goes on may do so at other
-    rates. described: the options for the run's own file of them. redrawn: a model file of which only layers were taken that
-    never learn.
+    inputs: the files that it reads, none of which the run may write. new_rates: whether a resumed run may have new rates.
+    described: the options for the run's options file. redrawn: a model file from which only layers that never learn were
+    taken.
     """
     talks = first_process()
     with Stop() as stop:
         try:
             chosen, kept = options(), machine.kept()
-            if talks:  # the others would find what the first one has begun
+            if talks:  # the other processes would find the first one's files
                 require_folder(out, resume=resume)
                 require_outputs(out, inputs=inputs)
             data = opened()
@@ -252,9 +253,9 @@ def run(
 
 
 def _seen_by(inputs: Sequence[str | Path], net: MultiColumn, redrawn: str | None = None) -> frozenset[str]:
-    """Marks of the photographs that the model files among these have learnt from.
+    """Marks of the photographs that the model files among `inputs` have learnt from.
 
-    redrawn: that of which only layers were taken that never learn, unless columns of it are frozen.
+    redrawn: the model file from which only layers that never learn were taken; it is ignored unless columns are frozen.
     """
     unlearnt = None if any(column.frozen for column in net.spec.columns) else redrawn
     files = [Path(each) for each in inputs if str(each).endswith(".safetensors") and str(each) != unlearnt]
@@ -262,9 +263,9 @@ def _seen_by(inputs: Sequence[str | Path], net: MultiColumn, redrawn: str | None
 
 
 def _of_training(net: MultiColumn, batch: int) -> int:
-    """Bytes of the gradients, the increments and the copy that is written, and of two mini-batches of windows.
+    """Bytes of the gradients, the increments and the copy for writing, and of two mini-batches of windows.
 
-    What a step takes for its results comes when no picture is in work in this process, and is gone before the next one.
+    A step's intermediate results exist only while no picture is in work in this process.
     """
     weights = sum(parameter.nbytes for parameter in net.parameters())
     windows = sum(each.window**2 * 3 for each in net.inputs)
@@ -276,12 +277,12 @@ def _goes_on(out: Path, how: str) -> str:
 
 
 def first_process() -> bool:
-    """Whether this is the process that prints: of those that torchrun started, the first."""
+    """Whether this is the process that prints: the first of those that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def integers(name: str, text: str) -> tuple[int, ...]:
-    """The whole numbers of "64,32". Raises ValueError naming the option."""
+    """The whole numbers in a text like "64,32". Raises ValueError naming the option."""
     found = numbers(name, text)
     if not all(number.is_integer() for number in found):
         raise ValueError(f"{name} must be whole numbers with commas between them, got {quoted(text)}")
@@ -289,7 +290,7 @@ def integers(name: str, text: str) -> tuple[int, ...]:
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:
-    """The numbers of "1,0.1". Raises ValueError naming the option."""
+    """The numbers in a text like "1,0.1". Raises ValueError naming the option."""
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:

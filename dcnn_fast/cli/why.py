@@ -20,23 +20,23 @@ def why(
     photograph: Annotated[Path, typer.Argument(help="The photograph to explain.")],
     out: Annotated[
         str,
-        typer.Option(metavar="PATH", help="The picture to write, .png or .jpg: the photograph, and beside it the heat map."),
+        typer.Option(metavar="PATH", help="The picture to write, .png or .jpg: the photograph beside its heat map."),
     ],
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
     json_path: Annotated[
-        str | None, typer.Option("--json", metavar="PATH", help="Write the cells' values too; - is standard output.")
+        str | None, typer.Option("--json", metavar="PATH", help="Also write the cells' values as JSON; - is standard output.")
     ] = None,
     cells: Annotated[int, typer.Option(help="Cells along the long side of the photograph, 2 to 64.")] = 12,
-    views: Annotated[int, typer.Option(help="Random windows, for a model whose windows differ.")] = 50,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; the same one gives the same map.")] = 0,
+    views: Annotated[int, typer.Option(help="Number of random windows, for a model whose windows differ.")] = 50,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; equal seeds give equal maps.")] = 0,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the picture and the JSON file that an earlier run wrote.")
+        bool, typer.Option("--overwrite", help="Replace the picture and the JSON file of an earlier run.")
     ] = False,
 ) -> None:
     """Draw which parts of a photograph raise its score and which lower it.
 
-    A model that looks at the whole photograph, as the shipped one does, is asked by covering one cell after the other, which
-    takes a score for each; one that looks at random windows by what the windows over each cell scored. The map says what this
+    For a model that sees the whole photograph, as the shipped one does, each cell in turn is covered and the photograph scored
+    again; for a model of random windows, a cell's value comes from the scores of the windows over it. The map shows what this
     model reacts to, not what is good or bad about the photograph.
 
     Exit status: 0; 1 when the photograph cannot be read; 2 for a wrong call; 3 when an output could not be written.

@@ -1,4 +1,4 @@
-"""Outputs that fail alone: what goes wrong with one is said with its name, and the others are written."""
+"""Outputs that fail separately: the failure of one is reported with its name, and the others are written."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ PICTURE = Kind("a picture of this program", is_ours)
 
 
 def write_failed(target: Target, content: bytes) -> bool:
-    """Write `content`; whether that failed, which is said."""
+    """Write `content`; returns whether that failed, after reporting it."""
     return failed(str(target), lambda: target.write(content))
 
 
 def picture_failed(target: Target, draw: Callable[[Path], None]) -> bool:
-    """Have `draw` write a picture; whether that failed, which is said."""
+    """Have `draw` write a picture; returns whether that failed, after reporting it."""
 
     def write() -> None:
         with target.writing() as partial:
             try:
                 draw(partial)
-            except ValueError as error:  # a library cannot draw this
+            except ValueError as error:  # the drawing library cannot draw this
                 raise OSError(0, f"it cannot be drawn: {error}") from None
 
     return failed(str(target), write)
 
 
 def model_failed(target: Target, model: Model) -> bool:
-    """Write a model file; whether that failed, which is said."""
+    """Write a model file; returns whether that failed, after reporting it."""
 
     def write() -> None:
         with target.writing() as partial:
@@ -45,7 +45,7 @@ def model_failed(target: Target, model: Model) -> bool:
 
 
 def failed(name: str, write: Callable[[], None]) -> bool:
-    """Do `write`, which writes what is called `name`; whether that failed, which is said."""
+    """Call `write`, which writes the output `name`; returns whether that failed, after reporting it."""
     try:
         write()
     except (OSError, SafetensorError) as error:
@@ -57,10 +57,10 @@ def failed(name: str, write: Callable[[], None]) -> bool:
 def picture_targets(
     option: str, folder: Path, names: Sequence[str], *, inputs: Iterable[str | os.PathLike[str]] = (), overwrite: bool = False
 ) -> dict[str, Target]:
-    """A target for each picture of that name in `folder`, which is made where it is not there.
+    """A target for each picture of these names in `folder`, which is created if it does not exist.
 
-    Raises TargetError, before the folder is made, for a name that is taken by anything but a picture of this program, and
-    without `overwrite` by one of those; OSError where the folder cannot be made.
+    Raises TargetError, before the folder is made, for a name taken by anything but a picture of this program, and without
+    `overwrite` for such a picture too; OSError if the folder cannot be made.
     """
     wanted = [Wanted(option, folder / name, PICTURE) for name in names]
     if folder.is_dir():
