@@ -41,7 +41,7 @@ def test_a_first_score_waits_for_no_library_that_it_does_not_need():
     """Torch imports sympy, a third of a second, where tensors without memory are asked for in the wrong way."""
     program = (
         "import sys, numpy as np, dcnn_fast\n"
-        "dcnn_fast.Scorer(views=1).score(np.zeros((40, 50, 3), np.uint8))\n"
+        "dcnn_fast.Scorer(samples=1).score(np.zeros((40, 50, 3), np.uint8))\n"
         "print([name for name in ('sympy', 'scipy', 'sklearn', 'matplotlib', 'torch._dynamo') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

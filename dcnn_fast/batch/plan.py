@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dcnn_fast import strict_json
+from dcnn_fast import former, strict_json
 from dcnn_fast.batch.callable import require_options
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.batch.keys import deciding, differing, shard_of
@@ -24,6 +24,7 @@ from dcnn_fast.scoring import Scorer
 from dcnn_fast.version import version
 
 _FORMAT = 1
+_FORMER = {"views": "samples"}  # options in plans of earlier versions
 _MOST_SHARDS = 100_000
 _IN_MEMORY = 2**28  # bytes of lists kept in memory before they go to temporary files
 
@@ -46,6 +47,7 @@ class Plan:
     being_made: bool = False
 
 
+@former.renamed(views="samples")
 def plan_shards(
     photographs: Iterable[Listed], folder: str, shards: int, *, model: str | None = None, **options: Any
 ) -> Plan:  # fmt: skip
@@ -94,6 +96,7 @@ def _found(folder: str) -> Plan:
         found = strict_json.loads(content)
         if found.pop("dcnn_fast_batch") != _FORMAT:
             raise ValueError(f"dcnn_fast_batch must be {_FORMAT}")
+        found["options"] = {_FORMER.get(name, name): value for name, value in found["options"].items()}
         return Plan(**found)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BatchError(f"the plan {folder}/run.json cannot be read: {error}") from None

@@ -52,7 +52,7 @@ class Measuring:
         Path | None, typer.Option(dir_okay=False, help="A classifier of categories: the model named as its answer scores.")
     ] = None
     ap: Annotated[str, typer.Option(help="How average precision is taken: plain, interpolated or voc07.")] = "plain"
-    draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000
+    resamples: Annotated[int, typer.Option(min=0, help="Resamples of the bootstrap for the intervals; 0: none.")] = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Written:
 class Scoring:
     """How models score the photographs."""
 
-    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50
+    samples: Annotated[int, typer.Option(help="Samples averaged for each image: random windows, one of each column.")] = 50
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0
     device: Annotated[

@@ -131,7 +131,7 @@ def _print_single_layers(column: Any) -> None:
 
 
 def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Backend[Any]]]]:
-    """Name, problem and backends of what all columns share: the head of one photograph's 50 views, and a training update.
+    """Name, problem and backends of what all columns share: the head of one photograph's 50 samples, and a training update.
 
     Parameters are in float32 whatever a training step multiplies in.
     """

@@ -137,7 +137,7 @@ def _enter(
 ) -> bool:  # fmt: skip
     """Enter the file's rows; whether it is as it would be written now.
 
-    now: whose views and seed the rows must have, TargetError for others. without_folders: a failure of a folder, which could
+    now: whose samples and seed the rows must have, TargetError for others. without_folders: a failure of a folder, which could
     not be listed, is left out: no row of a picture would ever supersede it.
     """
     size, count, is_in_order = len(file.format.head), 0, True
@@ -163,9 +163,9 @@ def _enter(
 
 
 def _require_settings(file: RowFile, row: Score, now: Record | None) -> None:
-    if now is not None and (str(row.views), str(row.seed)) != (now.settings["--views"], now.settings["--seed"]):
+    if now is not None and (str(row.samples_count), str(row.seed)) != (now.settings["--views"], now.settings["--seed"]):
         raise TargetError(
-            f"--resume: {file.target.name} has a row made with {row.views} views and seed {row.seed}, "
+            f"--resume: {file.target.name} has a row made with {row.samples_count} samples and seed {row.seed}, "
             f"this run has {now.settings['--views']} and {now.settings['--seed']}"
         )
 

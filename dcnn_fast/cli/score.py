@@ -10,7 +10,7 @@ from dcnn_fast.cli.score_options import ScoreOptions
 
 @takes(ScoreOptions)
 def score(options: ScoreOptions) -> None:
-    """Rate images: P(high) averaged over random views, with a ranked table at the end.
+    """Rate images: P(high) averaged over random samples, with a ranked table at the end.
 
     Nothing that is not the program's own is ever replaced, and no file that is an input, but for the stars that --xmp merges
     into sidecars and --embed into JPEG files. Beside each CSV or JSONL file NAME stands NAME.run.json, which says what decided

@@ -97,7 +97,7 @@ class Written:
     ] = False
     csv_for_spreadsheets: ForSpreadsheets = False
     per_sample: Annotated[
-        bool, typer.Option("--per-sample", help="Write the probabilities of every view with its windows into --jsonl.")
+        bool, typer.Option("--per-sample", help="Write the probabilities of every sample with its windows into --jsonl.")
     ] = False
     heat_maps: Annotated[
         int | None,
@@ -117,7 +117,7 @@ class Scoring:
     """What decides the scores, and what is found beside them."""
 
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None
-    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50
+    samples: Annotated[int, typer.Option(help="Samples averaged for each image: random windows, one of each column.")] = 50
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
     seed: Annotated[
         int, typer.Option(callback=ranges.SEED, help="Seed of the windows; the same one gives the same scores.")

@@ -110,9 +110,9 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
         fail("standard input is closed: name files or folders")
     with reserved(options, listing or ()) as files:
         scorer = Scorer(
-            chosen.model, machine.device, chosen.views, chosen.grid, chosen.seed, chosen.dtype,
+            chosen.model, machine.device, chosen.samples, chosen.grid, chosen.seed, chosen.dtype,
             max_pixels=options.max_pixels, background=options.colour, decode=chosen.decode,
-            long_side=chosen.long_side, faults=chosen.faults, samples=options.written.per_sample, groups=chosen.groups,
+            long_side=chosen.long_side, faults=chosen.faults, per_sample=options.written.per_sample, groups=chosen.groups,
         )  # fmt: skip
         scorer.score_many((), batch=machine.batch, workers=machine.workers)  # a wrong option must not cost an old file
         limit_memory(machine.max_memory, machine.workers)
@@ -231,7 +231,7 @@ class _Run:
                 self._is_complete = False
         if done and not interrupted and not self._options.photographs.watch:
             seconds = time.monotonic() - start
-            note(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {self._scorer.views} views each")
+            note(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {self._scorer.samples} samples each")
         return interrupted
 
     def _watched(self) -> Iterator[Found | Waiting]:
@@ -266,7 +266,7 @@ class _Run:
 
     def _take_failures(self, scored: int) -> None:
         for found in self._intake.failures(scored):
-            self._take(Score(path=found.path, error=found.error, views=self._scorer.views, seed=self._scorer.seed))
+            self._take(Score(path=found.path, error=found.error, samples_count=self._scorer.samples, seed=self._scorer.seed))
 
     def _take(self, result: Score) -> None:
         if "\0" in (result.path or ""):  # no file's name, and no text that tables hold
@@ -348,7 +348,7 @@ class _Run:
         if model.reference is not None:
             shown.append(("percentile", lambda score: _fixed(score.percentile, 1)))
         if model.spec.windows_differ:
-            shown.append(("std over views", lambda score: _fixed(score.std, 4)))
+            shown.append(("std over samples", lambda score: _fixed(score.std, 4)))
         return shown
 
     def _tell(self, interrupted: bool) -> None:

@@ -46,7 +46,7 @@ class Scoring:
     """The model, and options of `Scorer`."""
 
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None
-    views: Annotated[int, typer.Option(help="Random views that are averaged.")] = 50
+    samples: Annotated[int, typer.Option(help="Samples that are averaged: random windows, one of each column.")] = 50
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
     seed: Annotated[
         int, typer.Option(callback=ranges.SEED, help="Seed of the windows; the same one gives the same scores.")

@@ -122,7 +122,7 @@ class Looks:
     """When the run looks at photographs that it does not learn from, and what it makes of that; checkpoints."""
 
     evaluate_every: Annotated[int, typer.Option(help="Epochs between looks at the held-out images; 0: none.")] = 1
-    test_views: Annotated[int, typer.Option(help="Windows averaged for each held-out image in a look during the run.")] = 5
+    test_samples: Annotated[int, typer.Option(help="Windows averaged for each held-out image in a look during the run.")] = 5
     best_by: Annotated[str, typer.Option(help=BEST_BY)] = "balanced_accuracy"
     patience: Annotated[int, typer.Option(help=PATIENCE)] = 0
     checkpoint_steps: Annotated[int, typer.Option(help="Mini-batches between checkpoints within an epoch; 0: none.")] = 0

@@ -168,7 +168,7 @@ def _costs(network: networks.Network, examples: Sequence[Example], protocol: Pro
     model = Model(net.to("cpu").eval())
 
     def test(count: int) -> float:
-        return _seconds(lambda: predict(model, examples[:count], views=protocol.views, seed=protocol.seed))
+        return _seconds(lambda: predict(model, examples[:count], samples=protocol.samples, seed=protocol.seed))
 
     first, more = test(1), min(len(examples), _TESTED) - 1
     return window, max(0.0, test(1 + more) - first) / more if more else first

@@ -65,8 +65,8 @@ def lesson_of(
     return Lesson(
         train,
         Draws(Pictures(train, inputs, decoded=decoded), seed=seed, flip=settings.flip),
-        Draws(Pictures(val, inputs, decoded=decoded), seed=seed, views=settings.test_views),
-        Draws(Pictures(test, inputs, decoded=decoded), seed=seed, views=settings.test_views),
+        Draws(Pictures(val, inputs, decoded=decoded), seed=seed, samples=settings.test_samples),
+        Draws(Pictures(test, inputs, decoded=decoded), seed=seed, samples=settings.test_samples),
         aim_of(data, train, settings),
         summary_of(data, train, seen),
         " ".join([runs.fingerprint_of(data, inputs, shape), *more.values()]),

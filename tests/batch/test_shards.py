@@ -22,7 +22,7 @@ SHARDS, VIEWS = 4, 3
 
 
 def planned(folder, out, model, **options):
-    return plan_shards(listing([folder]), str(out), SHARDS, model=model, **{"views": VIEWS, **options})
+    return plan_shards(listing([folder]), str(out), SHARDS, model=model, **{"samples": VIEWS, **options})
 
 
 def done(out, numbers=range(SHARDS), **options):
@@ -46,7 +46,7 @@ def test_every_photograph_has_one_row_with_the_scorer_s_numbers(folder, out, mod
     assert done(out) == (10, 0, 1)
     found = {row["path"]: row for row in rows(out)}
     assert len(rows(out)) == len(found) == 10
-    for score in Scorer(model, views=VIEWS).score_many(sorted(found)):
+    for score in Scorer(model, samples=VIEWS).score_many(sorted(found)):
         assert (found[score.path]["mean"], found[score.path]["error"]) == (score.mean, score.error)
 
 
@@ -97,15 +97,15 @@ def test_a_store_holds_photographs_plan_and_rows(model):
     for i in range(3):
         system.pipe_file(f"/there/in/sub/{i}.png", picture(i))
     system.pipe_file("/there/in/notes.txt", b"")
-    plan = plan_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, views=VIEWS)
+    plan = plan_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, samples=VIEWS)
     assert plan.photographs == 3 and unfinished("memory://there/out/run") == [0, 1]
     assert done("memory://there/out/run", range(2)) == (3, 0, 0) and unfinished("memory://there/out/run") == []
     found = [row for i in range(2) for row in pq.read_table(system.open(f"/there/out/run/scores/{i:05d}.parquet")).to_pylist()]
     assert sorted(row["path"] for row in found) == [f"memory:///there/in/sub/{i}.png" for i in range(3)]
-    scorer = Scorer(model, views=VIEWS)
+    scorer = Scorer(model, samples=VIEWS)
     assert {row["mean"] for row in found} == {scorer.score(picture(i)).mean for i in range(3)}
     system.pipe_file("/there/in/sub/1.png", picture(9))
-    plan_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, views=VIEWS)
+    plan_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, samples=VIEWS)
     assert done("memory://there/out/run", range(2)) == (1, 2, 0)
 
 
@@ -122,7 +122,7 @@ def test_the_plan_s_files_are_as_their_schemas_say(folder, out, model):
 @pytest.mark.parametrize(
     ("options", "shards", "message"),
     [
-        ({"views": 4}, SHARDS, "--views 3 [(]here 4[)]"),
+        ({"samples": 4}, SHARDS, "--samples 3 [(]here 4[)]"),
         ({}, 5, "4 shards [(]here 5[)]"),
         ({"faults": True}, SHARDS, "--faults off"),
     ],
@@ -131,7 +131,7 @@ def test_a_plan_of_other_settings_is_refused(folder, out, model, options, shards
     planned(folder, out, model)
     before = (out / "run.json").read_bytes()
     with pytest.raises(BatchError, match=message):
-        plan_shards(listing([folder]), str(out), shards, model=model, **{"views": VIEWS, **options})
+        plan_shards(listing([folder]), str(out), shards, model=model, **{"samples": VIEWS, **options})
     assert (out / "run.json").read_bytes() == before
 
 
@@ -242,7 +242,7 @@ def test_a_list_that_is_not_whole_is_refused(folder, out, model):
 
 def test_addresses_of_this_machine_are_its_paths(folder, out, model):
     assert list(listing([f"file://{folder}", folder])) == 2 * list(listing([folder]))
-    plan_shards(listing([folder]), f"local://{out}", SHARDS, model=model, views=VIEWS)
+    plan_shards(listing([folder]), f"local://{out}", SHARDS, model=model, samples=VIEWS)
     assert done(f"file://{out}") == (10, 0, 1) and len(rows(out)) == 10
 
 

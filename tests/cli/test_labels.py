@@ -18,7 +18,7 @@ from tests.cli.command import run
 
 SIZES = ("--net", "scnn", "--view", "warp", "--plane", 40, "--window", 32, "--filters", 0.125, "--fc", "16,8", "--batch", 16)
 ONE = ("--epochs", 1)
-QUICK = ("--views", 1, "--draws", 0)
+QUICK = ("--samples", 1, "--resamples", 0)
 
 
 @pytest.fixture(scope="module")

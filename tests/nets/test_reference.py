@@ -36,11 +36,11 @@ def _model(reference=REFERENCE):
 
 
 def test_a_score_has_it_and_a_model_without_one_has_none(tmp_path):
-    plain, score = Scorer(_model(None), views=3).score(PHOTO), Scorer(_model(), views=3).score(PHOTO)
+    plain, score = Scorer(_model(None), samples=3).score(PHOTO), Scorer(_model(), samples=3).score(PHOTO)
     assert plain.percentile is None and score == replace(plain, percentile=REFERENCE.percentile(plain.mean))
     many = Model(small.model(labels=("a", "b", "c")).net, {}, REFERENCE)
-    assert Scorer(many, views=3).score(PHOTO).percentile is None
-    broken = Scorer(_model(), views=3).score_many([tmp_path / "none.png"])
+    assert Scorer(many, samples=3).score(PHOTO).percentile is None
+    broken = Scorer(_model(), samples=3).score_many([tmp_path / "none.png"])
     assert next(broken).percentile is None
 
 
@@ -75,7 +75,7 @@ def test_a_wrong_one_in_a_file_is_refused_by_name(tmp_path, reference, message):
 
 @pytest.mark.parametrize("form", [CSV, JSONL], ids=["csv", "jsonl"])
 def test_rows_hold_it(form):
-    score = replace(Scorer(_model(), views=3).score(PHOTO), path="p.png", percentile=62.5)
+    score = replace(Scorer(_model(), samples=3).score(PHOTO), path="p.png", percentile=62.5)
     for each in (score, replace(score, percentile=None)):
         (found,) = form.read(form.head + form.line(each))
         assert found.percentile == each.percentile
@@ -102,5 +102,5 @@ def test_the_table_shows_it_and_a_spread_only_where_views_can_disagree(tmp_path,
     ]
     result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    assert "percentile" in result.output and ("std over views" in result.output) == varied
+    assert "percentile" in result.output and ("std over samples" in result.output) == varied
     assert " · percentile " in (tmp_path / "s.html").read_text()

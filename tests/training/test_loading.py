@@ -85,7 +85,7 @@ def test_a_flip_is_the_same_for_all_columns_and_half_of_them_happen():
 
 
 def test_the_evaluation_sees_several_windows_always_the_same():
-    ours = draws(views=5)
+    ours = draws(samples=5)
     first, again = windows(ours[Request(None, (1, 2))]), windows(ours[Request(None, (2,))])
     for a, b in zip(first, again, strict=True):
         assert a.shape[0] == 10 and torch.equal(a[5:], b)

@@ -57,7 +57,7 @@ def _examples(folder, numbers=RATED):
 
 
 def _correlation(model, folder, numbers=OTHERS):
-    scores = [score.mean for score in Scorer(model, views=1).score_many([folder / f"{number}.png" for number in numbers])]
+    scores = [score.mean for score in Scorer(model, samples=1).score_many([folder / f"{number}.png" for number in numbers])]
     return personal._spearman(np.array(scores), np.load(folder / "ratings.npy")[list(numbers)])
 
 
@@ -77,7 +77,7 @@ def test_its_probabilities_are_of_a_rating_above_the_median_and_its_reference_th
     model = load_model(folder / "m.safetensors")
     rated = _examples(folder)
     found = personal.fit_ratings(replace(model, reference=Reference.of("others", [0.1, 0.2])), rated).model
-    scores = np.array([score.mean for score in Scorer(found, views=1).score_many([e.source for e in _examples(folder)])])
+    scores = np.array([score.mean for score in Scorer(found, samples=1).score_many([e.source for e in _examples(folder)])])
     ratings = np.load(folder / "ratings.npy")[list(RATED)]
     assert ((scores > 0.5) == (ratings > np.median(ratings))).mean() > 0.9
     assert found.reference.about == "30 photographs that were rated" and len(found.reference.scores) == 30

@@ -198,13 +198,13 @@ def _scores(setting: Setting) -> Iterator[Finding]:
     """Pictures per second end to end from arrays, for several numbers of workers, with the host's time."""
     papers = {name: networks.preset(name) for name in ("scnn-arch1", "dcnn")}
     scored = {"small": small_network()} if setting.simulated else papers
-    shape, count, views = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
+    shape, count, samples = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
     pictures = [picture(*shape, seed % 8) for seed in range(count)]
     for name, network in scored.items():
         for dtype in ("float16",) if setting.simulated else ("float32", "float16", "bfloat16"):
             with setting.kernels():
                 model = Model(build(network, seed=1).eval(), {})
-                scorer = Scorer(model, setting.scorers, views, dtype=dtype)
+                scorer = Scorer(model, setting.scorers, samples, dtype=dtype)
                 for workers in WORKERS[: 1 if setting.simulated else None]:
                     yield _pictures(setting, f"{SCORE} {name} {dtype}, {workers} workers", scorer, pictures, workers)
 
