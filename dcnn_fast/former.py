@@ -17,7 +17,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Record = TypeVar("Record")
 _BETWEEN = ("importlib", "dcnn_fast", "dataclasses")  # packages that stand between a former name and who uses it
 
-MODULES: dict[str, str] = {}
+MODULES = {
+    "dcnn_fast.training.learning": "dcnn_fast.training.learning_layers",
+    "dcnn_fast.training.loading": "dcnn_fast.training.mini_batches",
+    "dcnn_fast.training.loop": "dcnn_fast.training.fitting",
+    "dcnn_fast.training.pictures": "dcnn_fast.training.photographs",
+    "dcnn_fast.training.windows": "dcnn_fast.training.window_cuts",
+    "dcnn_fast.training.files": "dcnn_fast.training.whole_files",
+    "dcnn_fast.training.place": "dcnn_fast.training.run_place",
+    "dcnn_fast.training.signs": "dcnn_fast.training.no_learning",
+    "dcnn_fast.training.lesson": "dcnn_fast.training.run_examples",
+    "dcnn_fast.training.learnt": "dcnn_fast.training.model_history",
+    "dcnn_fast.training.machine": "dcnn_fast.training.needs",
+}
 """Former modules by their names, and the modules that have their contents now."""
 
 
@@ -96,6 +108,6 @@ class _Former(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let Python's import find former modules, after all that is there under its name."""
+    """Let Python's import find former modules, before an editable install looks for files that it had when it was made."""
     if not any(isinstance(finder, _Former) for finder in sys.meta_path):
-        sys.meta_path.append(_Former())
+        sys.meta_path.insert(0, _Former())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from dcnn_fast import Score, Scorer
+from dcnn_fast import Score, Scorer, former
 from dcnn_fast.evaluation import measure, predict
 from dcnn_fast.evaluation.reproduce import Protocol
 from dcnn_fast.scoring.prepare import prepare
@@ -83,3 +86,30 @@ def test_settings_of_an_earlier_version_are_read():
 def test_files_and_answers_keep_their_names():
     score = Score(path="a", samples_count=3)
     assert score.csv_row()["views"] == "3" and score.as_dict()["views"] == 3 and "samples_count" not in score.as_dict()
+
+
+@pytest.mark.parametrize("old", former.MODULES)
+def test_a_former_module_is_the_one_that_has_its_contents(old, recwarn):
+    for name in (old, former.MODULES[old]):
+        assert importlib.import_module(name) is sys.modules[former.MODULES[old]]
+    (warning,) = [each for each in recwarn if each.category is DeprecationWarning]
+    assert warning.filename == __file__ and str(warning.message).startswith(f"{old} is called {former.MODULES[old]}: ")
+
+
+def test_a_program_imports_a_former_module_in_every_way():
+    """As Python shows it of itself; a class is the same by both names."""
+    code = (
+        "from dcnn_fast.training import files\nfrom dcnn_fast.training.files import put\nimport dcnn_fast.training.files\n"
+        "import pickle, dcnn_fast.training.whole_files as now\n"
+        "assert files is now and put is now.put is pickle.loads(b'cdcnn_fast.training.files\\nput\\n.')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("<string>:1: DeprecationWarning: dcnn_fast.training.files is called"), done.stderr
+    assert done.stderr.count("is called") == 1, done.stderr
+
+
+def test_nothing_of_the_package_uses_a_former_name():
+    code = "import dcnn_fast.cli.main, dcnn_fast.cli.train_run, dcnn_fast.batch, dcnn_fast.evaluation, dcnn_fast.scoring"
+    done = subprocess.run([sys.executable, "-W", "error::DeprecationWarning", "-c", code], check=False)
+    assert done.returncode == 0

@@ -16,8 +16,8 @@ import torch
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Reference
 from dcnn_fast.networks.efficientnet import HEAD, lite_stages
-from dcnn_fast.training.learnt import learnt_by, summary_of
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.model_history import learnt_by, summary_of
+from dcnn_fast.training.photographs import Pictures
 
 FEWEST = 10  # ratings
 _STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the ridge, among which the ratings left out choose

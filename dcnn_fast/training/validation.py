@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from dcnn_fast.data import Example
 from dcnn_fast.ops.plain_torch import plain_torch
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.loading import Draws, Request, load
 from dcnn_fast.training.losses import layers_of
+from dcnn_fast.training.mini_batches import Draws, Request, load
 
 
 @torch.no_grad()

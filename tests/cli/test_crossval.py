@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import predict
 from dcnn_fast.nets import load_model
-from dcnn_fast.training.learnt import learnt_by
+from dcnn_fast.training.model_history import learnt_by
 from tests.cli.command import environment, main, rows, run, wait_for
 from tests.export.schemas import require_valid
 

@@ -16,7 +16,7 @@ from dcnn_fast.data.reduction import reduced, reduced_size
 from dcnn_fast.evaluation import predict
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.scoring.prepare import prepare
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.photographs import Pictures
 from tests import small
 
 LARGE = np.random.default_rng(2).integers(0, 256, (90, 160, 3)).astype(np.uint8)

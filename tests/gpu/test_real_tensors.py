@@ -20,7 +20,7 @@ from dcnn_fast.ops.views.fixed import windows_launch
 from dcnn_fast.runtime.contexts import DeviceStream, own_stream
 from dcnn_fast.training import ConvNetUpdate, groups_of
 from dcnn_fast.training.device_windows import DeviceWindows
-from dcnn_fast.training.loading import Request
+from dcnn_fast.training.mini_batches import Request
 from devtools.taped import Taped
 from tests import small
 from tests.training.steps import BATCHES, Learning, require_equal

@@ -19,7 +19,7 @@ from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import Model, Reference, load_model, save_model
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.training import personal
-from dcnn_fast.training.learnt import learnt_by
+from dcnn_fast.training.model_history import learnt_by
 from tests import small, small_lite
 from tests.small_lite import LITE, LOCAL
 

@@ -11,8 +11,8 @@ import torch
 
 from dcnn_fast.nets import build
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.loading import Draws, Request
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.mini_batches import Draws, Request
+from dcnn_fast.training.photographs import Pictures
 from dcnn_fast.training.validation import look, measures
 from tests import small
 from tests.training import sets

@@ -35,10 +35,10 @@ from dcnn_fast.ops.recording import Step as Recordable
 from dcnn_fast.runtime.contexts import own_stream
 from dcnn_fast.training import ConvNetUpdate, groups_of
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.learning import computed_in
-from dcnn_fast.training.lesson import lesson_of
-from dcnn_fast.training.loading import Request
-from dcnn_fast.training.place import Place
+from dcnn_fast.training.learning_layers import computed_in
+from dcnn_fast.training.mini_batches import Request
+from dcnn_fast.training.run_examples import lesson_of
+from dcnn_fast.training.run_place import Place
 from dcnn_fast.training.settings import Settings, TrainingPrecision
 from dcnn_fast.training.step import At, Step
 from devtools.taped import Taped

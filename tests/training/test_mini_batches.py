@@ -17,8 +17,8 @@ from PIL import Image
 from dcnn_fast.data import Example
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
-from dcnn_fast.training.loading import Cases, Draws, Request, cut_planes, epoch_order, load
-from dcnn_fast.training.pictures import Picture, Pictures, means
+from dcnn_fast.training.mini_batches import Cases, Draws, Request, cut_planes, epoch_order, load
+from dcnn_fast.training.photographs import Picture, Pictures, means
 from tests.training import sets
 
 ROOT = Path(__file__).parents[2]

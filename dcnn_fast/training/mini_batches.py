@@ -13,8 +13,8 @@ from torch import Tensor
 from dcnn_fast.data import ReadError
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
-from dcnn_fast.training.pictures import Picture, Pictures, generator
-from dcnn_fast.training.windows import Place, cut_batch
+from dcnn_fast.training.photographs import Picture, Pictures, generator
+from dcnn_fast.training.window_cuts import Place, cut_batch
 from dcnn_fast.training.workers import work
 
 _ALIGNMENT = 16  # bytes, of photographs that travel in one piece
