@@ -29,6 +29,9 @@ MODULES = {
     "dcnn_fast.training.lesson": "dcnn_fast.training.run_examples",
     "dcnn_fast.training.learnt": "dcnn_fast.training.model_history",
     "dcnn_fast.training.machine": "dcnn_fast.training.needs",
+    "dcnn_fast.data.columns": "dcnn_fast.data.fields",
+    "dcnn_fast.data.stores": "dcnn_fast.data.remote",
+    "dcnn_fast.data.parts": "dcnn_fast.data.bounds",
 }
 """Former modules by their names, and the modules that have their contents now."""
 

@@ -15,7 +15,7 @@ from dcnn_fast.batch.columns import NAMES, OF_COLLECTION, arrays, require_pyarro
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.batch.frames import Frame, frame_of
 from dcnn_fast.batch.keys import deciding, key_of
-from dcnn_fast.data.stores import Stored, StoreError, Stores, is_address, of_machine
+from dcnn_fast.data.remote import Stored, StoreError, Stores, is_address, of_machine
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.scorer import require_draws
 

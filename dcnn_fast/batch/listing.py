@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.data.folders import Found, Search
-from dcnn_fast.data.stores import StoreError, is_address, stored, version_of_file
+from dcnn_fast.data.remote import StoreError, is_address, stored, version_of_file
 
 
 @dataclass(frozen=True)

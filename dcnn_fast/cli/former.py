@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperOption
 from dcnn_fast.cli.console import note
 
 OPTIONS: Mapping[str, str] = {
-    "--views": "--samples", "--test-views": "--test-samples", "--draws": "--resamples",
+    "--views": "--samples", "--test-views": "--test-samples", "--draws": "--resamples", "--column": "--field",
 }  # fmt: skip
 """Former names of options, and the names that they have now. A command that has its own option of a former name keeps it."""
 

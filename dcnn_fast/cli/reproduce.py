@@ -96,7 +96,7 @@ class ReproduceOptions:
         from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
         from dcnn_fast.evaluation.reproduce import Protocol  # noqa: PLC0415
 
-        same = values_of(self, without=("table", "data", "out", "estimate", "column"))
+        same = values_of(self, without=("table", "data", "out", "estimate", "field"))
         return Protocol(**{**same, "fc": integers("fc", self.sizes.fc), "columns": tuple((self.source.columns or {}).items())})
 
     @property

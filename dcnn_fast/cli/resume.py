@@ -16,7 +16,7 @@ from dcnn_fast.cli.record import Record, RecordError, read_record, record_path
 from dcnn_fast.cli.row_index import FIRST, SECOND, RowIndex
 from dcnn_fast.cli.rows import RowsError
 from dcnn_fast.cli.targets import TargetError, reason
-from dcnn_fast.data.stores import is_address, placed
+from dcnn_fast.data.remote import is_address, placed
 from dcnn_fast.scoring import Score
 
 

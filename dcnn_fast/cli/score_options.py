@@ -235,7 +235,7 @@ class ScoreOptions:
     def require_sense(self) -> None:
         """That the options go together; otherwise the program ends, saying which do not. Raises AfterError, StarsError."""
         from dcnn_fast.batch.columns import require_pyarrow  # noqa: PLC0415 - imports torch
-        from dcnn_fast.data.stores import address_of, is_address  # noqa: PLC0415 - imports torch
+        from dcnn_fast.data.remote import address_of, is_address  # noqa: PLC0415 - imports torch
 
         written, scoring = self.written, self.scoring
         if self.of_this_machine and any(map(is_address, map(address_of, self.photographs.paths))):

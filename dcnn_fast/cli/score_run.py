@@ -36,7 +36,7 @@ from dcnn_fast.cli.sheet import page_of
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import Target, input_among, reason
 from dcnn_fast.data.folders import Found, PatternError, Search
-from dcnn_fast.data.stores import Stored, is_address
+from dcnn_fast.data.remote import Stored, is_address
 from dcnn_fast.data.watching import Watch
 from dcnn_fast.engine import EngineError
 from dcnn_fast.ops.backend import BackendError

@@ -36,9 +36,9 @@ Positive = Annotated[
         metavar="NAME", help="The better one of two labels: scores, AUC and correlations are for it; default: told by its name."
     ),
 ]
-Columns = Annotated[
+Fields = Annotated[
     tuple[str, ...],
-    typer.Option("--column", metavar="MEANING=NAME", help="The name that a CSV file has for a field, e.g. rating=beauty_mean."),
+    typer.Option("--field", metavar="MEANING=NAME", help="The name that a CSV file has for a field, e.g. rating=beauty_mean."),
 ]
 MultiTask = Annotated[bool, typer.Option(help="AVA: learn the styles too, where both are known (paper eq. 3).")]
 Variant = Annotated[str, typer.Option(help="How IAD is split: threshold, or extremes, the best and worst fifth.")]
@@ -88,7 +88,7 @@ class SetOptions:
 
     kind: Kind = None
     images: Images = None
-    column: Columns = ()
+    field: Fields = ()
     delta: Delta = 0.0
     category: Category = None
     threshold: Threshold = None
@@ -104,8 +104,8 @@ class SetOptions:
 
     @property
     def columns(self) -> dict[str, str] | None:
-        """The columns' names by their meaning, None where none is said; leaves with status 2 where one is not said so."""
-        return named(self.column) or None
+        """The names of a CSV file's fields by their meaning, None where none is said; leaves with status 2 for a wrong one."""
+        return named(self.field) or None
 
     def opened(self, path: Path, *, quiet: bool = False, unsplit: Unsplit = "fold") -> DataSet:
         """The data set at `path`, as of `open_set`; unsplit: as of `Parts`."""
@@ -143,9 +143,9 @@ def tell(data: DataSet) -> None:
         stderr().print(f"note: {len(data.missing)} listed photographs are not there, {first}")
 
 
-def named(column: Sequence[str] | None) -> dict[str, str]:
-    """The columns' names by their meaning; leaves with status 2 where one is not said so."""
-    pairs = [text.partition("=") for text in column or ()]
+def named(field: Sequence[str] | None) -> dict[str, str]:
+    """The names of a CSV file's fields by their meaning; leaves with status 2 where one is not said so."""
+    pairs = [text.partition("=") for text in field or ()]
     if not all(what and name for what, _, name in pairs):
-        fail(f"--column must be MEANING=NAME, got {', '.join(column or ())}")
+        fail(f"--field must be MEANING=NAME, got {', '.join(field or ())}")
     return {what: name for what, _, name in pairs}

@@ -213,7 +213,7 @@ class Scorer:
 
     def score(self, image: Any) -> Score:
         """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W], or a file in an
-        object store or zip file (`data.stores.stored`).
+        object store or zip file (`data.remote.stored`).
 
         Raises ReadError when the image cannot be read; `score_many` reports that in the result instead.
         """

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dcnn_fast.data import in_flight, reading
-from dcnn_fast.data.stores import Stored
+from dcnn_fast.data.remote import Stored
 from dcnn_fast.nets import Model
 from dcnn_fast.runtime import Executor
 from dcnn_fast.scoring.extras import Extras

@@ -15,7 +15,7 @@ import pytest
 from dcnn_fast import Scorer
 from dcnn_fast.batch import BatchError, ScoreBatch
 from dcnn_fast.batch.callable import COLUMNS
-from dcnn_fast.data import stores
+from dcnn_fast.data import remote
 from tests import warm
 from tests.serve.server import picture
 
@@ -135,8 +135,8 @@ def test_an_archive_is_opened_once(batch, folder, tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for path in paths:
             file.write(path, path.rpartition("/")[2])
-    was = stores._opened
-    monkeypatch.setattr(stores, "_opened", lambda address: opened.append(address) or was(address))
+    was = remote._opened
+    monkeypatch.setattr(remote, "_opened", lambda address: opened.append(address) or was(address))
     asked = [f"zip://{path.rpartition('/')[2]}::{tmp_path}/a.zip" for path in paths]
     found = batch(pa.table({"path": asked}))
     assert len(opened) == 1
@@ -161,7 +161,8 @@ def test_it_pickles_as_its_arguments_and_scores_in_another_process(batch, folder
     [
         ({"samples": 0}, "samples must be"),
         ({"grid": 3}, "grid must be"),
-        ({"samples": True}, "got samples"),
+        ({"samples": True}, "samples must be an integer"),
+            ({"per_sample": True}, "got per_sample"),
         ({"x": 1}, "got x"),
         ({"columns": ("mean", "group")}, "columns must be of"),
         ({"columns": "mean"}, "columns must be of"),

@@ -66,6 +66,26 @@ def test_a_command_whose_own_option_has_a_former_name_keeps_it(place):
     assert "test_samples = 3\n" in (place / "again" / "run.toml").read_text()
 
 
+def test_an_option_that_is_given_several_times_keeps_all(place):
+    table = "name,beauty,theme\n" + "".join(f"{number:04}.jpg,{number % 7},{number % 3}\n" for number in range(12))
+    (place / "t.csv").write_text(table)
+    options = ("path=name", "--field", "rating=beauty", "--column", "group=theme")
+    before = run("data", "check", "t.csv", "--images", "set", "--column", *options, cwd=place)
+    now = run(
+        "data",
+        "check",
+        "t.csv",
+        "--images",
+        "set",
+        "--field",
+        *(each.replace("--column", "--field") for each in options),
+        cwd=place,
+    )
+    assert before.stderr.count("--column " + NOTE.format("--field")) == 1
+    assert now.stdout == before.stdout and now.returncode == before.returncode
+    assert before.stderr.replace("--column " + NOTE.format("--field"), "") == now.stderr
+
+
 def test_a_wrong_value_is_refused_by_the_present_name(place):
     done = run("plan", "none.png", "--views", "many", cwd=place)
     assert done.returncode == 2 and "--samples" in done.stderr

@@ -186,7 +186,7 @@ def test_workers_work_after_torchs_threads_have_run(decoded):
 def test_workers_need_no_shared_memory(decoded):
     """Docker's default is 64 MB of it; the run waited for ever."""
     code = (
-        "from tests.training.test_loading import draws, load, Request\n"
+        "from tests.training.test_mini_batches import draws, load, Request\n"
         f"requests = [Request(epoch, tuple(range(40))) for epoch in range(4)]\n"
         f"print(sum(len(cases.numbers) for cases in load(draws(40, decoded={decoded}), requests, workers=2)))"
     )

@@ -16,7 +16,7 @@ from dcnn_fast import Scorer
 from dcnn_fast.batch import BatchError, listing
 from dcnn_fast.data import in_flight
 from dcnn_fast.data.folders import Search
-from dcnn_fast.data.stores import StoreError, stored
+from dcnn_fast.data.remote import StoreError, stored
 from tests import small
 from tests.serve.server import picture
 
