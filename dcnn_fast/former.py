@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -32,6 +32,8 @@ MODULES = {
     "dcnn_fast.data.columns": "dcnn_fast.data.fields",
     "dcnn_fast.data.stores": "dcnn_fast.data.remote",
     "dcnn_fast.data.parts": "dcnn_fast.data.bounds",
+    "dcnn_fast.batch.plan": "dcnn_fast.batch.deal",
+    "dcnn_fast.nets.reference": "dcnn_fast.nets.percentiles",
 }
 """Former modules by their names, and the modules that have their contents now."""
 
@@ -52,11 +54,11 @@ def _asking() -> FrameType:
     return frame
 
 
-def renamed(only: type | None = None, /, **names: str) -> Callable[[Function], Function]:
+def renamed(only: type | None = None, /, *, both: bool = False, **names: str) -> Callable[[Function], Function]:
     """A decorator: the function takes arguments by their former names too, with a DeprecationWarning.
 
     names: former name -> name. only: a former name is one only where its value is of this type, as a name may have come to mean
-    another thing. The function raises TypeError where an argument is given by both names.
+    another thing. both: where an argument is given by both names, the former one's value counts; else that raises TypeError.
     """
 
     def decorated(function: Function) -> Function:
@@ -64,7 +66,7 @@ def renamed(only: type | None = None, /, **names: str) -> Callable[[Function], F
         def taken(*arguments: Any, **options: Any) -> Any:
             for old, new in names.items():
                 if old in options and (only is None or isinstance(options[old], only)):
-                    if new in options:
+                    if new in options and not both:
                         raise TypeError(f"{old} is the former name of {new}: give {new} alone")
                     warn(f"{old}= of {function.__qualname__.removesuffix('.__init__')} is called {new}=")
                     options[new] = options.pop(old)
@@ -76,14 +78,28 @@ def renamed(only: type | None = None, /, **names: str) -> Callable[[Function], F
 
 
 def taking(**names: str) -> Callable[[type[Record]], type[Record]]:
-    """A decorator for a dataclass: it takes fields by their former names too, as `renamed` does, also where `replace` makes
-    one."""
+    """A decorator for a dataclass: it takes fields by their former names too, as `renamed` does, and `replace` too."""
 
     def decorated(record: type[Record]) -> type[Record]:
-        record.__init__ = renamed(**names)(record.__init__)  # type: ignore[method-assign]
+        record.__init__ = renamed(both=True, **names)(record.__init__)  # type: ignore[method-assign]
         return record
 
     return decorated
+
+
+def names(module: str, of: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a module that gives its names by their former ones too, with a DeprecationWarning.
+
+    of: former name -> name.
+    """
+
+    def value(name: str) -> Any:
+        if name not in of:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warn(f"{module}.{name} is called {module}.{of[name]}")
+        return getattr(sys.modules[module], of[name])
+
+    return value
 
 
 def attribute(owner: str, old: str, new: str) -> property:

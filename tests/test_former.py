@@ -6,11 +6,12 @@ import importlib
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dcnn_fast import Score, Scorer, former
+from dcnn_fast import Score, Scorer, batch, former, nets
 from dcnn_fast.evaluation import measure, predict
 from dcnn_fast.evaluation.reproduce import Protocol
 from dcnn_fast.scoring.prepare import prepare
@@ -21,6 +22,8 @@ from tests.training import sets
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
 EXAMPLES = [sets.example(number) for number in range(4)]
+
+OTHERS = nets.Percentiles.of("others", [0.1, 0.2])
 
 
 def probs(**options):
@@ -35,6 +38,13 @@ PAIRS = {
     ),
     "Score": (lambda: Score(views=3), lambda: Score(samples_count=3)),
     "Score.views": (lambda: Score(samples_count=3).views, lambda: 3),
+    "replace": (lambda: replace(Score(), views=3), lambda: Score(samples_count=3)),
+    "Model": (lambda: replace(small.model(), reference=OTHERS).percentiles, lambda: OTHERS),
+    "Model.reference": (lambda: replace(small.model(), percentiles=OTHERS).reference, lambda: OTHERS),
+    "Reference": (lambda: nets.Reference, lambda: nets.Percentiles),
+    "nets.percentiles": (lambda: nets.percentiles.Reference, lambda: nets.Percentiles),
+    "plan_shards": (lambda: batch.plan_shards, lambda: batch.deal_shards),
+    "read_plan": (lambda: batch.read_plan, lambda: batch.read_deal),
     "predict": (lambda: probs(views=2), lambda: probs(samples=2)),
     "measure": (
         lambda: measure(predict(small.model(), EXAMPLES, samples=1), draws=9).intervals,

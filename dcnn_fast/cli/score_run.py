@@ -345,7 +345,7 @@ class _Run:
         """Titles and texts of the table's numbers: those that say something of this model's scores."""
         shown: list[tuple[str, Callable[[Score], str]]] = [("P(high)", lambda score: _fixed(score.mean, 4))]
         model = self._scorer.model
-        if model.reference is not None:
+        if model.percentiles is not None:
             shown.append(("percentile", lambda score: _fixed(score.percentile, 1)))
         if model.spec.windows_differ:
             shown.append(("std over samples", lambda score: _fixed(score.std, 4)))

@@ -111,11 +111,11 @@ class PhotoStages:
             return replace(
                 known, samples_count=self._samples, error="the model gives numbers that are not finite for this image"
             )
-        measured, reference = summarise(result, labels), self._model.reference
+        measured, percentiles = summarise(result, labels), self._model.percentiles
         return replace(
             known, probs=measured.probs, mean=measured.mean, std=measured.std, label=measured.label,
             samples_count=measured.samples_count,
-            percentile=None if reference is None or measured.mean is None else reference.percentile(measured.mean),
+            percentile=None if percentiles is None or measured.mean is None else percentiles.percentile(measured.mean),
             samples=samples_of(result, labels, begun.columns) if self._extras.per_sample else None,
         )  # fmt: skip
 

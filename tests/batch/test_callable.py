@@ -162,7 +162,7 @@ def test_it_pickles_as_its_arguments_and_scores_in_another_process(batch, folder
         ({"samples": 0}, "samples must be"),
         ({"grid": 3}, "grid must be"),
         ({"samples": True}, "samples must be an integer"),
-            ({"per_sample": True}, "got per_sample"),
+        ({"per_sample": True}, "got per_sample"),
         ({"x": 1}, "got x"),
         ({"columns": ("mean", "group")}, "columns must be of"),
         ({"columns": "mean"}, "columns must be of"),

@@ -10,7 +10,7 @@ import pytest
 from bench import c_binding as binding
 from dcnn_fast import engine, networks
 from dcnn_fast.nets import BackboneColumn, Model, build, save_model
-from dcnn_fast.nets.reference import Reference
+from dcnn_fast.nets.percentiles import Percentiles
 from dcnn_fast.ops.head.softmax import by_numpy
 from dcnn_fast.scoring import Scorer, shipped_model
 from tests import small, small_lite
@@ -133,7 +133,7 @@ def test_options(options, tmp_path):
 def test_a_model_that_learnt_from_a_size_with_a_reference(tmp_path):
     model = Model(build(replace(small.network(), long_side=44), seed=3).eval())
     scores = [Scorer(model, samples=5, seed=seed).score(picture(90, 61)).mean for seed in range(4)]
-    path = saved(Model(model.net, {"caution": "never tried"}, Reference.of("four", scores)), tmp_path / "model.safetensors")
+    path = saved(Model(model.net, {"caution": "never tried"}, Percentiles.of("four", scores)), tmp_path / "model.safetensors")
     require_same_scores(path, [picture(90, 61)], views=5, seed=2)
     require_same_scores(path, [picture(90, 61)], views=5, long_side=60)
     with binding.Model(path) as theirs:

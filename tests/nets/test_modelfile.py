@@ -165,7 +165,7 @@ def test_the_shipped_model_is_small_and_says_where_it_comes_from():
     assert column.plane == column.window  # one window, computed once
     assert model.spec.labels == ("low", "high") and model.spec.long_side == 500
     assert {"trained on", "held out", "recipe"} <= set(model.provenance) and "caution" not in model.provenance
-    assert model.reference.about.startswith("240 ") and len(model.reference.scores) == 240
+    assert model.percentiles.about.startswith("240 ") and len(model.percentiles.scores) == 240
     assert (path.parent / "LICENSE-EfficientNet-Lite").read_text().count("Apache License") > 1
 
 

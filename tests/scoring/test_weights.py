@@ -231,7 +231,7 @@ def test_the_digest_is_of_what_decides_a_score(tmp_path):
     digest = model.digest
     assert len(digest) == 64
     assert pickle.loads(pickle.dumps(model)).digest == digest
-    assert Model(model.net, {"another": "provenance"}, model.reference).digest == digest != Model(model.net).digest
+    assert Model(model.net, {"another": "provenance"}, model.percentiles).digest == digest != Model(model.net).digest
     for parameter in model.net.parameters():
         parameter.data = parameter.data.contiguous()
     assert model.digest == digest
