@@ -37,7 +37,7 @@ def caught(body, kind, bad, *, args=None, **options):
     assert finding.line == line_of(text, bad)
     source = (ADDRESS + body).strip().splitlines().index(bad) + 1
     assert finding.source == f"source.cu:{source}"
-    for part in (kind, f"PTX line {finding.line}: {bad}", f"source.cu:{source}", "in k, block", "thread"):
+    for part in (kind, f"PTX line {finding.line}: {bad}", f"source.cu:{source}", "in k, thread block", "thread"):
         assert part in str(error.value)
     return finding
 

@@ -222,7 +222,7 @@ def tile_shape(config: ForwardConfig) -> Any:
 
 
 def _band_of(config: ForwardConfig, params: BlockParams) -> Tensor | None:
-    """[n, n] float32: 1 where the filter at place i is in the norm's window of the filter at place j, n places of a tile.
+    """[n, n] float32: 1 where the filter at place i is in the norm window of the filter at place j, n places of a tile.
 
     None without a norm across maps, and for a tile whose matrix would not fit shared memory.
     """
