@@ -23,7 +23,7 @@ MODULES = {
     "dcnn_fast.training.loop": "dcnn_fast.training.fitting",
     "dcnn_fast.training.pictures": "dcnn_fast.training.photographs",
     "dcnn_fast.training.windows": "dcnn_fast.training.window_cuts",
-    "dcnn_fast.training.files": "dcnn_fast.training.whole_files",
+    "dcnn_fast.training.files": "dcnn_fast.training.durable_files",
     "dcnn_fast.training.place": "dcnn_fast.training.run_place",
     "dcnn_fast.training.signs": "dcnn_fast.training.no_learning",
     "dcnn_fast.training.lesson": "dcnn_fast.training.run_examples",

@@ -110,7 +110,7 @@ def test_a_program_imports_a_former_module_in_every_way():
     """As Python shows it of itself; a class is the same by both names."""
     code = (
         "from dcnn_fast.training import files\nfrom dcnn_fast.training.files import put\nimport dcnn_fast.training.files\n"
-        "import pickle, dcnn_fast.training.whole_files as now\n"
+        "import pickle, dcnn_fast.training.durable_files as now\n"
         "assert files is now and put is now.put is pickle.loads(b'cdcnn_fast.training.files\\nput\\n.')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -76,7 +76,8 @@ def test_the_version_is_that_of_the_installed_package():
 
 # A package imports from those before it only; the others that it may import are those beside it.
 LAYERS = (
-    {"engine", "locking", "networks", "partials", "printable", "spec", "strict_json", "version", "whole_files", "xmp"},
+    {"engine", "former", "locking", "networks", "partials", "printable", "spec", "strict_json", "version",
+     "whole_files", "xmp"},
     {"ops"}, {"plan"}, {"nets"}, {"runtime"},
     {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"batch", "export", "serve"}, {"cli"},
 )  # fmt: skip

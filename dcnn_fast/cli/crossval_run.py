@@ -30,9 +30,9 @@ from dcnn_fast.evaluation.predict import joined
 from dcnn_fast.nets import Model, load_model
 from dcnn_fast.printable import printable, quoted
 from dcnn_fast.training import CheckpointError
+from dcnn_fast.training.durable_files import put
 from dcnn_fast.training.folder import BEST, LAST, Folder
 from dcnn_fast.training.model_history import learnt_by
-from dcnn_fast.training.whole_files import put
 
 ABOUT, PREDICTIONS, MEASURES, PLANES = "crossval.json", "predictions.csv", "measures.json", "planes"
 _NAME = "crossval"

@@ -45,8 +45,8 @@ from dcnn_fast.nets import (
     shaped_as,
 )
 from dcnn_fast.training import DivergedError, Settings, train
+from dcnn_fast.training.durable_files import put
 from dcnn_fast.training.folder import LAST
-from dcnn_fast.training.whole_files import put
 
 if TYPE_CHECKING:
     from rich.console import Console
