@@ -43,7 +43,7 @@ def require_same(found, expected):
     assert found.enlarged == any("enlarged" in note for note in expected.notes)
 
 
-def require_same_scores(path, pictures, *, views, **options):
+def require_same_scores(path, pictures, *, views=50, **options):
     """Both sides' scores of the pictures. views: as the C library calls the samples."""
     scorer = Scorer(str(path), samples=views, per_sample=True, **options)
     with binding.Model(path) as theirs:
