@@ -91,7 +91,7 @@ class Cut:
     every: bool = False
 
     def given(self) -> tuple[np.ndarray, np.ndarray]:
-        """The offsets of the cut windows, and the index of each view's among them."""
+        """The offsets of the cut windows, and the index of each sample's among them."""
         if self.every:
             return self.offsets, np.arange(len(self.offsets))
         rows, index = np.unique(self.offsets, axis=0, return_inverse=True)

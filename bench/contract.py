@@ -28,7 +28,7 @@ PEAK = (
 SUITES = {
     "block": "in and out: float32, channels-last for dcnn_fast, for a peer the layout in its setting; conversions to its own "
     "layouts, to bf16 and back are in the time.",
-    "score": "in: planes of bytes and offsets; out: float32 features of all 50 views after the last fully-connected layer. "
+    "score": "in: planes of bytes and offsets; out: float32 features of all 50 samples after the last fully-connected layer. "
     "dcnn_fast: planning, mean and scale, blocks, fully-connected layers. A peer: cutting the windows, to float32 in the "
     "layout of its setting, mean and scale, network, equal windows' rows repeated. Peers "
     "are given the distinct windows only, unless a case says all.",
@@ -74,6 +74,6 @@ SUITES = {
 
 def lines(suites: Sequence[str], effort: Effort) -> tuple[str, ...]:
     """The contract of these suites, one or more sentences per line."""
-    sizes = f"sizes: {effort.windows} views, and images of a block; {effort.batch} windows of a training step"
+    sizes = f"sizes: {effort.windows} samples, and images of a block; {effort.batch} windows of a training step"
     tiny = ["tiny: the sizes are too small for times to mean anything; that everything runs and agrees is what is seen"]
     return (*(tiny if effort.tiny else []), sizes, EVERY, BF16, PEAK, *(f"{name}: {SUITES[name]}" for name in suites))

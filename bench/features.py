@@ -1,4 +1,4 @@
-"""Our side of a case: the features of all views from planes of bytes, planned and computed as in scoring."""
+"""Our side of a case: the features of all samples from planes of bytes, planned and computed as in scoring."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def alone(column: Column, offsets: np.ndarray, plane: tuple[int, int], precision
 
 @torch.no_grad()
 def features(net: MultiColumn, cuts: Sequence[Cut], planner: Planner = sharing, precision: Precision = "ieee") -> np.ndarray:
-    """The last fully-connected layer's activations for every view, the columns' concatenated."""
+    """The last fully-connected layer's activations for every sample, the columns' concatenated."""
     parts = []
     for column, cut in zip(columns(net), cuts, strict=True):
         rows, cols = cut.plane.shape[:2]

@@ -69,9 +69,9 @@ def _probabilities(scorer: Scorer, prepared: Sequence[Read]) -> np.ndarray:
 
 
 @torch.inference_mode()
-def in_torch(net: MultiColumn, photo: Path, views: int) -> np.ndarray:
+def in_torch(net: MultiColumn, photo: Path, samples: int) -> np.ndarray:
     """The mean probability of each label by torch's own operators, over the windows that a scorer with seed 0 draws."""
-    (given,), features = read(Scorer(Model(net), views=views), [photo], 1), []
+    (given,), features = read(Scorer(Model(net), samples=samples), [photo], 1), []
     jobs = require_kind("jobs", given.prepared.jobs, PlaneJob)
     for index, (column, job) in enumerate(zip(cases.columns(net), jobs, strict=True)):
         cut = cases.Cut(column.spec, job.plane, job.windows)

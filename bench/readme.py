@@ -167,7 +167,7 @@ def _comparisons(rows: Sequence[Row]) -> list[str]:
             ours = [row for row in same if row.name in MINE]
             others = [row for row in same if row.name not in MINE]
             cells.append(_compared(ours[0], others) if ours and others else "-")
-        name = {"block": f"{case} alone, 50 images", "score": f"50 views, {case}"}.get(suite, case)
+        name = {"block": f"{case} alone, 50 images", "score": f"50 samples, {case}"}.get(suite, case)
         lines.append(f"| {name} | {precision} | {' | '.join(cells)} |")
     if not lines:
         return []
@@ -213,7 +213,7 @@ def _large_files(rows: Sequence[Row]) -> list[str]:
         lines.append(f"| {row.precision} | {row.threads} | {times} | {row.ratio or 0:.2f} |")
     about = found[0].note.split(", seconds")[0]
     head = _header("precision | threads | decoding | network | both, end to end | decoding / network")
-    return [f"DCNN, 50 views, grid 1, from JPEG files ({about}), an image:", "", *head, *lines]
+    return [f"DCNN, 50 samples, grid 1, from JPEG files ({about}), an image:", "", *head, *lines]
 
 
 def _read(rows: Sequence[Row]) -> list[str]:
@@ -253,7 +253,7 @@ def _paper(rows: Sequence[Row]) -> list[str]:
         lines.append(f"| {name} | {note.split('the paper: ')[1]} | {cells} |")
     heads = " | ".join(f"{precision}, {counted(threads)}" for threads, precision in columns)
     count = ours[0].note.split(" scaled")[0]
-    about = f"2,048 images, 50 views each, scaled from {count}: from JPEG files / network only:"
+    about = f"2,048 images, 50 samples each, scaled from {count}: from JPEG files / network only:"
     return [about, "", *_header(f"network | the paper | {heads}"), *lines]
 
 
@@ -266,9 +266,10 @@ def _scaling(rows: Sequence[Row]) -> list[str]:
     if not shared:
         return []
     least, most = min(shared, key=shared.__getitem__), max(shared, key=shared.__getitem__)
+    least_case, most_case = (re.sub(r"\bview", "sample", row.case) for row in (least, most))  # as results have named it
     return [
-        f"Sharing against every window by itself, on one thread: from {shared[least]:.2f} x ({least.case}) to "
-        f"{shared[most]:.2f} x ({most.case}).",
+        f"Sharing against every window by itself, on one thread: from {shared[least]:.2f} x ({least_case}) to "
+        f"{shared[most]:.2f} x ({most_case}).",
     ]
 
 
@@ -349,7 +350,7 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
 
 SHOWN = ("score", "backbone", "training")  # suites with figures in the README
 _FIGURES = {  # a case and its name in the README
-    **{case: f"50 views, {case}" for case in (score.GRID_1, score.GRID_8, score.DCNN)},
+    **{case: f"50 samples, {case}" for case in (score.GRID_1, score.GRID_8, score.DCNN)},
     backbone.LITE0: backbone.LITE0,
     **{case: f"{case}, 128 windows" for case in (training.SCNN, training.DCNN)},
 }

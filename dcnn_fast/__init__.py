@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dcnn_fast import former
+
 if TYPE_CHECKING:
     from dcnn_fast import nets, networks, ops
     from dcnn_fast.data.reading import ReadError
@@ -29,6 +31,9 @@ __all__ = [
     "ModelError", "ReadError", "Score", "Scorer", "WeightsError", "__version__", "load_model", "nets", "networks", "ops",
     "save_model",
 ]  # fmt: skip
+
+
+former.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -157,7 +157,7 @@ def strips(regions: NDArray[np.int64], pieces: NDArray[np.int64], cutter: StripC
 def window_offsets(
     arg0: tuple[int, int], arg1: int, arg2: tuple[int, int], arg3: tuple[int, int], arg4: int
 ) -> NDArray[np.int64]:
-    """(key, views, the maximum of a window's draws, the maximum of a crop's, grid)."""
+    """(key, samples, the maximum of a window's draws, the maximum of a crop's, grid)."""
 
 def bilinear_filter(arg0: int, arg1: int, arg2: int, arg3: int) -> tuple[NDArray[np.void], NDArray[np.int32]]:
     """(size, target, first output, after the last)."""

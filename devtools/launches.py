@@ -165,7 +165,7 @@ def _of_linears() -> Iterator[Named]:
 
 
 def _of_heads() -> Iterator[Named]:
-    """The head for one photograph with fifty views: each number of columns in a preset, and each number of labels."""
+    """The head for one photograph with fifty samples: each number of columns in a preset, and each number of labels."""
     shapes = {
         (
             tuple(column.fc[-1] for column in net.columns),

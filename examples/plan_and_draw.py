@@ -17,7 +17,7 @@ from dcnn_fast.viz.plan_picture import plan_picture
 def main() -> None:
     photograph, picture = sys.argv[1:]
     network = networks.preset("dcnn")
-    jobs = prepare(photograph, network, views=50, grid=1, seed=0).jobs
+    jobs = prepare(photograph, network, samples=50, grid=1, seed=0).jobs
     for key, column, job in zip(network.column_keys(), network.columns, jobs, strict=True):
         alone = plan.brute_force(column, job.windows)
         print(f"column {key}, plan {job.plan.name}:")

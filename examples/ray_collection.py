@@ -14,15 +14,15 @@ import sys
 
 import ray
 
-from dcnn_fast.batch import ScoreShards, listing, plan_shards, unfinished
+from dcnn_fast.batch import ScoreShards, deal_shards, listing, unfinished
 
 
 def main() -> None:
     """Plan, score the unfinished shards, and list unreadable photographs."""
     photographs, folder, shards, workers = [*sys.argv[1:], *("100", "2")[len(sys.argv) - 3 :]]
-    plan = plan_shards(listing([photographs]), folder, int(shards), model=os.environ.get("MODEL"))
+    deal = deal_shards(listing([photographs]), folder, int(shards), model=os.environ.get("MODEL"))
     missing = unfinished(folder)
-    print(f"{plan.photographs} photographs, {len(missing)} of {plan.shards} shards to do", flush=True)
+    print(f"{deal.photographs} photographs, {len(missing)} of {deal.shards} shards to do", flush=True)
     if missing:
         done = ray.data.from_items([{"shard": number} for number in missing], override_num_blocks=len(missing)).map_batches(
             ScoreShards, fn_constructor_args=(folder,), batch_size=1, num_cpus=1,

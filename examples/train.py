@@ -26,7 +26,7 @@ def main() -> None:
     settings = Settings(epochs=int(epochs[0]) if epochs else 20, batch=16)
     outcome = train(net, data, settings, Path(folder))
     print("best epoch:", outcome.best)
-    found = measure(predict(net, data.test, views=5))
+    found = measure(predict(net, data.test, samples=5))
     print(f"held out: accuracy {found.accuracy:.3f} (always the commonest label: {found.majority:.3f})")
 
 

@@ -85,14 +85,14 @@ def done(folder, *, trains=True):
     found["pixels"] = _digest(read(data).pixels.tobytes(), read(data).notes)
     model = load_model(kept_model())
     for dtype in ("float32", "bfloat16"):
-        scorer = Scorer(model, views=3, dtype=dtype)
+        scorer = Scorer(model, samples=3, dtype=dtype)
         scores = [scorer.score(data), *scorer.score_many([data, PIXELS], workers=2)]
         found[f"scores in {dtype}"] = _digest(*((score.probs, score.std, score.notes) for score in scores))
         found[f"rows of {dtype}"] = _digest(*(CSV.line(score) for score in scores))
     path = Path(folder) / "saved.safetensors"
     save_model(model, path)
     found["model file"] = _digest(path.read_bytes())
-    found["its score"] = _digest(Scorer(load_model(path), views=2).score(PIXELS).probs)
+    found["its score"] = _digest(Scorer(load_model(path), samples=2).score(PIXELS).probs)
     labels = Path(folder) / "labels.csv"
     labels.write_text(LABELS, encoding="utf-8")
     for i in range(12):

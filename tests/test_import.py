@@ -41,7 +41,7 @@ def test_a_first_score_waits_for_no_library_that_it_does_not_need():
     """Torch imports sympy, a third of a second, where tensors without memory are asked for in the wrong way."""
     program = (
         "import sys, numpy as np, dcnn_fast\n"
-        "dcnn_fast.Scorer(views=1).score(np.zeros((40, 50, 3), np.uint8))\n"
+        "dcnn_fast.Scorer(samples=1).score(np.zeros((40, 50, 3), np.uint8))\n"
         "print([name for name in ('sympy', 'scipy', 'sklearn', 'matplotlib', 'torch._dynamo') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -76,7 +76,8 @@ def test_the_version_is_that_of_the_installed_package():
 
 # A package imports from those before it only; the others that it may import are those beside it.
 LAYERS = (
-    {"engine", "locking", "networks", "partials", "printable", "spec", "strict_json", "version", "whole_files", "xmp"},
+    {"engine", "former", "locking", "networks", "partials", "printable", "spec", "strict_json", "version",
+     "whole_files", "xmp"},
     {"ops"}, {"plan"}, {"nets"}, {"runtime"},
     {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"batch", "export", "serve"}, {"cli"},
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Scores a long row of small pictures of all formats, some of them bad, and fails where memory or anything held grows.
 
-    python -m tools.soak [--pictures 20000] [--model FILE] [--views 2] [--workers 2]
+    python -m tools.soak [--pictures 20000] [--model FILE] [--samples 2] [--workers 2]
 
 Every 500 pictures it prints what the process has: memory (VmRSS, and its peak VmHWM), threads, open files. The first quarter
 warms up. From then on a line through VmRSS must not rise by more than 400 bytes a picture or, in short runs, than an allocator
@@ -126,12 +126,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.soak")
     parser.add_argument("--pictures", type=int, default=20_000)
     parser.add_argument("--model", type=Path, default=None, help="a model file; default: the shipped one")
-    parser.add_argument("--views", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     if given.pictures < 2 * WARM_UP * EVERY // 4:
         parser.error(f"--pictures must be at least {2 * WARM_UP * EVERY // 4}")
-    looks, failed = soak(Scorer(given.model, views=given.views), given.pictures, given.workers)
+    looks, failed = soak(Scorer(given.model, samples=given.samples), given.pictures, given.workers)
     slope, wrong = growth(looks)
     print(f"{failed} of {given.pictures} not scored; after the warm-up {slope:+.0f} bytes a picture")
     for line in wrong:

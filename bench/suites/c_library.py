@@ -38,7 +38,7 @@ def rows(threads: int, effort: Effort) -> Iterator[Found]:
 
 def _many(threads: int, effort: Effort) -> Iterator[Found]:
     pictures = [cases.photograph(*SHAPE, seed=seed) for seed in range(4 if effort.tiny else PICTURES)]
-    scorer = Scorer(views=effort.windows)
+    scorer = Scorer(samples=effort.windows)
     with c_binding.Model(shipped_model()) as model, ThreadPoolExecutor(threads) as callers:
 
         def by_c() -> list[float | None]:

@@ -91,7 +91,7 @@ def _fixed(case: str, net: MultiColumn, precision: str, dtype: torch.dtype, effo
                     reduced(photo, net.spec.long_side),
                     f"photograph {i}",
                     net.spec,
-                    views=effort.windows,
+                    samples=effort.windows,
                     grid=1,
                     seed=0,
                     intake=network.intake,
@@ -152,7 +152,7 @@ def _host_side(network: Executor, net: MultiColumn, photo: np.ndarray, digest: s
     """All of a score after decoding and hashing, except the kernels and the probabilities."""
     with launched_by(_not_run):
         pixels = reduced(photo, net.spec.long_side)
-        found = prepared(pixels, digest, net.spec, views=windows, grid=_GRID, seed=0, intake=network.intake)
+        found = prepared(pixels, digest, net.spec, samples=windows, grid=_GRID, seed=0, intake=network.intake)
         network.blocks(found.jobs)
 
 

@@ -22,10 +22,10 @@ from dcnn_fast.ops.recording import Step as Recordable
 from dcnn_fast.ops.recording import run as run_step
 from dcnn_fast.training.device_windows import DeviceWindows
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.learning import computed_in
-from dcnn_fast.training.lesson import Lesson, lesson_of
-from dcnn_fast.training.loading import Request
-from dcnn_fast.training.place import Place
+from dcnn_fast.training.learning_layers import computed_in
+from dcnn_fast.training.mini_batches import Request
+from dcnn_fast.training.run_examples import Lesson, lesson_of
+from dcnn_fast.training.run_place import Place
 from dcnn_fast.training.session import LOSSES_AT_A_TIME
 from dcnn_fast.training.settings import Settings, TrainingPrecision
 from dcnn_fast.training.step import At, Losses, Step

@@ -18,14 +18,14 @@ WHOLE, DECODING, NETWORK = (f"DCNN, 12 MP JPEG, {part}" for part in ("end to end
 
 
 def rows(photos: Sequence[Path], about: str, threads: int, effort: Effort) -> Iterator[Found]:
-    """Seconds per image, 50 views at grid 1, in fp32 and bf16: decoding (reading, views, windows, plans), the network (blocks
+    """Seconds per image, 50 samples at grid 1, in fp32 and bf16: decoding (reading, views, windows, plans), the network (blocks
     and head), and both in parallel. The network's ratio is the decoding's time over its own.
     """
     torch.set_num_threads(threads)
     net = cases.network(cases.DCNN)
     expected = pipeline.in_torch(net, photos[0], effort.windows)
     for by, precision, dtype in ((OURS, "fp32", "float32"), (OURS_BF16, "bf16", "bfloat16")):
-        scorer = Scorer(Model(net), views=effort.windows, dtype=dtype)
+        scorer = Scorer(Model(net), samples=effort.windows, dtype=dtype)
         error, why = pipeline.agreement(scorer, photos[0], by, expected)
         if why:
             yield Refused("jpeg", WHOLE, threads, by, why)

@@ -15,7 +15,7 @@ from bench.timing import seconds
 from dcnn_fast.nets import Model
 from dcnn_fast.scoring import Scorer
 
-PAPER = {  # minutes for 2,048 images x 50 views, on the paper's machines
+PAPER = {  # minutes for 2,048 images x 50 samples (the paper's "50 views"), on the paper's machines
     "scnn-arch1": (50.0, "M2070/M2090"), "dcnn": (80.0, "M2070/M2090"), "rdcnn-style": (100.0, "M2070/M2090"),
     "alexnet": (60.0, "K40"), "alexnet-dcnn": (80.0, "K40"),
 }  # fmt: skip
@@ -24,7 +24,7 @@ FROM_FILES, NETWORK = "from files", "network"
 
 
 def rows(photos: Sequence[Path], threads: int, effort: Effort, device: str = "cpu") -> Iterator[Found]:
-    """50 views of real photographs, end to end from JPEG files and network only, in fp32 and bf16, scaled to 2,048 images.
+    """50 samples of real photographs, end to end from JPEG files and network only, in fp32 and bf16, scaled to 2,048 images.
 
     Each runs once, as a timing covers several photographs. device: as in `Scorer`.
     """
@@ -33,7 +33,7 @@ def rows(photos: Sequence[Path], threads: int, effort: Effort, device: str = "cp
         net = cases.network(name)
         expected = pipeline.in_torch(net, photos[0], effort.windows)
         for by, precision, dtype in ((OURS, "fp32", "float32"), (OURS_BF16, "bf16", "bfloat16")):
-            scorer = Scorer(Model(net), device, views=effort.windows, dtype=dtype)
+            scorer = Scorer(Model(net), device, samples=effort.windows, dtype=dtype)
             error, why = pipeline.agreement(scorer, photos[0], by, expected)
             if why:
                 yield Refused("paper", name, threads, by, why)

@@ -26,7 +26,7 @@ WEIGHTS = {"fp32": 4, "bf16": 2}  # bytes; values between layers are float32 in 
 
 
 def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[Row]:
-    """Every layer of the sharing plan for 50 views of a 256-pixel plane, the default column, grid 1."""
+    """Every layer of the sharing plan for 50 samples of a 256-pixel plane, the default column, grid 1."""
     net = cases.scnn()
     yield from _of_precision(cases.columns(net)[0], OURS, "fp32", "ieee", limits, threads, effort)
     yield from _of_precision(cases.columns(with_bf16_layers(net))[0], OURS_BF16, "bf16", "bf16", limits, threads, effort)

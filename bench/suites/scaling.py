@@ -1,4 +1,4 @@
-"""The growth of the cost with views, with the photograph's size, with threads and with images."""
+"""The growth of the cost with samples, with the photograph's size, with threads and with images."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PHOTOGRAPH = (600, 800)
 
 
 def rows(effort: Effort) -> Iterator[Found]:
-    """All four series; views and sizes on one thread."""
-    yield from views(effort)
+    """All four series; samples and sizes on one thread."""
+    yield from samples(effort)
     yield from sizes(effort)
     yield from threads(effort)
     yield from images(effort)
 
 
-def views(effort: Effort) -> Iterator[Found]:
-    """Views of the whole picture's plane, shared and each window separately, whose bits must be equal."""
+def samples(effort: Effort) -> Iterator[Found]:
+    """Samples of the whole picture's plane, shared and each window separately, whose bits must be equal."""
     net = cases.scnn()
     plane = cases.plane_of(net.spec.columns[0], PHOTOGRAPH)
     for count in effort.scaling_views:
@@ -38,7 +38,7 @@ def views(effort: Effort) -> Iterator[Found]:
 
 
 def sizes(effort: Effort) -> Iterator[Found]:
-    """Fifty local views of larger and larger photographs, shared and each window separately."""
+    """Fifty samples of local views of larger and larger photographs, shared and each window separately."""
     net = cases.network(cases.SCNN, ("local",))
     for height, width in effort.scaling_sizes:
         yield from _shared_and_alone(net, cases.photograph(height, width), effort.windows, effort.few_rounds)
@@ -68,7 +68,7 @@ def thread_counts(cores: int) -> list[int]:
 
 
 def threads(effort: Effort) -> Iterator[Row]:
-    """Fifty views of the whole picture's plane on more and more threads."""
+    """Fifty samples of the whole picture's plane on more and more threads."""
     net = cases.scnn()
     column = net.spec.columns[0]
     plane = cases.plane_of(column, PHOTOGRAPH)
@@ -91,10 +91,10 @@ def threads(effort: Effort) -> Iterator[Row]:
 
 
 def images(effort: Effort) -> Iterator[Row]:
-    """More and more photographs of 800 x 600 at once, 50 views each, on all cores: seconds per image."""
+    """More and more photographs of 800 x 600 at once, 50 samples each, on all cores: seconds per image."""
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
-    scorer = Scorer(Model(cases.network(cases.DCNN)), views=effort.windows)
+    scorer = Scorer(Model(cases.network(cases.DCNN)), samples=effort.windows)
     single = None
     for count in effort.scaling_images:
         given = [cases.photograph(*PHOTOGRAPH, seed=number) for number in range(count)]

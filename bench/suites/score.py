@@ -1,4 +1,4 @@
-"""Whole scores: the features of fifty views of one photograph's planes."""
+"""Whole scores: the features of fifty samples of one photograph's planes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PHOTOGRAPH = (600, 800)
 
 
 def rows(threads: int, effort: Effort) -> Iterator[Found]:
-    """Fifty views from planes of bytes, including planning, cutting, mean and scale for each rival.
+    """Fifty samples from planes of bytes, including planning, cutting, mean and scale for each rival.
 
     The peers' settings are searched with the windows of grid 1 and with the few of grid 8; cases of the same column with a
     similar number of windows reuse them.

@@ -37,7 +37,7 @@ struct RegionTables {
   Rows<StoreRow> stores;
 };
 
-// The convolution of the regions and its pool (1, 1 for none). round_up: the last window of either may hang over the far edge.
+// The convolution of the regions and its pool (1, 1 for none). round_up: the last filter or pool window may hang over the far edge.
 struct RegionGeometry {
   int64_t size, stride, padding;
   bool round_up;

@@ -17,7 +17,7 @@ struct GradientProblem {
   const uint16_t* hits;  // the pool's (hits_impl.h)
   bool again;            // nothing was kept: the convolution is computed again
   // The gradient of the input, as a convolution of stride 1 over that of the convolution's outputs: its filters are the input's
-  // channels for each of stride x stride phases of a pixel, [groups, stride, stride, channels of a group].
+  // channels for each of stride x stride residues of a pixel, [groups, stride, stride, channels of a group].
   const BlockProblem* input;
   float* grad_x;       // [images, height, width, channels]
   float* grad_weight;  // [filters, size, size, channels of a group]

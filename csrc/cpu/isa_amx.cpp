@@ -22,7 +22,7 @@ namespace {
 const char* refusal() {
   const Features& f = features();
   if (!f.avx512f || !f.amx_tile || !f.amx_bf16) return "the processor, or what the operating system saves of it, has no AMX-BF16";
-  return tiles_granted() ? nullptr : "the operating system does not let this process use AMX's tiles";
+  return tiles_granted() ? nullptr : "the operating system does not let this process use AMX's tile registers";
 }
 
 }  // namespace

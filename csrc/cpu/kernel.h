@@ -36,12 +36,12 @@ struct BlockProblem {
   int64_t channels, filters, size, stride, groups, pool_size, pool_stride;
   Norm norm;
   int64_t norm_size;
-  float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the window's size
+  float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the norm window's size
   bool norm_first;
   Precision precision;
   bool taps_only;  // every output is a sum over its taps, so that equal inputs give equal outputs
   bool linear;     // without the ReLU
-  bool pool_average;  // pools average the window's existing outputs instead of taking the largest
+  bool pool_average;  // pools average the pool window's existing outputs instead of taking the largest
   bool relu_last;     // the ReLU follows pool and norm; the convolution is `linear`
   // Kept for a backward (backward_impl.h), null otherwise; only for regions that are whole images with one piece each.
   uint16_t* hits;  // [images, rows, cols, filters], of pooled results

@@ -30,9 +30,9 @@ std::shared_ptr<const Packed> pack_weights(const Isa& isa, const BlockProblem& p
 std::shared_ptr<const Packed> packed_weights(const Isa& isa, const BlockProblem& p, const Weights& weights);
 
 // The filters of the convolution of stride 1 from the gradient of a block's convolution outputs to that of its input
-// (`GradientProblem::input`): pixel stride * i + phase, padding counted, meets taps phase, phase + stride, ... of the outputs
+// (`GradientProblem::input`): pixel stride * i + residue, padding counted, meets taps residue, residue + stride, ... of the outputs
 // i, i - 1, .... [groups * stride * stride * channels of a group, filters of a group, taps, taps], with zeros for taps that a
-// phase lacks.
+// residue lacks.
 std::vector<float> input_filters(const BlockProblem& p, const Weights& weights);
 
 // Called around a fork, so that the child never inherits the cache's lock from a thread it does not have.

@@ -49,7 +49,7 @@ RegionRow input_region(const GradientProblem& q) {
   return {0, 0, 0, 0, q.conv_rows, q.conv_cols, first - reach, first - reach, rows, cols, 0, 0, 0, 1};
 }
 
-// Rearranges the phases [rows, cols, groups, stride, stride, channels of a group] into an image [height, width, channels].
+// Rearranges the residues [rows, cols, groups, stride, stride, channels of a group] into an image [height, width, channels].
 void join_phases(const GradientProblem& q, const RegionRow& r, const float* phases, float* image) {
   const int64_t stride = q.block.stride, channels = q.block.group_channels(), groups = q.block.groups;
   const int64_t shift = q.padding % stride;

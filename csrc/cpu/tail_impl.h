@@ -43,7 +43,7 @@ inline Vec inverse_power(Vec d, float power) {
 }
 
 // The norm across maps at one position, in place. `values` holds the filters without padding between groups, then zeros up to
-// `count`, whole vectors; `square` is padded with zeros, so that every window sums norm_size terms.
+// `count`, whole vectors; `square` is padded with zeros, so that every norm window sums norm_size terms.
 void cross_map_position(const BlockProblem& p, int64_t count, float* values, float* square) {
   const int64_t before = p.norm_size / 2, size = p.norm_size;
   const Vec k = Vec::broadcast(p.norm_k), scale = Vec::broadcast(p.norm_scale);
@@ -192,14 +192,14 @@ void finish_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, i
   }
 }
 
-// Takes row y of the pool's input, now in the ring: pools every window that ends with it, and after the last row all that
+// Takes row y of the pool's input, now in the ring: pools every pool window that ends with it, and after the last row all that
 // remain.
 void feed(const BlockProblem& p, const RegionRow& r, const Layout& l, int64_t y, float* scratch) {
   float* pooled = scratch + l.pooled;
   for (int64_t i = 0; i < r.count; ++i) {
     const PieceRow& piece = p.pieces[r.first + i];
     const int64_t row = piece.cols * l.filters, depth = pooled_depth(p, piece);
-    const int64_t past = y - piece.top - p.pool_size + 1;  // window k ends with row y when this is k strides
+    const int64_t past = y - piece.top - p.pool_size + 1;  // pool window k ends with row y when this is k strides
     int64_t k = past <= 0 ? 0 : (past + p.pool_stride - 1) / p.pool_stride;
     const int64_t end = y == r.rows - 1 ? piece.rows : (past >= 0 && past % p.pool_stride == 0 ? k + 1 : k);
     for (; k < end && k < piece.rows; ++k) {

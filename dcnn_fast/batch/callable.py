@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from dcnn_fast import former
 from dcnn_fast.batch.columns import NAMES, OF_COLLECTION, arrays, require_pyarrow
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.batch.frames import Frame, frame_of
 from dcnn_fast.batch.keys import deciding, key_of
-from dcnn_fast.data.stores import Stored, StoreError, Stores, is_address, of_machine
+from dcnn_fast.data.remote import Stored, StoreError, Stores, is_address, of_machine
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.scorer import require_draws
 
-_NOT_IN_BATCHES = ("model", "samples", "groups")  # options of `Scorer`; no column holds the results of the last two
+_NOT_IN_BATCHES = ("model", "per_sample", "groups")  # options of `Scorer`; no column holds the results of the last two
 COLUMNS = tuple(name for name in NAMES if name not in ("path", *OF_COLLECTION))
 
 
@@ -31,7 +32,7 @@ class ScoreBatch:
     (`keys.key_of`), by which a later run recognises the row; a row without a version has no key. columns: the subset of
     `COLUMNS` to return.
     workers: photographs processed at a time (default: torch's number of threads, which is the engine's share for the process).
-    options: any of `Scorer`'s except samples and groups.
+    options: any of `Scorer`'s except per_sample and groups.
 
     Raises BatchError and ValueError naming the fault, before any process is started.
 
@@ -41,6 +42,7 @@ class ScoreBatch:
         ...     compute=ray.data.ActorPoolStrategy(size=3), num_cpus=1)
     """
 
+    @former.renamed(views="samples")
     def __init__(
         self, model: str | os.PathLike[str] | None = None, *, path: str = "path", content: str | None = None,
         version: str | None = None, columns: Sequence[str] = COLUMNS, workers: int | None = None, **options: Any,
@@ -103,7 +105,7 @@ class ScoreBatch:
 
     def _unread(self, why: StoreError | None) -> Score:
         said = "there is no file" if why is None else str(why)
-        return Score(error=said, views=self.scorer.views, seed=self.scorer.seed)
+        return Score(error=said, samples_count=self.scorer.samples, seed=self.scorer.seed)
 
     def _keys(self, paths: Sequence[str | None], versions: Sequence[Any]) -> dict[str, Any]:
         import pyarrow as pa  # noqa: PLC0415 - an extra
@@ -134,7 +136,7 @@ def require_options(options: dict[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise BatchError(f"options must be among {', '.join(known)}; got {name}")
-    require_draws(options.get("views", 50), options.get("grid", 1), options.get("seed", 0))
+    require_draws(options.get("samples", 50), options.get("grid", 1), options.get("seed", 0))
 
 
 def _image(named: str | None, stores: Stores) -> str | Stored | StoreError | None:

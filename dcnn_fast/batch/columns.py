@@ -34,7 +34,7 @@ def value_of(score: Score, name: str) -> Any:
         return json.dumps(score.probs, allow_nan=False) if score.probs else None
     if name in ("faults", "notes"):
         return score.csv_row()[name] or None
-    value = getattr(score, name)
+    value = score.samples_count if name == "views" else getattr(score, name)
     return text(value) if isinstance(value, str) else value
 
 

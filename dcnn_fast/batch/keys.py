@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.scoring.settings import settings_of
+from dcnn_fast.scoring.settings import option_of, settings_of
 
 
 def deciding(scorer: Scorer) -> dict[str, str]:
@@ -21,7 +21,7 @@ def deciding(scorer: Scorer) -> dict[str, str]:
 def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The settings that differ, each as text."""
     values = {name: (then.get(name, "off"), now.get(name, "off")) for name in (*then, *now)}
-    return [f"{name} {one[:12]} (here {other[:12]})" for name, (one, other) in values.items() if one != other]
+    return [f"{option_of(name)} {one[:12]} (here {other[:12]})" for name, (one, other) in values.items() if one != other]
 
 
 def key_of(path: str, version: str | None, settings: Mapping[str, str]) -> str:

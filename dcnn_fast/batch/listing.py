@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.data.folders import Found, Search
-from dcnn_fast.data.stores import StoreError, is_address, stored, version_of_file
+from dcnn_fast.data.remote import StoreError, is_address, stored, version_of_file
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def listing(
 
     exclude: patterns of paths to skip, as `--exclude` takes them. Raises BatchError for places that cannot be listed, and at
     the end for photographs that need the extra `photos` where it is not installed: nobody would notice the missing ones later,
-    and a new plan would drop their rows from earlier runs.
+    and a new deal would drop their rows from earlier runs.
 
     Example:
         >>> listing(["s3://bucket/photos", "/mnt/archive"])  # doctest: +SKIP

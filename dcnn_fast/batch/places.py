@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dcnn_fast.data.stores import Store, is_address, of_machine
+from dcnn_fast.data.remote import Store, is_address, of_machine
 from dcnn_fast.partials import new_file
 from dcnn_fast.whole_files import sync_folder
 

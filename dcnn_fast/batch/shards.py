@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from dcnn_fast.batch.callable import COLUMNS, ScoreBatch
 from dcnn_fast.batch.columns import arrays, require_pyarrow, schema, text
+from dcnn_fast.batch.deal import Deal, photographs_of, read_deal, scores_of, shard_numbers
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.batch.frames import frame_of
 from dcnn_fast.batch.keys import deciding, differing, key_of
 from dcnn_fast.batch.listing import Listed
 from dcnn_fast.batch.places import read, write
-from dcnn_fast.batch.plan import Plan, photographs_of, read_plan, scores_of, shard_numbers
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,9 +29,9 @@ COUNTS = ("rows", "scored", "kept", "failed")
 
 
 class ScoreShards:
-    """Scores shards of a plan; a callable for every engine, which pickles as its arguments.
+    """Scores shards of a deal; a callable for every engine, which pickles as its arguments.
 
-    folder: the plan's folder. model: the path of the model file if it differs from the plan's; it must be the same model.
+    folder: the deal's folder. model: the path of the model file if it differs from the deal's; it must be the same model.
     workers: photographs processed at a time. keep_failures: do not retry photographs that could not be read.
 
     Example:
@@ -47,15 +47,15 @@ class ScoreShards:
         self._folder, self._model, self._keep_failures = folder, model, keep_failures
         self._workers = workers
         self._batch: ScoreBatch | None = None
-        self._plan: Plan | None = None
+        self._deal: Deal | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_batch": None, "_plan": None}
+        return vars(self) | {"_batch": None, "_deal": None}
 
     def __call__(self, batch: Any) -> Any:
         """Score the shards whose numbers are in the column `shard`. Returns the batch with the columns `COUNTS`.
 
-        Raises BatchError where there is no plan, or the model or a setting differs from the plan's.
+        Raises BatchError where there is no deal, or the model or a setting differs from the deal's.
         """
         import pyarrow as pa  # noqa: PLC0415 - an extra
 
@@ -67,10 +67,10 @@ class ScoreShards:
 
     def do(self, number: int) -> dict[str, int]:
         """Score one shard. Returns its numbers of rows: all, scored now, kept, and those that could not be scored."""
-        plan, scorer = self._opened()
-        if not 0 <= number < plan.shards:
-            raise BatchError(f"shard must be from 0 to {plan.shards - 1}, got {number}")
-        wanted = _keyed(photographs_of(self._folder, number, plan), plan)
+        deal, scorer = self._opened()
+        if not 0 <= number < deal.shards:
+            raise BatchError(f"shard must be from 0 to {deal.shards - 1}, got {number}")
+        wanted = _keyed(photographs_of(self._folder, number, deal), deal)
         there = _read(scores_of(self._folder, number))
         kept = _kept(there, wanted, self._keep_failures)
         missing = {key: photograph for key, photograph in wanted.items() if key not in kept}
@@ -81,31 +81,31 @@ class ScoreShards:
         failed = sum(row["error"] is not None for row in rows.values())
         return {"rows": len(rows), "scored": len(made), "kept": len(kept), "failed": failed}
 
-    def _opened(self) -> tuple[Plan, ScoreBatch]:
-        if self._plan is None or self._batch is None:
-            plan = read_plan(self._folder)
-            batch = ScoreBatch(self._model or plan.model, workers=self._workers, **plan.options)
-            if others := differing(plan.settings, deciding(batch.scorer)):
-                raise BatchError(f"the model and the settings must be the plan's, which has {', '.join(others)}")
-            self._plan, self._batch = plan, batch
-        return self._plan, self._batch
+    def _opened(self) -> tuple[Deal, ScoreBatch]:
+        if self._deal is None or self._batch is None:
+            deal = read_deal(self._folder)
+            batch = ScoreBatch(self._model or deal.model, workers=self._workers, **deal.options)
+            if others := differing(deal.settings, deciding(batch.scorer)):
+                raise BatchError(f"the model and the settings must be the deal's, which has {', '.join(others)}")
+            self._deal, self._batch = deal, batch
+        return self._deal, self._batch
 
 
 def unfinished(folder: str, *, keep_failures: bool = False) -> list[int]:
-    """The numbers of the shards of a plan that are not done: they have no whole file, or its rows differ from their lists.
+    """The numbers of the shards of a deal that are not done: they have no whole file, or its rows differ from their lists.
 
     keep_failures: a shard with photographs that could not be read counts as done.
     """
-    plan, found = read_plan(folder), []
-    for number in shard_numbers(plan):
-        wanted, there = _keyed(photographs_of(folder, number, plan), plan), _read(scores_of(folder, number))
+    deal, found = read_deal(folder), []
+    for number in shard_numbers(deal):
+        wanted, there = _keyed(photographs_of(folder, number, deal), deal), _read(scores_of(folder, number))
         if there is None or len(there) != len(wanted) or len(_kept(there, wanted, keep_failures)) != len(wanted):
             found.append(number)
     return found
 
 
-def _keyed(photographs: Iterable[Listed], plan: Plan) -> dict[str, Listed]:
-    return {key_of(each.path, each.version, plan.settings): each for each in photographs}
+def _keyed(photographs: Iterable[Listed], deal: Deal) -> dict[str, Listed]:
+    return {key_of(each.path, each.version, deal.settings): each for each in photographs}
 
 
 def _read(place: str) -> list[dict[str, Any]] | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
 
 from dcnn_fast.cli.console import fail
+from dcnn_fast.cli.former import Command, options_by_name
 from dcnn_fast.printable import quoted
 
 # Options that decide where a run happens, not its result; a file holds none of them.
@@ -21,7 +21,7 @@ PLACE = frozenset(
 _FILES = ("data", "images", "layer_params", "model")
 
 
-class Configured(TyperCommand):
+class Configured(Command):
     """A command whose options may come from a file: the command line takes precedence, then the file, then the defaults."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -55,6 +55,7 @@ class Configured(TyperCommand):
                 f"{RATES} {quoted(changed)} by step"
             )
         known = {str(parameter.name) for parameter in self.params} - PLACE
+        found = options_by_name(found, known)
         unknown = [name for name in found if name not in known]
         if unknown:
             fail(f"{path}: must have options of {self.name} that are not of a run's place, got {quoted(unknown[0])}")

@@ -19,8 +19,8 @@ class CrossvalOptions(TrainOptions):
     out: Annotated[
         Path, typer.Option(file_okay=False, help="The folder of the runs; after an interruption the same command resumes them.")
     ]
-    samples: Annotated[int, typer.Option(min=1, help="Random windows averaged for each held-out image.")] = 50
-    draws: Annotated[int, typer.Option(min=0, help="Bootstrap resamples for the intervals; 0: no intervals.")] = 1000
+    samples: Annotated[int, typer.Option(min=1, help="Samples averaged for each held-out image.")] = 50
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap resamples for the intervals; 0: no intervals.")] = 1000
 
 
 @takes(CrossvalOptions, without=("fold", "resume"))  # every fold is trained, and the same command resumes

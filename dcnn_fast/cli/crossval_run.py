@@ -30,9 +30,9 @@ from dcnn_fast.evaluation.predict import joined
 from dcnn_fast.nets import Model, load_model
 from dcnn_fast.printable import printable, quoted
 from dcnn_fast.training import CheckpointError
-from dcnn_fast.training.files import put
+from dcnn_fast.training.durable_files import put
 from dcnn_fast.training.folder import BEST, LAST, Folder
-from dcnn_fast.training.learnt import learnt_by
+from dcnn_fast.training.model_history import learnt_by
 
 ABOUT, PREDICTIONS, MEASURES, PLANES = "crossval.json", "predictions.csv", "measures.json", "planes"
 _NAME = "crossval"
@@ -84,7 +84,7 @@ def run(context: typer.Context, options: CrossvalOptions) -> int:
                 for number in range(len(folds.sets)):
                     status = max(status, _trained(folds, number))
                 parts = _held_out(folds, options.samples)
-                return max(status, _measured(folds, folder, parts, options.draws))
+                return max(status, _measured(folds, folder, parts, options.resamples))
         except typer.Exit:
             raise
         except (CheckpointError, ValueError, OSError) as error:
@@ -215,21 +215,21 @@ def _held_out(folds: _Folds, samples: int) -> list[Predictions]:
             model = load_model(folds.folder(number) / folds.chosen(number))
             named = folds.named(number, model)
             predictions = predict(
-                model, named.test, views=samples, seed=folds.options.learning.seed, device=folds.options.machine.device,
+                model, named.test, samples=samples, seed=folds.options.learning.seed, device=folds.options.machine.device,
                 advance=lambda: bar.advance(task),
             )  # fmt: skip
             found.append(for_labels(predictions, named))
     return found
 
 
-def _measured(folds: _Folds, folder: Folder, parts: Sequence[Predictions], draws: int) -> int:
+def _measured(folds: _Folds, folder: Folder, parts: Sequence[Predictions], resamples: int) -> int:
     pooled = joined(parts)
     of_parts = [measure(part) for part in parts]
-    together = measure(pooled, draws=draws)
+    together = measure(pooled, resamples=resamples)
     fold = {example.key: number for number, data in enumerate(folds.sets) for example in data.test}
     folder.put(PREDICTIONS, lambda partial: _write(partial, prediction_rows({_NAME: pooled}, fold=fold)))
     of_folds = [{**each.to_dict(), "model": folds.chosen(number)} for number, each in enumerate(of_parts)]
-    summary = {"dcnn_fast_crossval": 1, "folds": of_folds, "pooled": together.to_dict(), "draws": draws}
+    summary = {"dcnn_fast_crossval": 1, "folds": of_folds, "pooled": together.to_dict(), "draws": resamples}
     folder.put(MEASURES, lambda partial: _write(partial, summary))
     for key, reason in pooled.errors.items():
         note(f"unreadable: {key}: {reason}")

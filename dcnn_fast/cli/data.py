@@ -10,6 +10,7 @@ import typer
 
 from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.former import Command
 from dcnn_fast.cli.options import Panel, takes
 from dcnn_fast.printable import printable
 
@@ -38,7 +39,7 @@ class CheckOptions:
     source: Annotated[sets.SetOptions, Panel("The data set", without=_CHECKED)] = field(default_factory=sets.SetOptions)
 
 
-@app.command()
+@app.command(cls=Command)
 @takes(CheckOptions)
 def check(options: CheckOptions) -> None:
     """Count the photographs of each part of a data set and name the missing ones.
@@ -85,16 +86,16 @@ _IMPORT_WORDS = (
 )
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_(
     words: Annotated[list[str], typer.Argument(metavar="[FORMAT] SOURCE [OUT]", help=_IMPORT_WORDS)],
     images: sets.Images = None,
-    column: Annotated[
+    field: Annotated[
         list[str] | None,
         typer.Option(
-            "--column",
+            "--field",
             metavar="MEANING=NAME",
-            help="The column of a CSV file to take where its header is ambiguous: path=NAME, rating=NAME, split=NAME, or "
+            help="The name of a CSV file's field where its header is ambiguous: path=NAME, rating=NAME, split=NAME, or "
             "votes=PREFIX, the common beginning of ten names.",
         ),
     ] = None,
@@ -115,7 +116,7 @@ def import_(
     from dcnn_fast.data import importing  # noqa: PLC0415
 
     form, source, out = _import_words(words)
-    remarks = importing.Remarks(columns=sets.named(column))
+    remarks = importing.Remarks(columns=sets.named(field))
     try:
         form = form or importing.format_of(source)
         out = out or f"{form}.csv"
@@ -194,7 +195,7 @@ class ExamplesOptions:
     source: Annotated[sets.SetOptions, Panel("The data set", without=sets.LABELS)] = field(default_factory=sets.SetOptions)
 
 
-@app.command()
+@app.command(cls=Command)
 @takes(ExamplesOptions)
 def examples(options: ExamplesOptions) -> None:
     """Show photographs of a category, and those of them that have an artistic style: the paper's Fig. 10.
@@ -222,7 +223,7 @@ def examples(options: ExamplesOptions) -> None:
     raise typer.Exit(3 if failed else 0)
 
 
-@app.command()
+@app.command(cls=Command)
 def make(
     kind: Annotated[str, typer.Argument(help="Kind of set to make: ava, iad, folders, csv, histograms, idealo, nima or para.")],
     out: Annotated[Path, typer.Argument(help="Folder to write to, new or empty.")],

@@ -51,7 +51,7 @@ class Measuring:
         typer.Option(dir_okay=False, help="A classifier of categories, whose answer is the name of the model that scores."),
     ] = None
     ap: Annotated[str, typer.Option(help="How average precision is computed: plain, interpolated or voc07.")] = "plain"
-    draws: Annotated[int, typer.Option(min=0, help="Bootstrap resamples for the intervals; 0: no intervals.")] = 1000
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap resamples for the intervals; 0: no intervals.")] = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Written:
 class Scoring:
     """How models score the photographs."""
 
-    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50
+    samples: Annotated[int, typer.Option(help="Samples averaged for each image: random windows, one of each column.")] = 50
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0
     device: Annotated[

@@ -85,7 +85,7 @@ def _run(options: EvaluateOptions) -> int:
         pictures = _picture_targets(options, data, {name: model.spec for name, model in models.items()}, rows)
         limit_memory(options.scoring.max_memory, None)
         found = _predictions(options, models, read_ones, classifier, data, examples)
-        measures = {name: measure(each, ap=measuring.ap, draws=measuring.draws) for name, each in found.items()}
+        measures = {name: measure(each, ap=measuring.ap, resamples=measuring.resamples) for name, each in found.items()}
         failed = [
             write_failed(
                 table,
@@ -151,7 +151,7 @@ def _predictions(
         def predicted(name: str, model: Model) -> Predictions:
             task = bar.add_task(escape(printable(name)), total=len(examples))
             found = predict(
-                model, examples, views=scoring.views, grid=scoring.grid, seed=scoring.seed, device=scoring.device,
+                model, examples, samples=scoring.samples, grid=scoring.grid, seed=scoring.seed, device=scoring.device,
                 advance=lambda: bar.advance(task),
             )  # fmt: skip
             return for_labels(found, data) if name != _CATEGORIES else found
@@ -254,7 +254,7 @@ def _print_categories(out: Console, found: Mapping[str, Predictions]) -> None:
 def _json(options: EvaluateOptions, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> bytes:
     """The measures as JSON; schema "measures.v1.json"."""
     summary = {
-        "dcnn_fast_measures": 1, "views": options.scoring.views, "grid": options.scoring.grid, "seed": options.scoring.seed,
+        "dcnn_fast_measures": 1, "views": options.scoring.samples, "grid": options.scoring.grid, "seed": options.scoring.seed,
         "split": options.source.part, "ap": options.measuring.ap, "labels": list(next(iter(found.values())).labels),
         "models": {name: {**each.to_dict(), "unreadable": len(found[name].errors)} for name, each in measures.items()},
     }  # fmt: skip

@@ -13,7 +13,7 @@ from dcnn_fast.data.sets import is_rated
 from dcnn_fast.evaluation.histograms import are_ratings
 from dcnn_fast.nets import Model, second_task
 from dcnn_fast.printable import shortened
-from dcnn_fast.training.learnt import Learnt, learnt_by
+from dcnn_fast.training.model_history import Learnt, learnt_by
 
 PARTS = ("test", "val", "train", "all")
 

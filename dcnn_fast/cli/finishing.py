@@ -9,7 +9,7 @@ from functools import partial
 from dcnn_fast.cli.outputs import RowFile
 from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.rows import RowsError, rows_of
-from dcnn_fast.data.stores import placed
+from dcnn_fast.data.remote import placed
 from dcnn_fast.scoring import Score
 from dcnn_fast.scoring.collection import Collection
 

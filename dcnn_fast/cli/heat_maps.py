@@ -45,9 +45,9 @@ def heat_maps(scorer: Scorer, scores: Sequence[Score], stop: Stop) -> dict[str, 
 def _with_samples(scorer: Scorer) -> Scorer:
     """A scorer of the same scores that also returns the samples, which heat maps need."""
     return Scorer(
-        scorer.model, scorer.device, scorer.views, scorer.grid, scorer.seed, scorer.dtype,
+        scorer.model, scorer.device, scorer.samples, scorer.grid, scorer.seed, scorer.dtype,
         max_pixels=scorer.max_pixels, background=scorer.background, decode=scorer.decode, long_side=scorer.long_side,
-        samples=True,
+        per_sample=True,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from dcnn_fast.cli import descriptors
 from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.resume import Held
 from dcnn_fast.data.folders import Found
-from dcnn_fast.data.stores import Stored, StoreError, Stores, is_address
+from dcnn_fast.data.remote import Stored, StoreError, Stores, is_address
 from dcnn_fast.scoring import Waiting
 
 _NOT_NAMED = "an address that a row has is followed where it is named, too"

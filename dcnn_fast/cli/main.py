@@ -21,6 +21,7 @@ from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
 from dcnn_fast.cli.export import export
+from dcnn_fast.cli.former import Command
 from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.reproduce import reproduce
 from dcnn_fast.cli.score import score
@@ -72,20 +73,20 @@ def _tell_everything() -> None:
     logger.setLevel(logging.DEBUG)
 
 
-app.command()(score)
-app.command()(describe)
-app.command()(explain)
-app.command()(plan)
-app.command()(why)
+app.command(cls=Command)(score)
+app.command(cls=Command)(describe)
+app.command(cls=Command)(explain)
+app.command(cls=Command)(plan)
+app.command(cls=Command)(why)
 app.add_typer(data.app, name="data")
 app.command(cls=Configured)(train)
 app.command(cls=Configured)(adapt)
 app.command(cls=Configured)(crossval)
-app.command()(evaluate)
-app.command()(reproduce)
-app.command()(convert)
-app.command()(export)
-app.command()(serve)
+app.command(cls=Command)(evaluate)
+app.command(cls=Command)(reproduce)
+app.command(cls=Command)(convert)
+app.command(cls=Command)(export)
+app.command(cls=Command)(serve)
 
 
 def run() -> None:

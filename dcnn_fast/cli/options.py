@@ -2,7 +2,7 @@
 
 A field is an option: its name, type and default, with typer's Option (or Argument) for its range, its unit and its help:
 
-    views: Annotated[int, typer.Option(min=1, help="Random views averaged for each image.")] = 50
+    samples: Annotated[int, typer.Option(min=1, help="Samples averaged for each image.")] = 50
 
 A field whose type is itself such a record is a group of options, which `Panel` gives a title in `--help`. A field of type
 tuple[str, ...] is an option that may be given several times. So an option is named once, where it is declared, and code that

@@ -6,7 +6,7 @@ import hashlib
 import os
 from functools import lru_cache
 
-from dcnn_fast.data.stores import is_address
+from dcnn_fast.data.remote import is_address
 
 
 def identity(path: str) -> bytes:

@@ -16,7 +16,7 @@ from dcnn_fast.cli.targets import Kind, Wanted, check
 def plan(
     image: Annotated[Path, typer.Argument(help="The photograph to plan for.")],
     model: Annotated[str | None, typer.Option(help="A model file or a preset; default: the shipped model.")] = None,
-    views: Annotated[int, typer.Option(help="Random windows in the plan.")] = 50,
+    samples: Annotated[int, typer.Option(help="Samples in the plan: random windows, one of each column.")] = 50,
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1,
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0,
     svg: Annotated[
@@ -47,9 +47,9 @@ def plan(
     failed = False
     try:
         targets = check(wanted, inputs=inputs)
-        require_draws(views, grid, seed)
+        require_draws(samples, grid, seed)
         network = network_named(str(shipped_model()) if model is None else model, "convnet")
-        prepared = prepare(str(image), network, views=views, grid=grid, seed=seed)
+        prepared = prepare(str(image), network, samples=samples, grid=grid, seed=seed)
         jobs = require_kind("jobs", prepared.jobs, PlaneJob)
         for key, column, job in zip(network.column_keys(), network.columns, jobs, strict=True):
             _print_column(key, column, job, stderr() if any(each.is_standard_output for each in targets) else stdout())

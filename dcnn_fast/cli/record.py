@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dcnn_fast.cli import formulas
 from dcnn_fast.cli.targets import Kind, beside, json_with
-from dcnn_fast.scoring.settings import MODELS_OWN
+from dcnn_fast.scoring.settings import MODELS_OWN, option_of
 
 SUFFIX = ".run.json"
 EXTRAS = ("--faults", "--per-sample", "--groups")  # options for fields that are otherwise empty
@@ -70,7 +70,7 @@ class Record:
             if ours != theirs:
                 if option == "--model":
                     ours, theirs = (f"{one.model} of digest {digest[:12]}" for one, digest in ((self, ours), (other, theirs)))
-                found.append(f"{option} {theirs} (here {ours})")
+                found.append(f"{option_of(option)} {theirs} (here {ours})")
         if self.kind_of_device != other.kind_of_device:
             found.append(f"--device {other.kind_of_device} (here {self.kind_of_device})")
         return found

@@ -61,7 +61,7 @@ class Sizes:
 class Testing:
     """How networks are tested, and on which photographs."""
 
-    views: Annotated[int, typer.Option(min=1, help="Random views averaged for each test image.")] = 50
+    samples: Annotated[int, typer.Option(min=1, help="Samples averaged for each test image.")] = 50
     test: Annotated[Path | None, typer.Option(help="For iad: AVA's folder, whose test set the paper measures on.")] = None
 
 
@@ -98,7 +98,7 @@ class ReproduceOptions:
         from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
         from dcnn_fast.evaluation.reproduce import Protocol  # noqa: PLC0415
 
-        same = values_of(self, without=("table", "data", "out", "estimate", "column"))
+        same = values_of(self, without=("table", "data", "out", "estimate", "field"))
         return Protocol(**{**same, "fc": integers("fc", self.sizes.fc), "columns": tuple((self.source.columns or {}).items())})
 
     @property
@@ -204,7 +204,7 @@ def _print_times(timings: list[Timing], protocol: Protocol) -> None:
         stdout().print(table)
         stdout().print(
             f"Here: {protocol.epochs} epochs of a share of {protocol.scale:g} of the set on {protocol.device}; tests of "
-            f"{protocol.views} windows, as if they were as many as the paper's. The paper: GPUs of 2011 to 2013."
+            f"{protocol.samples} windows, as if they were as many as the paper's. The paper: GPUs of 2011 to 2013."
         )
 
 

@@ -16,7 +16,7 @@ from dcnn_fast.cli.record import Record, RecordError, read_record, record_path
 from dcnn_fast.cli.row_index import FIRST, SECOND, RowIndex
 from dcnn_fast.cli.rows import RowsError
 from dcnn_fast.cli.targets import TargetError, reason
-from dcnn_fast.data.stores import is_address, placed
+from dcnn_fast.data.remote import is_address, placed
 from dcnn_fast.scoring import Score
 
 
@@ -137,8 +137,8 @@ def _enter(
 ) -> bool:  # fmt: skip
     """Enter the file's rows into the index; returns whether the file is exactly as this program would write it now.
 
-    now: the rows must have its views and seed, otherwise TargetError is raised. without_folders: leave out failures of folders
-    that could not be listed: no picture's row would ever supersede them.
+    now: the rows must have its samples and seed, otherwise TargetError is raised. without_folders: leave out failures of
+    folders that could not be listed: no picture's row would ever supersede them.
     """
     size, count, is_in_order = len(file.format.head), 0, True
 
@@ -163,9 +163,9 @@ def _enter(
 
 
 def _require_settings(file: RowFile, row: Score, now: Record | None) -> None:
-    if now is not None and (str(row.views), str(row.seed)) != (now.settings["--views"], now.settings["--seed"]):
+    if now is not None and (str(row.samples_count), str(row.seed)) != (now.settings["--views"], now.settings["--seed"]):
         raise TargetError(
-            f"--resume: {file.target.name} has a row made with {row.views} views and seed {row.seed}, "
+            f"--resume: {file.target.name} has a row made with {row.samples_count} samples and seed {row.seed}, "
             f"this run has {now.settings['--views']} and {now.settings['--seed']}"
         )
 

@@ -22,7 +22,8 @@ _HEADERS = (",".join(CSV_FIELDS), ",".join(FIRST_CSV_FIELDS))  # the present hea
 _HEADER = _HEADERS[0]
 _TEXTS = ("path", "label", "error", "taken", "camera", "group", "faults", "notes")
 _MAY_LACK = frozenset(CSV_FIELDS[CSV_FIELDS.index("error") :])
-_FIELDS = frozenset(field.name for field in fields(Score))
+# By the names that files have: what they call views are the samples.
+_FIELDS = {"views" if field.name == "samples_count" else field.name: field.name for field in fields(Score)}
 _BEST = {"": None, "yes": True, "no": False}
 _MARK = b"\xef\xbb\xbf"  # the byte order mark with which spreadsheets begin a file
 _LONGEST = 2**24  # most bytes in a row
@@ -136,7 +137,7 @@ def _from_row(row: dict[str, str], point: str, text: Callable[[str], str]) -> Sc
     faults, notes = text(row["faults"]), text(row["notes"])
     return _checked(
         Score(
-            mean=mean, std=std, label=text(row["label"]) or None, views=int(row["views"]), seed=int(row["seed"]),
+            mean=mean, std=std, label=text(row["label"]) or None, samples_count=int(row["views"]), seed=int(row["seed"]),
             path=text(row["path"]), error=text(row["error"]) or None, percentile=percentile, collection_percentile=place,
             width=int(row["width"]) if row["width"] else None, height=int(row["height"]) if row["height"] else None,
             taken=text(row["taken"]) or None, camera=text(row["camera"]) or None, group=text(row["group"]) or None,
@@ -165,7 +166,7 @@ def _json_rows(file: BinaryIO) -> Iterator[tuple[bytes, Score]]:
 def _from_object(value: Any) -> Score:
     if not isinstance(value, dict) or not {"path", "mean", "error", "views", "seed"} <= value.keys():
         raise ValueError("it must be an object with path, mean, error, views and seed")
-    known = {name: value[name] for name in value if name in _FIELDS}
+    known = {_FIELDS[name]: value[name] for name in value if name in _FIELDS}
     known["notes"] = tuple(known.get("notes") or ())
     for name, made in (("faults", _names), ("look", look_from), ("samples", samples_from)):
         if known.get(name) is not None:
@@ -190,7 +191,7 @@ def _checked(score: Score) -> Score:
         _require_range(name, value, 1)
     for name, value in (("percentile", score.percentile), ("collection_percentile", score.collection_percentile)):
         _require_range(name, value, 100)
-    if not isinstance(score.views, int) or not isinstance(score.seed, int):
+    if not isinstance(score.samples_count, int) or not isinstance(score.seed, int):
         raise ValueError("views and seed must be integers")
     if not all(isinstance(note, str) for note in score.notes):
         raise ValueError("notes must be texts")

@@ -10,7 +10,7 @@ from dcnn_fast.cli.score_options import ScoreOptions
 
 @takes(ScoreOptions)
 def score(options: ScoreOptions) -> None:
-    """Rate images: P(high) averaged over random views, with a ranked table at the end.
+    """Rate images: P(high) averaged over random samples, with a ranked table at the end.
 
     Only the program's own files are ever replaced, and never an input, except that --xmp merges stars into sidecars and --embed
     into JPEG files. Beside each CSV or JSONL file NAME stands NAME.run.json, which records the settings behind the scores;

@@ -120,7 +120,7 @@ class Scoring:
     """Settings that decide the scores, and checks in addition to them."""
 
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None
-    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50
+    samples: Annotated[int, typer.Option(help="Samples averaged for each image: random windows, one of each column.")] = 50
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; equal seeds give equal scores.")] = 0
     long_side: Annotated[
@@ -241,7 +241,7 @@ class ScoreOptions:
     def require_sense(self) -> None:
         """Exit, naming the options, unless they can be combined. Raises AfterError, StarsError."""
         from dcnn_fast.batch.columns import require_pyarrow  # noqa: PLC0415 - imports torch
-        from dcnn_fast.data.stores import address_of, is_address  # noqa: PLC0415 - imports torch
+        from dcnn_fast.data.remote import address_of, is_address  # noqa: PLC0415 - imports torch
 
         written, scoring = self.written, self.scoring
         if self.of_this_machine and any(map(is_address, map(address_of, self.photographs.paths))):

@@ -36,7 +36,7 @@ from dcnn_fast.cli.sheet import page_of
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import Target, input_among, reason
 from dcnn_fast.data.folders import Found, PatternError, Search
-from dcnn_fast.data.stores import Stored, is_address
+from dcnn_fast.data.remote import Stored, is_address
 from dcnn_fast.data.watching import Watch
 from dcnn_fast.engine import EngineError
 from dcnn_fast.ops.backend import BackendError
@@ -110,9 +110,9 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
         fail("standard input is closed: name files or folders")
     with reserved(options, listing or ()) as files:
         scorer = Scorer(
-            chosen.model, machine.device, chosen.views, chosen.grid, chosen.seed, chosen.dtype,
+            chosen.model, machine.device, chosen.samples, chosen.grid, chosen.seed, chosen.dtype,
             max_pixels=options.max_pixels, background=options.colour, decode=chosen.decode,
-            long_side=chosen.long_side, faults=chosen.faults, samples=options.written.per_sample, groups=chosen.groups,
+            long_side=chosen.long_side, faults=chosen.faults, per_sample=options.written.per_sample, groups=chosen.groups,
         )  # fmt: skip
         scorer.score_many(
             (), batch=machine.batch, workers=machine.workers
@@ -233,7 +233,7 @@ class _Run:
                 self._is_complete = False
         if done and not interrupted and not self._options.photographs.watch:
             seconds = time.monotonic() - start
-            note(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {self._scorer.views} views each")
+            note(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {self._scorer.samples} samples each")
         return interrupted
 
     def _watched(self) -> Iterator[Found | Waiting]:
@@ -268,7 +268,7 @@ class _Run:
 
     def _take_failures(self, scored: int) -> None:
         for found in self._intake.failures(scored):
-            self._take(Score(path=found.path, error=found.error, views=self._scorer.views, seed=self._scorer.seed))
+            self._take(Score(path=found.path, error=found.error, samples_count=self._scorer.samples, seed=self._scorer.seed))
 
     def _take(self, result: Score) -> None:
         if "\0" in (result.path or ""):  # not possible in a file's name, nor in a table's text
@@ -347,10 +347,10 @@ class _Run:
         """Titles and texts of the table's numbers: those with a meaning for this model."""
         shown: list[tuple[str, Callable[[Score], str]]] = [("P(high)", lambda score: _fixed(score.mean, 4))]
         model = self._scorer.model
-        if model.reference is not None:
+        if model.percentiles is not None:
             shown.append(("percentile", lambda score: _fixed(score.percentile, 1)))
         if model.spec.windows_differ:
-            shown.append(("std over views", lambda score: _fixed(score.std, 4)))
+            shown.append(("std over samples", lambda score: _fixed(score.std, 4)))
         return shown
 
     def _tell(self, interrupted: bool) -> None:

@@ -46,7 +46,7 @@ class Scoring:
     """The model and the options of `Scorer`."""
 
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None
-    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50
+    samples: Annotated[int, typer.Option(help="Samples averaged for each image: random windows, one for each column.")] = 50
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; equal seeds give equal scores.")] = 0
     dtype: Annotated[str, typer.Option(help="Format of the products' operands: float32, or bfloat16, which is faster.")] = (

@@ -63,8 +63,8 @@ def _scorer(scoring: Scoring) -> Scorer:
     if scoring.model is not None:
         require_file(scoring.model)
     return Scorer(
-        scoring.model, views=scoring.views, grid=scoring.grid, seed=scoring.seed, dtype=scoring.dtype, decode=scoring.decode,
-        long_side=scoring.long_side, faults=scoring.faults,
+        scoring.model, samples=scoring.samples, grid=scoring.grid, seed=scoring.seed, dtype=scoring.dtype,
+        decode=scoring.decode, long_side=scoring.long_side, faults=scoring.faults,
         max_pixels=MAX_PIXELS if scoring.max_megapixels is None else scoring.max_megapixels * _MEGABYTE,
     )  # fmt: skip
 

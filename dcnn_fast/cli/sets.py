@@ -39,9 +39,9 @@ Positive = Annotated[
         help="The better of two labels, to which scores, AUC and correlations refer; default: recognised by its name.",
     ),
 ]
-Columns = Annotated[
+Fields = Annotated[
     tuple[str, ...],
-    typer.Option("--column", metavar="MEANING=NAME", help="The column of a CSV file for a field, e.g. rating=beauty_mean."),
+    typer.Option("--field", metavar="MEANING=NAME", help="The name of a CSV file's field, e.g. rating=beauty_mean."),
 ]
 MultiTask = Annotated[bool, typer.Option(help="For AVA, also learn the styles, where both are known (paper eq. 3).")]
 Variant = Annotated[str, typer.Option(help="How IAD is split: threshold, or extremes (the best and worst fifths).")]
@@ -91,7 +91,7 @@ class SetOptions:
 
     kind: Kind = None
     images: Images = None
-    column: Columns = ()
+    field: Fields = ()
     delta: Delta = 0.0
     category: Category = None
     threshold: Threshold = None
@@ -107,8 +107,8 @@ class SetOptions:
 
     @property
     def columns(self) -> dict[str, str] | None:
-        """The columns' names by meaning, None where none is given; exits with status 2 for one of another form."""
-        return named(self.column) or None
+        """Names of a CSV file's fields by meaning, None where none is given; exits with status 2 for one of another form."""
+        return named(self.field) or None
 
     def opened(self, path: Path, *, quiet: bool = False, unsplit: Unsplit = "fold") -> DataSet:
         """The data set at `path`, by `open_set`; unsplit: see `Parts`."""
@@ -146,9 +146,9 @@ def tell(data: DataSet) -> None:
         stderr().print(f"note: {len(data.missing)} listed photographs are not there, {first}")
 
 
-def named(column: Sequence[str] | None) -> dict[str, str]:
-    """The columns' names by meaning; exits with status 2 for one of another form."""
-    pairs = [text.partition("=") for text in column or ()]
+def named(field: Sequence[str] | None) -> dict[str, str]:
+    """The names of a CSV file's fields by meaning; exits with status 2 for one of another form."""
+    pairs = [text.partition("=") for text in field or ()]
     if not all(what and name for what, _, name in pairs):
-        fail(f"--column must be MEANING=NAME, got {', '.join(column or ())}")
+        fail(f"--field must be MEANING=NAME, got {', '.join(field or ())}")
     return {what: name for what, _, name in pairs}

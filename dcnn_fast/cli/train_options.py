@@ -124,7 +124,7 @@ class Looks:
     evaluate_every: Annotated[
         int, typer.Option(help="Epochs between evaluations on the held-out images; 0: no evaluations.")
     ] = 1
-    test_views: Annotated[
+    test_samples: Annotated[
         int, typer.Option(help="Windows averaged for each held-out image in an evaluation during the run.")
     ] = 5
     best_by: Annotated[str, typer.Option(help=BEST_BY)] = "balanced_accuracy"

@@ -24,9 +24,9 @@ from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, 
 from dcnn_fast.printable import printable, quoted
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
 from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder, require_outputs
-from dcnn_fast.training.learning import frozen_parameters
-from dcnn_fast.training.learnt import learnt_by
-from dcnn_fast.training.lesson import validation_of
+from dcnn_fast.training.learning_layers import frozen_parameters
+from dcnn_fast.training.model_history import learnt_by
+from dcnn_fast.training.run_examples import validation_of
 
 _NAMED = 20  # unreadable photographs that are named; the rest are only counted
 _SECOND = ("attribute_accuracy", "attribute_majority")

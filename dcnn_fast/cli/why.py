@@ -27,7 +27,7 @@ def why(
         str | None, typer.Option("--json", metavar="PATH", help="Also write the cells' values as JSON; - is standard output.")
     ] = None,
     cells: Annotated[int, typer.Option(help="Cells along the long side of the photograph, 2 to 64.")] = 12,
-    views: Annotated[int, typer.Option(help="Number of random windows, for a model whose windows differ.")] = 50,
+    samples: Annotated[int, typer.Option(help="Number of samples, for a model whose windows differ.")] = 50,
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; equal seeds give equal maps.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the picture and the JSON file of an earlier run.")
@@ -55,7 +55,7 @@ def why(
     inputs: list[str | Path] = [photograph, *([] if model is None else [model])]
     try:
         picture, *values = check(wanted, inputs=inputs, overwrite=overwrite)
-        scorer = Scorer(model, views=views, seed=seed, samples=True)
+        scorer = Scorer(model, samples=samples, seed=seed, per_sample=True)
         found = heat_map(scorer, photograph, cells=cells)
     except ReadError as error:
         note(f"{photograph}: {error}")

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from PIL import Image, JpegImagePlugin
 
 from dcnn_fast.data import heif_items
-from dcnn_fast.data.parts import PartsError
+from dcnn_fast.data.bounds import PartsError
 
 MOST = 100_000  # of anything but strips
 MOST_STRIPS = 200_000  # and tiles: 16 x 16 pixels each of 51 megapixels

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dcnn_fast.data import heif, raw
-from dcnn_fast.data.stores import Entry, Store, Stored, StoreError, address_of, is_address, of_machine
+from dcnn_fast.data.remote import Entry, Store, Stored, StoreError, address_of, is_address, of_machine
 
 SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".jp2", ".j2k", ".j2c", ".jpf",
@@ -96,7 +96,7 @@ class Search:
     [...], and ** for any folders: one without a slash is matched with names of files and folders, one with a slash with the end
     of the path, one that begins with a slash with the whole path from the folder that was named, or the absolute path; one that
     ends with a slash means folders only; ./ at the start means nothing. Raises PatternError for an empty one.
-    stores: addresses in stores (`data.stores`) are followed, and a zip file that is named stands for what is in it.
+    stores: addresses in stores (`data.remote`) are followed, and a zip file that is named stands for what is in it.
     """
 
     def __init__(

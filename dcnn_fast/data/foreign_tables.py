@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dcnn_fast.data.ava import image_id
-from dcnn_fast.data.columns import HISTOGRAM, contradicting, numbers_of, require_once, votes_of
+from dcnn_fast.data.fields import HISTOGRAM, contradicting, numbers_of, require_once, votes_of
 from dcnn_fast.data.folders import named_photographs
 from dcnn_fast.data.splits import part_named
 from dcnn_fast.data.spreadsheets import Row, Sheet, plain, read_sheet
@@ -184,9 +184,7 @@ def matched(path: Path, head: Sequence[str], columns: Mapping[str, str]) -> Matc
 def _one(path: Path, head: Sequence[str], what: str, names: frozenset[str]) -> str | None:
     found = [name for name in head if plain(name) in names]
     if len(found) > 1:
-        raise ValueError(
-            f"{path}: must have one column for the {what}, got {shortened(found)}; --column {what}=NAME says which"
-        )
+        raise ValueError(f"{path}: must have one column for the {what}, got {shortened(found)}; --field {what}=NAME says which")
     return found[0] if found else None
 
 
@@ -215,7 +213,7 @@ def _votes(path: Path, head: Sequence[str], prefix: str | None, *, wanted: bool)
     found = [numbers for numbers in groups.values() if len(numbers) == 10 and _is_run(numbers)]
     if len(found) > 1:
         shown = shortened([f"{_at(numbers, 0)} to {_at(numbers, -1)}" for numbers in found])
-        raise ValueError(f"{path}: must have one histogram of votes, got {shown}; --column votes=PREFIX says which")
+        raise ValueError(f"{path}: must have one histogram of votes, got {shown}; --field votes=PREFIX says which")
     if not found:
         wide = [numbers for numbers in groups.values() if len(numbers) > 10 or (prefix is not None and numbers)]
         if prefix is not None or (wide and not any(plain(name) in _RATINGS for name in head)):
@@ -271,7 +269,7 @@ def _differing(
     if 2 * len(wrong) > len(names) and not told:
         raise ValueError(
             f"{path}: {columns.rating} contradicts the votes {columns.votes[0]} to {columns.votes[-1]} in {len(wrong)} of "
-            f"{len(names)} rows, {first}; --column rating=NAME or --column votes=PREFIX says which counts"
+            f"{len(names)} rows, {first}; --field rating=NAME or --field votes=PREFIX says which counts"
         )
     return [f"{len(wrong)} of {len(names)} ratings, which count, are contradicted by the votes beside them: {first}"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from dcnn_fast.data import av1
-from dcnn_fast.data.parts import PartsError
+from dcnn_fast.data.bounds import PartsError
 
 MOST = 10_000  # items, and parts of them; a picture of 178 megapixels has 700 cells of 512 x 512
 SPARE = 2**20  # bytes that items may take beside twice the file's

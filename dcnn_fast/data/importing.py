@@ -13,7 +13,7 @@ from typing import Any
 from dcnn_fast import strict_json
 from dcnn_fast.data.ava import image_id, photographs, read_list, read_ratings
 from dcnn_fast.data.class_folders import load_folders
-from dcnn_fast.data.columns import HISTOGRAM
+from dcnn_fast.data.fields import HISTOGRAM
 from dcnn_fast.data.foreign_tables import read_foreign
 from dcnn_fast.data.names import LISTS
 from dcnn_fast.data.page_choices import is_of_page, read_choices

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from dcnn_fast.data.parts import PartsError
+from dcnn_fast.data.bounds import PartsError
 
 MOST_HEADERS = 100_000  # segments before the first tile
 MOST_TILE_PARTS = 2**20  # 16 of each of the most tiles that there may be

@@ -11,8 +11,8 @@ from typing import Any
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from dcnn_fast.data import heif_items, jpeg2000
+from dcnn_fast.data.bounds import PartsError
 from dcnn_fast.data.color import PART
-from dcnn_fast.data.parts import PartsError
 from dcnn_fast.data.profiles import table_bytes
 
 ABOVE = 10**9  # bytes that decoding may take beside the three of each pixel, of pictures up to the usual limit of pixels

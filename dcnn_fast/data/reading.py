@@ -30,10 +30,10 @@ from dcnn_fast.data import (
     summary,
     upright,
 )  # fmt: skip
-from dcnn_fast.data.parts import PartsError
+from dcnn_fast.data.bounds import PartsError
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
+from dcnn_fast.data.remote import Stored, StoreError
 from dcnn_fast.data.shot import UNSAID, Shot, shot_of
-from dcnn_fast.data.stores import Stored, StoreError
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
 

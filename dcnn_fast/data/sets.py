@@ -8,8 +8,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from dcnn_fast.data.columns import NAMES, Table
 from dcnn_fast.data.examples import DataSet, by_category
+from dcnn_fast.data.fields import NAMES, Table
 from dcnn_fast.data.leaks import require_apart
 from dcnn_fast.data.sources import SOURCES, Csv, Source
 from dcnn_fast.data.splits import Parts

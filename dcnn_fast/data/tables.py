@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dcnn_fast.data.columns import Table, contradicting
 from dcnn_fast.data.examples import DataSet, Example
+from dcnn_fast.data.fields import Table, contradicting
 from dcnn_fast.data.label_names import Order, in_order, require_distinct
 from dcnn_fast.data.splits import DEALT, PARTS, Parts, drawn_notes, part_named
 from dcnn_fast.printable import quoted, shortened
@@ -38,7 +38,7 @@ def load_table(
 ) -> DataSet:
     """A CSV file with a row for each photograph.
 
-    Columns (`columns.NAMES`; `columns` maps a meaning to another name): path, below `images` or the file's folder; then label,
+    Fields (`fields.NAMES`; `columns` maps a meaning to another name): path, below `images` or the file's folder; then label,
     or rating, or r1 to r10, a histogram of votes; and, where there, group, category, split ("train", "val" or "test") and
     attribute.
     threshold: ratings above it are high; default: the median of the training part as it is listed, photographs that are not

@@ -23,7 +23,7 @@ from dcnn_fast.nets import Model, build
 from dcnn_fast.ops.plain_torch import default_modes, plain_torch
 from dcnn_fast.training import ConvNetUpdate, groups_of
 from dcnn_fast.training.folder import LAST
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.photographs import Pictures
 
 _BATCH, _READ, _TESTED = 32, 8, 3  # windows in a step, photographs read, photographs tested
 _LOOKED_AT = 64  # photographs of which at least one must be readable
@@ -168,7 +168,7 @@ def _costs(network: networks.Network, examples: Sequence[Example], protocol: Pro
     model = Model(net.to("cpu").eval())
 
     def test(count: int) -> float:
-        return _seconds(lambda: predict(model, examples[:count], views=protocol.views, seed=protocol.seed))
+        return _seconds(lambda: predict(model, examples[:count], samples=protocol.samples, seed=protocol.seed))
 
     first, more = test(1), min(len(examples), _TESTED) - 1
     return window, max(0.0, test(1 + more) - first) / more if more else first

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.data.columns import NAMES, numbers_of, require_once, votes_of
+from dcnn_fast.data.fields import NAMES, numbers_of, require_once, votes_of
 from dcnn_fast.data.foreign_tables import columns_of_votes
 from dcnn_fast.data.spreadsheets import Row, Sheet, plain, read_sheet
 from dcnn_fast.evaluation.histograms import RATINGS, are_ratings, of_ratings, shares, width_of

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dcnn_fast import former
 from dcnn_fast.evaluation.histograms import distances, emd, has_votes, why_no_emd
 from dcnn_fast.evaluation.predict import Predictions
 
@@ -51,14 +52,16 @@ class Measures:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
+@former.renamed(draws="resamples")
 @np.errstate(all="ignore")  # independent of the process's numpy settings; divisions by zero are handled here
-def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: int = 0, seed: int = 0) -> Measures:
+def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", resamples: int = 0, seed: int = 0) -> Measures:
     """Every measure of predictions.
 
     ap: the kind of average precision: "plain", the sum of precisions at each positive (scikit-learn's); "interpolated", with
     the best precision at or beyond each recall; "voc07", the interpolated one at eleven recalls
-    (docs/ava.md#average-precision). draws: bootstrap samples for intervals, 0 for none; groups are resampled where the examples
-    have them, else examples. seed: for the resampling. Raises ValueError for an unknown name or where no example has a label.
+    (docs/ava.md#average-precision). resamples: of the bootstrap for intervals, 0 for none; groups are resampled where the
+    examples have them, else examples. seed: for the resampling. Raises ValueError for an unknown name or where no example has a
+    label.
     """
     from sklearn.metrics import confusion_matrix, recall_score  # noqa: PLC0415 - optional dependency
 
@@ -84,7 +87,7 @@ def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: 
         macro_map=float(np.mean(list(precisions.values()))),
         micro_map=_average_precision(truths.ravel(), predictions.probs.ravel(), ap),
         confusion=confusion_matrix(truth, named, labels=range(len(known.labels))).tolist(),
-        intervals=intervals(known, draws, seed) if draws else {},
+        intervals=intervals(known, resamples, seed) if resamples else {},
     )
 
 
@@ -98,10 +101,11 @@ def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain")
     }
 
 
-def intervals(predictions: Predictions, draws: int, seed: int = 0) -> dict[str, tuple[float, float]]:
+@former.renamed(draws="resamples")
+def intervals(predictions: Predictions, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals of accuracy, balanced_accuracy and, where defined, auc, srcc and emd.
 
-    draws: samples with replacement of groups, or of examples where they have none. seed: for the resampling.
+    resamples: how many, with replacement, of groups, or of examples where they have none. seed: for the resampling.
     """
     truth, named, right = _true_labels(predictions), predictions.named, predictions.right
     of: dict[str, Callable[[np.ndarray], float | None]] = {
@@ -114,22 +118,22 @@ def intervals(predictions: Predictions, draws: int, seed: int = 0) -> dict[str, 
         apart = np.where(has_votes(predictions), distances(predictions), np.nan)
         of["emd"] = lambda rows: float(np.nanmean(apart[rows])) if np.isfinite(apart[rows]).any() else None
     found = {}
-    samples = list(_resampled(predictions, draws, seed))
+    resampled = list(_resampled(predictions, resamples, seed))
     for name, value in of.items():
-        values = [each for each in map(value, samples) if each is not None]
+        values = [each for each in map(value, resampled) if each is not None]
         if values:
             low, high = np.quantile(values, [0.025, 0.975])
             found[name] = float(low), float(high)
     return found
 
 
-def _resampled(predictions: Predictions, draws: int, seed: int) -> list[np.ndarray]:
+def _resampled(predictions: Predictions, resamples: int, seed: int) -> list[np.ndarray]:
     """Rows of groups, or of examples where they have none, drawn with replacement."""
     rng = np.random.default_rng(seed)
     names = [example.group or f"\0{i}" for i, example in enumerate(predictions.examples)]
     unique, group_of = np.unique(names, return_inverse=True)
     rows = [np.flatnonzero(group_of == group) for group in range(len(unique))]
-    return [np.concatenate([rows[group] for group in rng.integers(len(unique), size=len(unique))]) for _ in range(draws)]
+    return [np.concatenate([rows[group] for group in rng.integers(len(unique), size=len(unique))]) for _ in range(resamples)]
 
 
 def _true_labels(predictions: Predictions) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dcnn_fast import former
 from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import Input, Model, MultiColumn
@@ -23,8 +24,8 @@ _WINDOWS_AT_A_TIME = 64
 class Predictions:
     """A model's predictions for examples, with the truth about them.
 
-    labels: the classes. examples: those that could be read, in order. probs: [n, labels] float64, averaged over the views.
-    spread: [n], for two labels the standard deviation over the views of the second's probability, else NaN. errors: why each
+    labels: the classes. examples: those that could be read, in order. probs: [n, labels] float64, averaged over the samples.
+    spread: [n], for two labels the standard deviation over the samples of the second's probability, else NaN. errors: why each
     other example could not be read, by its key. histograms: [n, 10] predicted shares of the ratings 1 to 10, where these are
     predicted. widest: where scores on an arbitrary scale were converted to probabilities, the distance from the threshold that
     became one half; None for probabilities, and for ratings from 1 to 10, whose scale is the same in all predictions.
@@ -68,12 +69,13 @@ class Predictions:
         )  # fmt: skip
 
 
+@former.renamed(views="samples")
 def predict(
     model: Model | nn.Module,
     examples: Sequence[Example],
     *,
     labels: tuple[str, ...] | None = None,
-    views: int = 50,
+    samples: int = 50,
     grid: int = 1,
     seed: int = 0,
     device: str = "auto",
@@ -81,10 +83,10 @@ def predict(
     workers: int | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> Predictions:
-    """P(label) of each example, the mean over `views` random windows, which are those of `Scorer` (docs/design.md#scores).
+    """P(label) of each example, the mean over `samples` random windows, which are those of `Scorer` (docs/design.md#scores).
 
     model: a `Model` or `MultiColumn`, which the scorer runs with shared regions computed once, or any module with `inputs` and
-    logits, which runs window by window on its own device and stays in evaluation mode; labels then names its classes. views,
+    logits, which runs window by window on its own device and stays in evaluation mode; labels then names its classes. samples,
     grid, seed, device, batch, workers: as in `Scorer`. advance: called after each example. An unreadable photograph is named in
     `errors`.
     Raises ValueError naming the argument, and where no photograph could be read.
@@ -93,12 +95,12 @@ def predict(
         model = Model(model)
     if isinstance(model, Model):
         labels = model.spec.labels
-        scorer = Scorer(model, device, views, grid, seed)
+        scorer = Scorer(model, device, samples, grid, seed)
         found = _scored(scorer, labels, examples, batch, workers)
     elif labels is None:
         raise ValueError("labels must name the classes of a module that is not one of this project's networks")
     else:
-        found = _window_by_window(model.eval(), examples, views, grid, seed)
+        found = _window_by_window(model.eval(), examples, samples, grid, seed)
     read_ones, probs, spread, errors = [], [], [], {}
     for example, result in zip(examples, found, strict=True):
         if isinstance(result, str):
@@ -183,14 +185,14 @@ def _scored(
             yield np.array([score.probs[label] for label in labels]), score.std if score.std is not None else np.nan
 
 
-def _window_by_window(net: nn.Module, examples: Sequence[Example], views: int, grid: int, seed: int) -> Iterator[Result]:
+def _window_by_window(net: nn.Module, examples: Sequence[Example], samples: int, grid: int, seed: int) -> Iterator[Result]:
     inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
     device = next(net.parameters()).device
     for example in examples:
         try:
             photo = read(example.source)
             digest = photo.digest
-            cut = [_windows(photo.pixels, digest, wanted, views, grid, seed) for wanted in inputs]
+            cut = [_windows(photo.pixels, digest, wanted, samples, grid, seed) for wanted in inputs]
         except (ReadError, ValueError) as error:
             yield str(error)
             continue
@@ -201,17 +203,17 @@ def _window_by_window(net: nn.Module, examples: Sequence[Example], views: int, g
         yield probs.mean(axis=0), float(probs[:, 1].std()) if probs.shape[1] == 2 else np.nan
 
 
-def _windows(pixels: np.ndarray, digest: str, wanted: Input, views: int, grid: int, seed: int) -> Tensor:
+def _windows(pixels: np.ndarray, digest: str, wanted: Input, samples: int, grid: int, seed: int) -> Tensor:
     plane = ops_views.plane(reduced(pixels, wanted.long_side), wanted.view, wanted.plane).pixels
     offsets = ops_views.draw_windows(
-        digest, seed, wanted.key, views, view=wanted.view, plane_shape=plane.shape[:2], plane=wanted.plane,
+        digest, seed, wanted.key, samples, view=wanted.view, plane_shape=plane.shape[:2], plane=wanted.plane,
         window=wanted.window, grid=grid,
     )  # fmt: skip
     return torch.from_numpy(ops_views.cut(plane, offsets, wanted.window)).permute(0, 3, 1, 2)
 
 
 def _probabilities(net: nn.Module, cut: Sequence[Tensor], device: torch.device) -> np.ndarray:
-    """[views, labels] float64, independent of the process's settings."""
+    """[samples, labels] float64, independent of the process's settings."""
     parts = []
     with default_modes(gradients=False), plain_torch(device):
         for start in range(0, len(cut[0]), _WINDOWS_AT_A_TIME):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dcnn_fast import networks
+from dcnn_fast import former, networks
 from dcnn_fast.data import Ava, AvaStyle, DataSet, Example, by_category, open_dataset, source_at
 from dcnn_fast.data.ava import THRESHOLD
 from dcnn_fast.data.names import STYLE_LISTS
@@ -45,7 +45,7 @@ from dcnn_fast.nets import (
     shaped_as,
 )
 from dcnn_fast.training import DivergedError, Settings, train
-from dcnn_fast.training.files import put
+from dcnn_fast.training.durable_files import put
 from dcnn_fast.training.folder import LAST
 
 if TYPE_CHECKING:
@@ -75,15 +75,16 @@ PROTOCOL = "protocol.json"
 _WAYS = ("cats", "generic", "adapt")
 
 
+@former.taking(views="samples", draws="resamples")
 @dataclass(frozen=True)
 class Protocol:
     """How the experiments of a table are run.
 
     scale: the share of the training and test photographs to use, a seeded choice. epochs, adapt_epochs: for training and for
     adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as in
-    `networks.compact`. views: the number averaged in tests. draws: bootstrap samples for the intervals. semantic: a file of
-    torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: the data
-    set's, as in `data.source_at`. The other fields are as in `Settings`.
+    `networks.compact`. samples: the number averaged in tests. resamples: of the bootstrap for the intervals. semantic: a file
+    of torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: the
+    data set's, as in `data.source_at`. The other fields are as in `Settings`.
     """
 
     scale: float = 1.0
@@ -99,8 +100,8 @@ class Protocol:
     stride: int | None = None
     filters: float = 1.0
     fc: tuple[int, ...] = ()
-    views: int = 50
-    draws: int = 200
+    samples: int = 50
+    resamples: int = 200
     seed: int = 0
     semantic: Path | None = None
     test: Path | None = None
@@ -183,7 +184,7 @@ def reproduce(
             experiments.keep_protocol()
             yield Row(name, figures, skipped=str(reason), of_category=of_category)
             continue
-        measures = measure(found, draws=experiments.protocol.draws)
+        measures = measure(found, resamples=experiments.protocol.resamples)
         values = {"accuracy": measures.accuracy, "mAP": measures.macro_map, "AP": measures.micro_map}
         measured = {key: round(100 * values[key], 2) for key in figures}
         if measures.auc is not None:
@@ -321,7 +322,7 @@ class Experiments:
         return routed(shown, self._data(AESTHETICS).test, of)
 
     def _predicted(self, model: Model, examples: Sequence[Example]) -> Predictions:
-        return predict(model, examples, views=self.protocol.views, seed=self.protocol.seed)
+        return predict(model, examples, samples=self.protocol.samples, seed=self.protocol.seed)
 
     def _of_iad(self, method: str, variant: str) -> Predictions:
         of_view = {
@@ -386,7 +387,7 @@ class Experiments:
         if key not in self._measured:
             started, examples = time.monotonic(), self._data(on).test
             self._measured[key] = self._predicted(model, examples)
-            each = (time.monotonic() - started) / (len(examples) * self.protocol.views)
+            each = (time.monotonic() - started) / (len(examples) * self.protocol.samples)
             self.timed(Timing(str(model.provenance["called"]), str(model.provenance["kind"]), window=each))
         return self._measured[key]
 
@@ -434,7 +435,7 @@ class Experiments:
     def _same_protocol(self) -> str:
         """The protocol as stored with the runs, so that another protocol's runs are not mistaken for this one's."""
         now = {"data": str(self.path), **dataclasses.asdict(self.protocol)}
-        for free in ("device", "workers", "cache", "views", "draws"):
+        for free in ("device", "workers", "cache", "samples", "resamples"):
             now.pop(free)
         text = json.dumps(now, default=str, indent=1)
         kept = self.out / PROTOCOL

@@ -19,7 +19,7 @@ def measured_difference(model: Model, photographs: Iterable[Path]) -> Difference
 
     For a model without two labels, the largest difference over the labels counts. Raises ValueError where none can be read.
     """
-    scorer, distances = Scorer(model, views=SAMPLES, seed=SEED, grid=GRID), []
+    scorer, distances = Scorer(model, samples=SAMPLES, seed=SEED, grid=GRID), []
     for path in photographs:
         try:
             pixels = reading.read(path).pixels

@@ -47,7 +47,7 @@ class Given:
 
 def given_of(model: Model, pixels: np.ndarray, samples: int = SAMPLES) -> tuple[Given, ...]:
     """Planes and windows of a photograph [H, W, 3] uint8, for each column."""
-    jobs = prepare(pixels, model.spec, views=samples, grid=GRID, seed=SEED).jobs
+    jobs = prepare(pixels, model.spec, samples=samples, grid=GRID, seed=SEED).jobs
     found = []
     for each, job in zip(inputs_of(model.spec), jobs, strict=True):
         assert isinstance(job, PlaneJob)
@@ -81,7 +81,7 @@ def expected(model: Model, pixels: np.ndarray, picture: str) -> dict[str, Any]:
     pixels: the picture [H, W, 3] uint8; picture: its file's name. Raises ValueError for a model whose numbers are not finite.
     """
     given, labels = given_of(model, pixels), model.spec.labels
-    score = Scorer(model, views=SAMPLES, seed=SEED, grid=GRID).score(pixels)
+    score = Scorer(model, samples=SAMPLES, seed=SEED, grid=GRID).score(pixels)
     if score.error is not None:
         raise ValueError(f"model: {score.error}")
     single, high = probabilities(model, tuple(each.centre for each in given))[0], high_of(labels)

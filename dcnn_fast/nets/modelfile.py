@@ -22,13 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from dcnn_fast import networks, strict_json
+from dcnn_fast import former, networks, strict_json
 from dcnn_fast.nets.backbone import BACKBONE, backbone_size
 from dcnn_fast.nets.column import AnyColumn
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.header import metadata_of, read_header, shapes_of
 from dcnn_fast.nets.network import MultiColumn
-from dcnn_fast.nets.reference import Reference
+from dcnn_fast.nets.percentiles import Percentiles
 from dcnn_fast.nets.weights import weights_of
 from dcnn_fast.networks.efficientnet import lite_shapes
 from dcnn_fast.ops.memory import copied, order_of, owned
@@ -39,21 +39,24 @@ from dcnn_fast.version import version
 
 FORMAT = 1
 _KEY = "dcnn_fast"
-_LARGEST_HEADER = 2**23  # bytes: for the network, its reference's scores, and its provenance
+_LARGEST_HEADER = 2**23  # bytes: for the network, its percentiles' scores, and its provenance
 
 Storage = Literal["float32", "float16", "int8"]
 
 
+@former.taking(reference="percentiles")
 @dataclass(frozen=True)
 class Model:
     """A network with its weights and their provenance. A pickled copy has its own weights, bit for bit equal.
 
-    reference: its scores of a fixed collection, optional for a network with two labels; it gives scores their percentile.
+    percentiles: its scores of a fixed collection, optional for a network with two labels; it gives scores their percentile.
     """
 
     net: MultiColumn
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    reference: Reference | None = None
+    percentiles: Percentiles | None = None
+
+    reference = former.attribute("Model", "reference", "percentiles")
 
     @property
     def spec(self) -> networks.Network:
@@ -62,11 +65,11 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of everything that determines a score: spec, reference and present weights."""
+        """SHA-256, in hexadecimal, of everything that determines a score: spec, percentiles and present weights."""
         state = hashlib.sha256(b"dcnn_fast model 1")
         state.update(json.dumps(networks.network_to_dict(self.spec), sort_keys=True).encode())
-        if self.reference is not None:
-            state.update(json.dumps(self.reference.as_dict(), sort_keys=True).encode())
+        if self.percentiles is not None:
+            state.update(json.dumps(self.percentiles.as_dict(), sort_keys=True).encode())
         for name, tensor in sorted(weights_of(self.net).items()):
             values = _values(tensor)
             state.update(f"|{name}|{list(values.shape)}|".encode())
@@ -87,7 +90,7 @@ class _Packed:
     tensors: dict[str, tuple[tuple[int, ...], np.ndarray]]
     precisions: tuple[Precision, ...]
     training: bool
-    reference: Reference | None
+    percentiles: Percentiles | None
 
 
 def _pack(model: Model) -> _Packed:
@@ -99,7 +102,7 @@ def _pack(model: Model) -> _Packed:
         tensors[name] = order, np.array(value.permute(order).numpy(), order="C")
     precisions = tuple(column.precision for column in model.net.columns if isinstance(column, AnyColumn))
     network = networks.network_to_dict(model.spec)
-    return _Packed(network, dict(model.provenance), tensors, precisions, model.net.training, model.reference)
+    return _Packed(network, dict(model.provenance), tensors, precisions, model.net.training, model.percentiles)
 
 
 def _unpacked(packed: _Packed) -> Model:
@@ -111,7 +114,7 @@ def _unpacked(packed: _Packed) -> Model:
     for column, precision in zip(net.columns, packed.precisions, strict=True):
         assert isinstance(column, AnyColumn)
         column.compute_in(precision)
-    return Model(net, packed.provenance, packed.reference)
+    return Model(net, packed.provenance, packed.percentiles)
 
 
 def save_model(
@@ -136,8 +139,8 @@ def save_model(
         "network": networks.network_to_dict(model.spec),
         "provenance": dict(model.provenance),
     }
-    if model.reference is not None:
-        header["reference"] = model.reference.as_dict()
+    if model.percentiles is not None:
+        header["reference"] = model.percentiles.as_dict()
     mode = mode_of(Path(path))
     save_file(tensors, str(path), metadata={_KEY: json.dumps(header)})
     if mode is not None:  # the library makes files readable by their owner only
@@ -156,7 +159,7 @@ def load_model(path: str | Path) -> Model:
         stored = read_header(path, _LARGEST_HEADER)
         header = _header(metadata_of(stored))
         network = networks.network_from_dict(header.get("network"))
-        reference = None if header.get("reference") is None else Reference.from_dict(header["reference"])
+        percentiles = None if header.get("reference") is None else Percentiles.from_dict(header["reference"])
         names = _checked_names(shapes_of(stored), network)
         with safe_open(str(path), framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in names}
@@ -166,7 +169,7 @@ def load_model(path: str | Path) -> Model:
         raise ModelError(f"{path}: {error or 'there is not enough memory for it'}") from None
     values = {name: _restored(tensors, name, path) for name in _stored_shapes(network)}
     net = network_with(network, {name: _owned(value) for name, value in _in_memory(network, values).items()})
-    return Model(net.eval(), header.get("provenance") or {}, reference)
+    return Model(net.eval(), header.get("provenance") or {}, percentiles)
 
 
 def is_model_file(path: str | Path) -> bool:

@@ -13,7 +13,7 @@ SIDE = 4096
 """Pixels along a side of a plane or window."""
 
 FILTER_SIDE = 255
-"""Side of a convolution's filters and of a pool's windows."""
+"""Side of a convolution's filters and of a pool window."""
 
 NORM_SIZE = 1023
 """Maps, or places along a side, over which a response norm sums."""

@@ -168,7 +168,7 @@ class ConvLayer:
 
 @dataclass(frozen=True)
 class PoolLayer(_Bare):
-    """A pool over windows of `size` x `size`, `stride` apart, the first one at `start`, `outputs` of them along a side.
+    """A pool over pool windows of `size` x `size`, `stride` apart, the first one at `start`, `outputs` of them along a side.
 
     kind: the largest value, the average over the part of the pool window inside the image, or the sum. outputs: 0 for as many
     as cover the image. Raises ValueError for a stride beyond the size; `output` does where a window lies outside the image.
@@ -212,7 +212,7 @@ class PoolLayer(_Bare):
 
 @dataclass(frozen=True)
 class NormLayer(_Bare):
-    """A response norm: y = x * d**-power, d = k + scale / n * the sum of x**2 over a window of n values.
+    """A response norm: y = x * d**-power, d = k + scale / n * the sum of x**2 over a norm window of n values.
 
     kind: the window is of `size` maps, or of `size` x `size` places of a map; with "contrast" the average of that window is
     subtracted from x before. Windows are clipped at the border (docs/cuda-convnet.md#formulas).

@@ -80,7 +80,7 @@ def require_dropout(owner: str, dropout: Any) -> None:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pooling over `size` x `size` windows, `stride` apart; `stride` <= `size` (docs/cuda-convnet.md#layer-files).
+    """Pooling over pool windows of `size` x `size`, `stride` apart; `stride` <= `size` (docs/cuda-convnet.md#layer-files).
 
     kind: "max", the largest value, or "avg", the average over the part of the pool window inside the maps.
     """
@@ -127,7 +127,7 @@ class CrossMapNorm:
 
 @dataclass(frozen=True)
 class SameMapNorm:
-    """Response norm within a map (rnorm): as CrossMapNorm with k = 1 over a size x size spatial window.
+    """Response norm within a map (rnorm): as CrossMapNorm with k = 1 over a spatial norm window of size x size.
 
     The window starts size//2 above and left of the pixel and is clipped to the map; the sum is divided by size**2. Source:
     docs/cuda-convnet.md#formulas.

@@ -21,7 +21,7 @@ class ColumnPlan:
 
     name: the plan's kind, "brute-force", "sharing" or "fixed". blocks: one RegionList per block; block 1 reads the plane, each
     later block the output of its predecessor; empty for a column without blocks, whose layers see whole windows, and in a fixed
-    plan. window_of: [views] int64, the index of view i's window among the distinct windows, sorted by row and column.
+    plan. window_of: [samples] int64, the index of sample i's window among the distinct windows, sorted by row and column.
     """
 
     name: str
@@ -44,7 +44,7 @@ def distinct_windows(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
     """One region per distinct window and block; only windows for a column without blocks, whose layers have no regions.
 
-    windows: [views, 2] int64 (top, left) of each view's window in the plane.
+    windows: [samples, 2] int64 (top, left) of each sample's window in the plane.
     """
     distinct, window_of = distinct_windows(windows)
     if not isinstance(column, Column):
@@ -72,8 +72,8 @@ def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
 
 
 @lru_cache(maxsize=16)
-def fixed(views: int) -> ColumnPlan:
-    """The plan of an evaluation whose launches are the same for all photographs: every view's window is separate, even equal
+def fixed(samples: int) -> ColumnPlan:
+    """The plan of an evaluation whose launches are the same for all photographs: every sample's window is separate, even equal
     ones, and there is no list of regions, as they never change.
     """
-    return ColumnPlan(FIXED, (), np.arange(views))
+    return ColumnPlan(FIXED, (), np.arange(samples))

@@ -31,9 +31,10 @@ def share(
     """A plan that costs no more than brute force, block by block; brute force without the C++ engine, and for a column without
     blocks: a backbone's padding makes every layer's results depend on the window's position.
 
-    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
-    those whose costs and tiles count; on another backend the plan gives the same results up to rounding. always: share wherever
-    possible, whether or not it pays, for examples and tests. A pure function of its arguments and the engine's instruction set.
+    windows: [samples, 2] int64 (top, left) of each sample's window in the plane. plane: its rows and columns. backend,
+    precision: those whose costs and tiles count; on another backend the plan gives the same results up to rounding. always:
+    share wherever possible, whether or not it pays, for examples and tests. A pure function of its arguments and the engine's
+    instruction set.
     """
     if engine.reason() or not isinstance(column, Column):
         return brute_force(column, windows)

@@ -68,7 +68,7 @@ class CpuNetwork:
         return CpuMaps(columns, tuple(job.plan.window_of for job in jobs), weights)
 
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
-        """Each image's [views, labels] float64 probabilities, of all images together. Raises WeightsError and TypeError."""
+        """Each image's [samples, labels] float64 probabilities, of all images together. Raises WeightsError and TypeError."""
         found, (net, weights) = require_kind("images", images, CpuMaps), self._in_use()
         if any(maps.weights != weights for maps in found):
             raise WeightsError("the model's weights were changed while a picture was being scored: change them between scores")
@@ -111,10 +111,10 @@ def with_bf16_layers(net: MultiColumn) -> MultiColumn:
 
 @torch.no_grad()
 def _probabilities(net: MultiColumn, images: Sequence[CpuMaps]) -> list[np.ndarray]:
-    """Each image's [views, labels] float64 probabilities, of all images together."""
+    """Each image's [samples, labels] float64 probabilities, of all images together."""
     if not images:
         return []
-    columns, counts = _columns(net), [maps.views for maps in images]
+    columns, counts = _columns(net), [maps.samples for maps in images]
     features, window_of = [], []
     for i, column in enumerate(columns):
         maps = [image.columns[i] for image in images]
@@ -134,7 +134,7 @@ def _probabilities(net: MultiColumn, images: Sequence[CpuMaps]) -> list[np.ndarr
 def _of_single_layers(
     net: MultiColumn, columns: Sequence[AnyColumn], features: Sequence[Tensor], window_of: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """The probabilities [views, labels], float64, of a network with a column that has no last layer for `ops.head`."""
+    """The probabilities [samples, labels], float64, of a network with a column that has no last layer for `ops.head`."""
     joined = []
     for column, rows, of in zip(columns, features, window_of, strict=True):
         last = None if isinstance(column, GraphColumn) else _weight_and_bias(column.fc[-1])

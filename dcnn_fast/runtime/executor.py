@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class PlannedWindows:
-    """The windows of one image for one column: their corners on the plane, [views, 2] (top, left), and the plan of them."""
+    """The windows of one image for one column: their corners on the plane, [samples, 2] (top, left), and the plan of them."""
 
     windows: np.ndarray
     plan: ColumnPlan
@@ -45,7 +45,7 @@ Job = PlaneJob | PhotoJob
 class FixedRule(Protocol):
     """Which photographs are evaluated by launches that never change, and so need no plan (`plan.fixed`)."""
 
-    def refused(self, shape: tuple[int, int], views: int, grid: int) -> str | None:
+    def refused(self, shape: tuple[int, int], samples: int, grid: int) -> str | None:
         """None for a photograph of that (height, width) which is, else one sentence that says why not."""
 
 
@@ -76,7 +76,7 @@ class Intake:
 
 @dataclass(frozen=True)
 class Maps:
-    """The blocks' results for one image, for each column: [distinct windows, features], and which of them each view has.
+    """The blocks' results for one image, for each column: [distinct windows, features], and which of them each sample has.
 
     The order of a window's features is the executor's own affair; its head alone reads them.
     """
@@ -85,8 +85,8 @@ class Maps:
     window_of: tuple[np.ndarray, ...]
 
     @property
-    def views(self) -> int:
-        """How many views the image has."""
+    def samples(self) -> int:
+        """How many samples the image has."""
         return len(self.window_of[0])
 
     @property
@@ -121,7 +121,7 @@ class Executor(Protocol):
         """
 
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
-        """Each image's [views, labels] float64 probabilities, of all images together.
+        """Each image's [samples, labels] float64 probabilities, of all images together.
 
         Raises WeightsError for maps that are not `current`, TypeError for another executor's.
         """

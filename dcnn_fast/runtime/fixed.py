@@ -1,7 +1,7 @@
 """One evaluation whose launches never change: from photographs of any sizes to the probabilities of `pictures` of them.
 
-No window shares its work with another, so what is launched follows from the network and the number of pictures and views alone.
-What differs from batch to batch is one buffer of numbers: where each photograph lies and how large it is, and where each
+No window shares its work with another, so what is launched follows from the network and the number of pictures and samples
+alone. What differs from batch to batch is one buffer of numbers: where each photograph lies and how large it is, and where each
 window begins. The launches are recorded once, on a GPU as one CUDA graph, fully-connected layers and head included; a batch is
 a copy of each photograph, one of the numbers, a replay, and a copy of the probabilities. Pictures that a batch lacks repeat
 those it has.
@@ -45,14 +45,14 @@ class FixedColumn:
         """Whether every window is the whole plane."""
         return self.spec.view != "local" and self.spec.window == self.spec.plane
 
-    def windows(self, views: int) -> int:
-        """Windows that are computed of a picture with so many views."""
-        return 1 if self.one else views
+    def windows(self, samples: int) -> int:
+        """Windows that are computed of a picture with so many samples."""
+        return 1 if self.one else samples
 
 
 Head = Callable[[Sequence[Tensor], Sequence[int], Sequence[Tensor | None]], Tensor]
-"""Of each column's features, each picture's number of views, and each column's row of each view (None: its own): the
-probabilities, [views, labels].
+"""Of each column's features, each picture's number of samples, and each column's row of each sample (None: its own): the
+probabilities, [samples, labels].
 """
 
 
@@ -83,19 +83,19 @@ class Arena:
 
 
 class FixedEvaluation:
-    """The launches for `pictures` pictures of `views` views, and all memory they use, on one stream, which must be the current
-    one when this is made and run.
+    """The launches for `pictures` pictures of `samples` samples, and all memory they use, on one stream, which must be the
+    current one when this is made and run.
     """
 
     def __init__(
-        self, columns: Sequence[FixedColumn], head: Head, *, pictures: int, views: int, arena: Arena, stream: DeviceStream,
+        self, columns: Sequence[FixedColumn], head: Head, *, pictures: int, samples: int, arena: Arena, stream: DeviceStream,
         device: torch.device, record: Recorder,
     ) -> None:  # fmt: skip
-        self._columns, self._pictures, self._views = columns, pictures, views
+        self._columns, self._pictures, self._samples = columns, pictures, samples
         self._arena, self._stream = arena, stream
         self._planes = _planes_of(columns, pictures, device)
         shapes = [(pictures, CUT_FIELDS)] * len(self._planes) + [(pictures, RESIZE_FIELDS)] * len(self._planes)
-        shapes += [(pictures * column.windows(views), fields(SOURCE)) for column in columns]
+        shapes += [(pictures * column.windows(samples), fields(SOURCE)) for column in columns]
         self._numbers = NumberTables(shapes, device)
         kinds, tables = len(self._planes), self._numbers.tables
         self._cuts, self._resizes = tables[:kinds], tables[kinds : 2 * kinds]
@@ -110,7 +110,7 @@ class FixedEvaluation:
         )  # fmt: skip
 
     def probabilities(self, pictures: Sequence[Sequence[PhotoJob]]) -> list[np.ndarray]:
-        """Each picture's [views, labels] float64; waits for them.
+        """Each picture's [samples, labels] float64; waits for them.
 
         pictures: at most as many as it is made for, a job a column.
         """
@@ -124,7 +124,7 @@ class FixedEvaluation:
             copy(self._result, self._probs)
         finally:  # also before an error lets go of photographs that are being copied
             self._stream.wait()
-        found = self._result.numpy().reshape(self._pictures, self._views, -1)[: len(pictures)].astype(np.float64)
+        found = self._result.numpy().reshape(self._pictures, self._samples, -1)[: len(pictures)].astype(np.float64)
         return list(found)
 
     def _begin(self) -> None:
@@ -169,7 +169,7 @@ class FixedEvaluation:
             steps += [*made, *layers]
             features.append(found)
             rows.append(self._rows(device) if column.one else None)
-        last, probs = collected(lambda: head(features, [self._views] * self._pictures, rows), device)
+        last, probs = collected(lambda: head(features, [self._samples] * self._pictures, rows), device)
         _require_launched(last)
         return [*steps, *last], probs
 
@@ -184,8 +184,8 @@ class FixedEvaluation:
         return FixedWindows(len(sources), sources, like, reads)
 
     def _rows(self, device: torch.device) -> Tensor:
-        """The row of every view of a column with one window a picture."""
-        return torch.arange(self._pictures, dtype=torch.int64, device=device).repeat_interleave(self._views)
+        """The row of every sample of a column with one window a picture."""
+        return torch.arange(self._pictures, dtype=torch.int64, device=device).repeat_interleave(self._samples)
 
 
 def _require_launched(found: Sequence[Launch]) -> None:

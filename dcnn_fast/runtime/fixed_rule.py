@@ -16,7 +16,7 @@ from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.ops.views.fixed import refused
 from dcnn_fast.runtime.executor import FixedRule
 
-MOST_VIEWS = 1024
+MOST_SAMPLES = 1024
 SHARED_FROM = 4  # the grid of offsets from which plans share enough
 # Seconds of the host for a photograph by either way: as `python -m bench --suite host` has them on one core of an AMD EPYC.
 HOST_SHARING, HOST_FIXED = 1.7e-3, 0.1e-3
@@ -36,23 +36,23 @@ class Fixed(FixedRule):
         self._capability, self._launches = capability, launches
         self.refused = lru_cache(maxsize=1024)(self._refused)  # type: ignore[method-assign]
 
-    def refused(self, shape: tuple[int, int], views: int, grid: int) -> str | None:
+    def refused(self, shape: tuple[int, int], samples: int, grid: int) -> str | None:
         """As `FixedRule` says."""
-        return self._refused(shape, views, grid)
+        return self._refused(shape, samples, grid)
 
-    def _refused(self, shape: tuple[int, int], views: int, grid: int) -> str | None:
+    def _refused(self, shape: tuple[int, int], samples: int, grid: int) -> str | None:
         if self._capability < LEAST_CAPABILITY:
             return f"it needs compute capability {named(LEAST_CAPABILITY)} or later, this is {named(self._capability)}"
         if not self._launches:
             return "a layer of the network is computed by no kernel that could be recorded"
-        if views > MOST_VIEWS:
-            return f"{views} views are more than {MOST_VIEWS}"
-        if why := self._shared(views, grid):
+        if samples > MOST_SAMPLES:
+            return f"{samples} samples are more than {MOST_SAMPLES}"
+        if why := self._shared(samples, grid):
             return why
         columns = self._network.columns
         return next((why for column in columns if (why := refused(ViewParams(*shape, column.view, column.plane)))), None)
 
-    def _shared(self, views: int, grid: int) -> str | None:
+    def _shared(self, samples: int, grid: int) -> str | None:
         """None where no plan is worth the host's time for it, else one sentence."""
         if not any(isinstance(column, networks.Column) for column in self._network.columns):
             return None  # windows of a backbone share nothing
@@ -60,7 +60,7 @@ class Fixed(FixedRule):
             return f"windows on a grid of {grid} pixels share most of their work"
         saved = (
             SAVED[min(grid, max(SAVED))]
-            * views
+            * samples
             / _VIEWS
             * predicted_seconds(self._network.columns, self._dtype, self._capability)
         )

@@ -122,7 +122,7 @@ class GpuNetwork:
 
     @torch.no_grad()
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
-        """Each image's [views, labels] float64 probabilities, of all images together; waits for them.
+        """Each image's [samples, labels] float64 probabilities, of all images together; waits for them.
 
         Raises WeightsError and TypeError.
         """
@@ -150,16 +150,16 @@ class GpuNetwork:
             self._watch = Watch(self._net)  # they have moved, and are the same
         return True
 
-    def _most_pictures(self, views: int) -> int:
+    def _most_pictures(self, samples: int) -> int:
         """Of a fixed evaluation: a power of two."""
-        most = min(column.weights.most_windows // column.windows(views) for column in self._fixed)
+        most = min(column.weights.most_windows // column.windows(samples) for column in self._fixed)
         return 1 << (max(1, min(most, MOST_PICTURES)).bit_length() - 1)
 
     def _evaluated(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
-        """The probabilities of images that wait, all of as many views; in halves where the device has no memory for all."""
+        """The probabilities of images that wait, all of as many samples; in halves where the device has no memory for all."""
         try:
             with self._contexts.borrowed() as context, context.stream.current():
-                evaluation = context.evaluation(1 << (len(images) - 1).bit_length(), images[0].views)
+                evaluation = context.evaluation(1 << (len(images) - 1).bit_length(), images[0].samples)
                 return evaluation.probabilities([image.jobs for image in images])
         except torch.OutOfMemoryError:
             if len(images) == 1:
@@ -169,7 +169,7 @@ class GpuNetwork:
 
     def _headed(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
         """The probabilities of images whose blocks have been launched."""
-        counts = [image.views for image in images]
+        counts = [image.samples for image in images]
         with self._contexts.borrowed() as context, context.stream.current():
             for image in images:
                 context.stream.wait_for(image.ready)
@@ -219,24 +219,24 @@ class _Context:
             FixedEvaluation, fixed, head, arena=Arena(device), stream=self.stream, device=device, record=record
         )  # fmt: skip
 
-    def evaluation(self, pictures: int, views: int) -> FixedEvaluation:
-        """That for so many pictures of so many views; those of another number of views are forgotten."""
-        if (pictures, views) not in self._evaluations:
-            self._evaluations = {key: each for key, each in self._evaluations.items() if key[1] == views}
-            self._evaluations[pictures, views] = self._made(pictures=pictures, views=views)
-        return self._evaluations[pictures, views]
+    def evaluation(self, pictures: int, samples: int) -> FixedEvaluation:
+        """That for so many pictures of so many samples; those of another number of samples are forgotten."""
+        if (pictures, samples) not in self._evaluations:
+            self._evaluations = {key: each for key, each in self._evaluations.items() if key[1] == samples}
+            self._evaluations[pictures, samples] = self._made(pictures=pictures, samples=samples)
+        return self._evaluations[pictures, samples]
 
 
 def _batches(images: Sequence[DeviceMaps], most: Any) -> list[list[int]]:
-    """Which images go together: all whose blocks have been launched, and those that wait by their number of views, at most
-    most(views) of them.
+    """Which images go together: all whose blocks have been launched, and those that wait by their number of samples, at most
+    most(samples) of them.
     """
     by_kind: dict[int, list[int]] = {}
     for i, image in enumerate(images):
-        by_kind.setdefault(image.views if image.waits else 0, []).append(i)
+        by_kind.setdefault(image.samples if image.waits else 0, []).append(i)
     found = []
-    for views, which in by_kind.items():
-        step = most(views) if views else len(which)
+    for samples, which in by_kind.items():
+        step = most(samples) if samples else len(which)
         found += [which[first : first + step] for first in range(0, len(which), step)]
     return found
 

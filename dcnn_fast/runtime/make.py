@@ -50,8 +50,8 @@ def executor_of(
     return GpuNetwork(net, where, dtype, graphs, tf32=tf32)
 
 
-def head_problem(network: Network, device: torch.device, dtype: torch.dtype, views: int = 50) -> HeadParams:
-    """The head of one image, whose views all differ, as the executor for the device poses it: who asks the operation's backends
-    with it learns which one runs.
+def head_problem(network: Network, device: torch.device, dtype: torch.dtype, samples: int = 50) -> HeadParams:
+    """The head of one image, whose samples all differ, as the executor for the device poses it: who asks the operation's
+    backends with it learns which one runs.
     """
-    return problem_of(network, dtype, RESULTS if device.type == "cpu" else None, views)
+    return problem_of(network, dtype, RESULTS if device.type == "cpu" else None, samples)

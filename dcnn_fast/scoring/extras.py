@@ -26,7 +26,7 @@ class Extras:
     """The optional contents of scores; see `Scorer`."""
 
     faults: bool = False
-    samples: bool = False
+    per_sample: bool = False
     groups: bool = False
 
     def seen(self, photo: Photo) -> Seen:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dcnn_fast import former
 from dcnn_fast.data import reading
 from dcnn_fast.data.shot import UNSAID, Shot
 from dcnn_fast.networks import AnyColumn, Network
@@ -44,8 +45,9 @@ class Prepared:
         return sum({id(pixels): held_bytes(pixels) for pixels in held}.values())
 
 
+@former.renamed(views="samples")
 def prepare(
-    source: Any, network: Network, options: reading.ReadOptions | None = None, *, views: int, grid: int, seed: int,
+    source: Any, network: Network, options: reading.ReadOptions | None = None, *, samples: int, grid: int, seed: int,
     intake: Intake = _FINISHED_PLANES, extras: Extras = _NO_EXTRAS,
 ) -> Prepared:  # fmt: skip
     """Read `source`, draw every column's windows and plan them. Raises ReadError.
@@ -55,12 +57,13 @@ def prepare(
     chosen = options or reading.ReadOptions()
     photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background, scaled_to=chosen.scaled_to)
     digest, pixels = photo.summary(network.long_side)
-    found = prepared(pixels, digest, network, views=views, grid=grid, seed=seed, intake=intake)
+    found = prepared(pixels, digest, network, samples=samples, grid=grid, seed=seed, intake=intake)
     return replace(found, notes=(*photo.notes, *found.notes), shot=photo.shot, seen=extras.seen(photo))
 
 
+@former.renamed(views="samples")
 def prepared(
-    pixels: np.ndarray, digest: str, network: Network, *, views: int, grid: int, seed: int,
+    pixels: np.ndarray, digest: str, network: Network, *, samples: int, grid: int, seed: int,
     intake: Intake = _FINISHED_PLANES,
 ) -> Prepared:  # fmt: skip
     """`prepare` for a photograph that has been read, hashed and reduced: `digest` covers all pixels before the reduction."""
@@ -69,7 +72,7 @@ def prepared(
     if intake.holder is not None:
         pixels = intake.holder.held(pixels)
     shape = pixels.shape[0], pixels.shape[1]
-    without_plan = intake.fixed is not None and intake.fixed.refused(shape, views, grid) is None
+    without_plan = intake.fixed is not None and intake.fixed.refused(shape, samples, grid) is None
     sources: dict[tuple[str, int], _Source] = {}  # columns with the same view share a plane
     for column, key in zip(network.columns, network.column_keys(), strict=True):
         wanted = (column.view, column.plane)
@@ -78,10 +81,10 @@ def prepared(
             notes += sources[wanted].notes
         source = sources[wanted]
         windows = ops_views.draw_windows(
-            digest, seed, key, views, view=column.view, plane_shape=source.shape, plane=column.plane,
+            digest, seed, key, samples, view=column.view, plane_shape=source.shape, plane=column.plane,
             window=column.window, grid=grid,
         )  # fmt: skip
-        plan = fixed(views) if without_plan else share(column, windows, source.shape, intake.backend, intake.precision)
+        plan = fixed(samples) if without_plan else share(column, windows, source.shape, intake.backend, intake.precision)
         jobs.append(source.job(windows, plan))
     return Prepared(tuple(jobs), tuple(notes))
 

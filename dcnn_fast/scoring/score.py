@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dcnn_fast import former
 from dcnn_fast.photographs.look import Look
 from dcnn_fast.scoring.samples import Samples
 
@@ -19,16 +20,17 @@ CSV_FIELDS = (
 NO_FAULTS, BETWEEN_NOTES = "none", "; "
 
 
+@former.taking(views="samples_count")
 @dataclass(frozen=True)
 class Score:
-    """The result of fifty views of one image (docs/design.md#scores).
+    """The result of fifty samples of one image (docs/design.md#scores).
 
-    probs: label -> probability, averaged over the views. For two labels, mean is the probability of "high" (or of the second
-    label if none has that name) and std its population standard deviation over the views; otherwise both are None. percentile:
-    the percentage of the model's reference collection that scores lower, if the model has one. label: the most probable one.
-    views, seed: how windows were drawn. plan: how they were computed: "sharing"; separately, "brute-force"; or separately by
-    launches that are the same for all photographs, "fixed" (on a GPU); the columns' plans joined by +. path: as given, None for
-    arrays.
+    probs: label -> probability, averaged over the samples. For two labels, mean is the probability of "high" (or of the second
+    label if none has that name) and std its population standard deviation over the samples; otherwise both are None.
+    percentile: the percentage of the model's reference collection that scores lower, if the model has one. label: the most
+    probable one. samples_count, seed: how windows were drawn; files and answers call the former views. plan: how they were
+    computed: "sharing"; separately, "brute-force"; or separately by launches that are the same for all photographs, "fixed" (on
+    a GPU); the columns' plans joined by +. path: as given, None for arrays.
     error: None, or why the image could not be scored; then all results are None or empty.
     notes: remarks for the user about the reading or the views, e.g. that a small image was enlarged. width, height: of the
     photograph in pixels, upright, before any reduction. taken: the EXIF time of exposure, ISO 8601, with the UTC offset if the
@@ -46,7 +48,7 @@ class Score:
     mean: float | None = None
     std: float | None = None
     label: str | None = None
-    views: int = 0
+    samples_count: int = 0
     seed: int = 0
     plan: str | None = None
     path: str | None = None
@@ -65,12 +67,15 @@ class Score:
     look: Look | None = None
     samples: Samples | None = None
 
+    views = former.attribute("Score", "views", "samples_count")
+
     def csv_row(self) -> dict[str, str]:
         """One CSV row: `CSV_FIELDS` as text, numbers with six decimals, empty where None.
 
         best_of_group is yes or no; faults are names separated by spaces, "none" where none was found.
         """
         own = {
+            "views": self.samples_count,
             "best_of_group": None if self.best_of_group is None else ("yes" if self.best_of_group else "no"),
             "faults": None if self.faults is None else " ".join(self.faults) or NO_FAULTS,
             "notes": BETWEEN_NOTES.join(self.notes),
@@ -79,7 +84,8 @@ class Score:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields."""
-        found = dict(vars(self))  # dataclasses.asdict recurses into every field and takes half of a file's reading time
+        # dataclasses.asdict recurses into every field and takes half of a file's reading time
+        found = {("views" if name == "samples_count" else name): value for name, value in vars(self).items()}
         for name in ("probs", "measures"):
             found[name] = None if found[name] is None else dict(found[name])
         for name in ("look", "samples"):
@@ -94,7 +100,7 @@ def _text(value: Any) -> str:
 
 
 def summarise(probabilities: np.ndarray, labels: Sequence[str], **fields: Any) -> Score:
-    """The score of one image from its views' probabilities: [views, labels] float64."""
+    """The score of one image from its samples' probabilities: [samples, labels] float64."""
     average = probabilities.mean(axis=0)
     high = probabilities[:, labels.index("high") if "high" in labels else 1] if len(labels) == 2 else None
     return Score(
@@ -102,6 +108,6 @@ def summarise(probabilities: np.ndarray, labels: Sequence[str], **fields: Any) -
         mean=None if high is None else float(high.mean()),
         std=None if high is None else float(high.std()),
         label=labels[int(average.argmax())],
-        views=len(probabilities),
+        samples_count=len(probabilities),
         **fields,
     )

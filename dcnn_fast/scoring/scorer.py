@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dcnn_fast import former
 from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, load_model
 from dcnn_fast.scoring.devices import executor_on, require_device
@@ -35,7 +36,7 @@ class _Chosen:
     """A scorer's options; see `Scorer`."""
 
     device: str
-    views: int
+    samples: int
     grid: int
     seed: int
     dtype: str
@@ -47,24 +48,24 @@ _OWN = ("_model", "_chosen", "_graphs", "_read_options", "_extras", "_stages")  
 
 
 class Scorer:
-    """Rates photographs with a model, by the average over seeded random views of each (paper II-A, docs/design.md#scores).
+    """Rates photographs with a model, by the average over seeded random samples of each (paper II-A, docs/design.md#scores).
 
     model: path of a model file, a loaded Model, or None for the shipped one. device: "cpu", "cuda" (the current GPU; these
     kernels have been run in a simulator and on no GPU yet), "cuda:1" (the second; use one scorer per GPU, in threads or
     processes) or "auto": the current GPU if scores have been checked on it in its present state (`python -m tools.gpu_check`)
-    and it computes the model, else "cpu". views: how many pairs of windows are averaged, at least 1. grid: 1 is the paper's
-    protocol; 2, 4 or 8 makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the products' operands,
-    "float32", "bfloat16" or, on "cuda", "float16" (sums are always in float32; on "cuda" the maps between blocks have the
-    dtype, too; EfficientNet-Lite's layers have no float16). "tf32", on "cuda", is float32 except in the products of
-    blocks, whose operands are rounded to 10 bits of fraction; EfficientNet-Lite's layers do not have it.
+    and it computes the model, else "cpu". samples: how many are averaged, at least 1; each is a window for every column. grid:
+    1 is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the
+    products' operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are always in float32; on "cuda" the maps between
+    blocks have the dtype, too; EfficientNet-Lite's layers have no float16). "tf32", on "cuda", is float32 except in the
+    products of blocks, whose operands are rounded to 10 bits of fraction; EfficientNet-Lite's layers do not have it.
     max_pixels: larger images are refused before decoding. background: the RGB colour behind transparent pixels. long_side: the
     long side in pixels to which photographs are reduced, in place of the model's own (`model.spec.long_side`). decode: "exact"
     decodes every file at full size; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size where that
     leaves its long side at least twice as long as the reduced one. That is several times faster for large photographs, but
     scores differ: a file and its pixels as an array then get different scores.
     graphs: on "cuda", replay recurring launches as CUDA graphs; it changes no score.
-    faults, samples, groups: scores include technical faults, the single samples, and the looks from which `scoring.completed`
-    forms groups of near-duplicates: see `Score`. Each costs time or memory and changes no other field.
+    faults, per_sample, groups: scores include technical faults, the single samples, and the looks from which
+    `scoring.completed` forms groups of near-duplicates: see `Score`. Each costs time or memory and changes no other field.
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number of
     threads or processes (on one backend of one machine), whatever the process's global settings. A scorer can be pickled,
@@ -79,11 +80,13 @@ class Scorer:
     Raises ValueError naming the argument; ModelError for the model.
     """
 
+    @former.renamed(bool, samples="per_sample")
+    @former.renamed(views="samples")
     def __init__(
         self,
         model: str | Path | Model | None = None,
         device: str = "auto",
-        views: int = 50,
+        samples: int = 50,
         grid: int = 1,
         seed: int = 0,
         dtype: str = "float32",
@@ -94,20 +97,20 @@ class Scorer:
         long_side: int | None = None,
         graphs: bool = True,
         faults: bool = False,
-        samples: bool = False,
+        per_sample: bool = False,
         groups: bool = False,
     ) -> None:
         require_device(device)
         _require_choice("dtype", dtype, DTYPES if device.startswith("cuda") else DTYPES[:2])
-        views, grid, seed, max_pixels, long_side = map(_plain, (views, grid, seed, max_pixels, long_side))
-        require_draws(views, grid, seed)
+        samples, grid, seed, max_pixels, long_side = map(_plain, (samples, grid, seed, max_pixels, long_side))
+        require_draws(samples, grid, seed)
         _require_choice("decode", decode, DECODES)
         if long_side is not None:
             _require_range("long_side", long_side, 1, _MOST_LONG_SIDE)
         _require_range("max_pixels", max_pixels, 1, 2**62)
         background = tuple(_plain(value) for value in background) if isinstance(background, (tuple, list)) else background
         reading.require_background(background)
-        for name, value in (("graphs", graphs), ("faults", faults), ("samples", samples), ("groups", groups)):
+        for name, value in (("graphs", graphs), ("faults", faults), ("per_sample", per_sample), ("groups", groups)):
             if not isinstance(value, bool):
                 raise ValueError(f"{name} must be True or False, got {value!r}")
         if not isinstance(model, (Model, str, os.PathLike)) and model is not None:
@@ -115,7 +118,7 @@ class Scorer:
         self._model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
         if any(column.channels != 3 for column in self.model.spec.columns):
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
-        self._chosen = _Chosen(device, views, grid, seed, dtype, decode, long_side)
+        self._chosen = _Chosen(device, samples, grid, seed, dtype, decode, long_side)
         if decode == "scaled" and self.long_side is None:
             raise ValueError("decode: 'scaled' needs a size to reduce photographs to: the model has none, give long_side")
         self._graphs = graphs
@@ -126,9 +129,9 @@ class Scorer:
         kind = torch.float32 if tf32 else getattr(torch, dtype)
         taken, executor = executor_on(device, self.model.net, kind, graphs=graphs, tf32=tf32)
         self._chosen = replace(self._chosen, device=taken)
-        self._extras = Extras(faults, samples, groups)
+        self._extras = Extras(faults, per_sample, groups)
         self._stages = PhotoStages(
-            self.model, executor, self._read_options, views=views, grid=grid, seed=seed, long_side=self.long_side,
+            self.model, executor, self._read_options, samples=samples, grid=grid, seed=seed, long_side=self.long_side,
             extras=self._extras,
         )  # fmt: skip
 
@@ -147,9 +150,11 @@ class Scorer:
         return self._chosen.device
 
     @property
-    def views(self) -> int:
-        """How many pairs of windows are averaged."""
-        return self._chosen.views
+    def samples(self) -> int:
+        """How many samples are averaged."""
+        return self._chosen.samples
+
+    views = former.attribute("Scorer", "views", "samples")
 
     @property
     def grid(self) -> int:
@@ -208,7 +213,7 @@ class Scorer:
 
     def score(self, image: Any) -> Score:
         """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W], or a file in an
-        object store or zip file (`data.stores.stored`).
+        object store or zip file (`data.remote.stored`).
 
         Raises ReadError when the image cannot be read; `score_many` reports that in the result instead.
         """
@@ -237,10 +242,10 @@ class Scorer:
         return Stream(self._stages, batch=batch, workers=workers).scores(images)
 
 
-def require_draws(views: int, grid: int, seed: int) -> None:
+def require_draws(samples: int, grid: int, seed: int) -> None:
     """Raise ValueError naming the argument that is out of range."""
     _require_choice("grid", grid, GRIDS)
-    _require_range("views", views, 1, 1_000_000)
+    _require_range("samples", samples, 1, 1_000_000)
     _require_range("seed", seed, 0, MAX_SEED)
 
 
@@ -249,9 +254,9 @@ def _made(
 ) -> Scorer:
     scorer = of.__new__(of)
     Scorer.__init__(
-        scorer, model, chosen.device, chosen.views, chosen.grid, chosen.seed, chosen.dtype,
+        scorer, model, chosen.device, chosen.samples, chosen.grid, chosen.seed, chosen.dtype,
         max_pixels=options.max_pixels, background=options.background, decode=chosen.decode, long_side=chosen.long_side,
-        graphs=graphs, faults=extras.faults, samples=extras.samples, groups=extras.groups,
+        graphs=graphs, faults=extras.faults, per_sample=extras.per_sample, groups=extras.groups,
     )  # fmt: skip
     return scorer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dcnn_fast.scoring.scorer import Scorer
 
 MODELS_OWN = "the model's"
+_SAID = {"--views": "--samples"}  # settings that files and rows' keys have by former names of options
 
 
 def settings_of(scorer: Scorer) -> dict[str, str]:
@@ -12,7 +13,7 @@ def settings_of(scorer: Scorer) -> dict[str, str]:
     own = scorer.long_side == scorer.model.spec.long_side
     settings = {
         "--model": scorer.model.digest,
-        "--views": str(scorer.views),
+        "--views": str(scorer.samples),
         "--grid": str(scorer.grid),
         "--seed": str(scorer.seed),
         "--dtype": scorer.dtype,
@@ -21,3 +22,8 @@ def settings_of(scorer: Scorer) -> dict[str, str]:
         "--background": bytes(scorer.background).hex(),
     }
     return settings | ({"--faults": "on"} if scorer.extras.faults else {})
+
+
+def option_of(setting: str) -> str:
+    """The option that a setting is said by."""
+    return _SAID.get(setting, setting)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dcnn_fast.data import in_flight, reading
-from dcnn_fast.data.stores import Stored
+from dcnn_fast.data.remote import Stored
 from dcnn_fast.nets import Model
 from dcnn_fast.runtime import Executor
 from dcnn_fast.scoring.extras import Extras
@@ -27,16 +27,16 @@ _TORCH_SAYS = ("can't allocate memory", "CUDA error: out of memory")
 class PhotoStages:
     """The `Stages` for photographs; each may run on any thread.
 
-    model: the executor's. options: for reading. views, grid, seed: as in `Scorer`. long_side: the long side of the photographs
-    from which views are made, in pixels; None does not reduce them. extras: the optional contents of scores.
+    model: the executor's. options: for reading. samples, grid, seed: as in `Scorer`. long_side: the long side of the
+    photographs from which views are made, in pixels; None does not reduce them. extras: the optional contents of scores.
     """
 
     def __init__(
-        self, model: Model, executor: Executor, options: reading.ReadOptions, *, views: int, grid: int, seed: int,
+        self, model: Model, executor: Executor, options: reading.ReadOptions, *, samples: int, grid: int, seed: int,
         long_side: int | None, extras: Extras,
     ) -> None:  # fmt: skip
         self._model, self._executor, self._options, self._extras = model, executor, options, extras
-        self._views, self._grid, self._seed = views, grid, seed
+        self._samples, self._grid, self._seed = samples, grid, seed
         self._network = replace(model.spec, long_side=long_side)
 
     @property
@@ -58,14 +58,16 @@ class PhotoStages:
                 raise
             said = in_flight.no_memory("to score it") if without_memory else str(error)
             notes = error.notes if isinstance(error, reading.ReadError) else ()
-            return Read(Score(views=self._views, seed=self._seed, path=_path_of(image), error=said, notes=notes), Prepared())
+            return Read(
+                Score(samples_count=self._samples, seed=self._seed, path=_path_of(image), error=said, notes=notes), Prepared()
+            )
 
     def read_or_raise(self, image: Any) -> Read:
         """Like `read`, but raises ReadError for an unreadable image."""
         # The program may have set numpy to raise where it would ignore.
         with np.errstate(all="ignore"):
             prepared = prepare(
-                image, self._network, self._options, views=self._views, grid=self._grid, seed=self._seed,
+                image, self._network, self._options, samples=self._samples, grid=self._grid, seed=self._seed,
                 intake=self._executor.intake, extras=self._extras,
             )  # fmt: skip
             shot, seen = prepared.shot, prepared.seen
@@ -80,13 +82,13 @@ class PhotoStages:
         """Run the network's blocks. Where memory does not suffice, the score's error says so."""
         if not read.prepared.jobs:
             return Begun(read.known, None)
-        columns = windows_of(read.prepared.jobs, self._model.spec) if self._extras.samples else ()
+        columns = windows_of(read.prepared.jobs, self._model.spec) if self._extras.per_sample else ()
         try:
             return Begun(read.known, self._executor.blocks(read.prepared.jobs), columns)
         except (MemoryError, RuntimeError) as error:
             if not _is_of_memory(error):
                 raise
-            return Begun(replace(read.known, views=self._views, error=in_flight.no_memory("to score it")), None)
+            return Begun(replace(read.known, samples_count=self._samples, error=in_flight.no_memory("to score it")), None)
 
     def finish(self, batch: Sequence[Begun]) -> list[Score]:
         """Run the network's head for all images together, or one by one where memory does not suffice. Returns their scores."""
@@ -98,7 +100,7 @@ class PhotoStages:
                     raise
                 if len(batch) > 1:
                     return [score for begun in batch for score in self.finish([begun])]
-                return [replace(batch[0].known, views=self._views, error=in_flight.no_memory("to score it"))]
+                return [replace(batch[0].known, samples_count=self._samples, error=in_flight.no_memory("to score it"))]
             return [
                 begun.known if begun.maps is None else self._summary(begun, next(results)) for begun in batch
             ]  # fmt: skip
@@ -106,12 +108,15 @@ class PhotoStages:
     def _summary(self, begun: Begun, result: np.ndarray) -> Score:
         known, labels = begun.known, self._model.spec.labels
         if not np.isfinite(result).all():
-            return replace(known, views=self._views, error="the model gives numbers that are not finite for this image")
-        measured, reference = summarise(result, labels), self._model.reference
+            return replace(
+                known, samples_count=self._samples, error="the model gives numbers that are not finite for this image"
+            )
+        measured, percentiles = summarise(result, labels), self._model.percentiles
         return replace(
-            known, probs=measured.probs, mean=measured.mean, std=measured.std, label=measured.label, views=measured.views,
-            percentile=None if reference is None or measured.mean is None else reference.percentile(measured.mean),
-            samples=samples_of(result, labels, begun.columns) if self._extras.samples else None,
+            known, probs=measured.probs, mean=measured.mean, std=measured.std, label=measured.label,
+            samples_count=measured.samples_count,
+            percentile=None if percentiles is None or measured.mean is None else percentiles.percentile(measured.mean),
+            samples=samples_of(result, labels, begun.columns) if self._extras.per_sample else None,
         )  # fmt: skip
 
 

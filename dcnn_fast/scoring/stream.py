@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from dcnn_fast import engine
 from dcnn_fast.data import in_flight
-from dcnn_fast.data.stores import Stored
+from dcnn_fast.data.remote import Stored
 from dcnn_fast.runtime import Maps
 from dcnn_fast.scoring.prepare import Prepared
 from dcnn_fast.scoring.samples import ColumnWindows

@@ -59,16 +59,16 @@ class HeatMap:
 def heat_map(scorer: Scorer, image: Any, *, cells: int = 12) -> HeatMap:
     """The heat map that the scorer's model allows: occlusion where all its windows show the same, else samples.
 
-    scorer: made with `samples=True`. image: as for `Scorer.score`. cells: along the photograph's long side, 2 to 64, as square
-    as the sides allow. Raises ReadError; ValueError for cells out of range, a scorer without samples, a model whose score is
-    not P(high), and one without a finite score for the photograph.
+    scorer: made with `per_sample=True`. image: as for `Scorer.score`. cells: along the photograph's long side, 2 to 64, as
+    square as the sides allow. Raises ReadError; ValueError for cells out of range, a scorer without samples, a model whose
+    score is not P(high), and one without a finite score for the photograph.
     """
     if isinstance(cells, bool) or not isinstance(cells, int) or not LEAST_CELLS <= cells <= MOST_CELLS:
         raise ValueError(f"cells must be an integer from {LEAST_CELLS} to {MOST_CELLS}, got {cells!r}")
     if len(scorer.model.spec.labels) != 2:
         raise ValueError("the model must tell two labels apart: the score of others is no P(high)")
-    if not scorer.extras.samples:
-        raise ValueError("the scorer must be made with samples=True")
+    if not scorer.extras.per_sample:
+        raise ValueError("the scorer must be made with per_sample=True")
     options = scorer.read_options
     photo = reading.read(image, max_pixels=options.max_pixels, background=options.background, scaled_to=options.scaled_to)
     pixels = reduced(photo.pixels, scorer.long_side)

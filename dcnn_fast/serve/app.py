@@ -33,7 +33,7 @@ def create_app(
     serving process needs a separate application.
 
     Example:
-        >>> app = create_app(Scorer(views=50), Settings(token="a long secret"))
+        >>> app = create_app(Scorer(samples=50), Settings(token="a long secret"))
     """
     service = Service(scorer or Scorer(), settings)
 

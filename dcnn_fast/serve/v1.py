@@ -125,7 +125,7 @@ def described(service: Service) -> dict[str, Any]:
     return {
         "dcnn_fast_serve": 1, "version": metadata.version("dcnn-fast"),
         "model": {"name": scorer.model.spec.name, "digest": service.digest, "labels": list(scorer.model.spec.labels)},
-        "views": scorer.views, "seed": scorer.seed, "grid": scorer.grid, "device": scorer.device, "dtype": scorer.dtype,
+        "views": scorer.samples, "seed": scorer.seed, "grid": scorer.grid, "device": scorer.device, "dtype": scorer.dtype,
         "decode": scorer.decode, "long_side": scorer.long_side, "caution": scorer.caution,
         "limits": {
             "images": settings.images, "bytes": settings.bytes, "body_bytes": settings.body_bytes,

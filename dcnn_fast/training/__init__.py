@@ -1,7 +1,7 @@
 """Training: the run from data to model files, cuda-convnet's update rule, and the loop that made the shipped model."""
 
 from dcnn_fast.training.checkpoint import CheckpointError
-from dcnn_fast.training.loop import Batch, fit
+from dcnn_fast.training.fitting import Batch, fit
 from dcnn_fast.training.schedule import Schedule, parse_drops, parse_schedule
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.trainer import DivergedError, Outcome, train

@@ -24,8 +24,8 @@ from dcnn_fast.ops.tables import fields
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.ops.views.fixed import CUT_FIELDS, RESIZE_FIELDS, FixedPlanes, refused, resize_of, windows_launch
 from dcnn_fast.runtime.contexts import DeviceStream
-from dcnn_fast.training.loading import Cases, starts_of
-from dcnn_fast.training.windows import Place
+from dcnn_fast.training.mini_batches import Cases, starts_of
+from dcnn_fast.training.window_cuts import Place
 
 _RGB, _RGBX = 3, 4  # bytes of a pixel in a photograph and in a plane
 _Kind = tuple[View, int]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.loading import Request, epoch_order
+from dcnn_fast.training.mini_batches import Request, epoch_order
 from dcnn_fast.training.progress import Progress, times_of
 from dcnn_fast.training.settings import Settings
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from dcnn_fast.locking import InUseError, lock_file
 from dcnn_fast.training.checkpoint import CheckpointError
-from dcnn_fast.training.files import put, remove_abandoned
+from dcnn_fast.training.durable_files import put, remove_abandoned
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
 LOG, SKIPPED, CURVES, BOARD = "log.csv", "skipped.csv", "curves.png", "tensorboard"

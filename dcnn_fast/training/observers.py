@@ -14,12 +14,12 @@ from torch import nn
 from dcnn_fast.nets import Model, MultiColumn, save_model
 from dcnn_fast.training.curves import save_curves
 from dcnn_fast.training.folder import BEST, BOARD, CHECKPOINT, CURVES, LAST, LOG, OPTIONS, SKIPPED, TIMES, Folder
-from dcnn_fast.training.lesson import Lesson
 from dcnn_fast.training.log import Board, write_csv, write_skipped, write_times
+from dcnn_fast.training.no_learning import is_looked_at, signs_of
 from dcnn_fast.training.options import RATES, options_text
 from dcnn_fast.training.progress import Progress, timeless, times_of
+from dcnn_fast.training.run_examples import Lesson
 from dcnn_fast.training.settings import Settings
-from dcnn_fast.training.signs import is_looked_at, signs_of
 from dcnn_fast.version import version
 
 _SECONDS_BETWEEN_PICTURES = 60.0

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Reference
+from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Percentiles
 from dcnn_fast.networks.efficientnet import HEAD, lite_stages
-from dcnn_fast.training.learnt import learnt_by, summary_of
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.model_history import learnt_by, summary_of
+from dcnn_fast.training.photographs import Pictures
 
 FEWEST = 10  # ratings
 _STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the ridge, among which the ratings left out choose
@@ -61,7 +61,7 @@ def fit_ratings(
 ) -> Personal:
     """The model fitted to the examples' ratings; P(high) is that of a rating above their median.
 
-    threads: that read photographs. advance: called for each one read. The model's reference becomes these photographs, each
+    threads: that read photographs. advance: called for each one read. The model's percentiles become of these photographs, each
     scored by a model that does not know its rating. Raises ValueError for a model as `why_not` says, for examples without
     ratings, fewer than ten of them or all the same.
     """
@@ -82,10 +82,10 @@ def fit_ratings(
     middle = float(np.median(fit.targets))
     slope = _LOGISTIC / max(_LEAST_DOUBT, float((fit.left_out - fit.targets).std()))
     net = _extended(model.net, fit, slope, middle)
-    reference = Reference.of(
+    percentiles = Percentiles.of(
         f"{len(ratings)} photographs that were rated", (1 / (1 + np.exp(-slope * (fit.left_out - middle)))).tolist()
     )
-    made = Model(net.eval(), {**model.provenance, **_provenance(model, [examples[number] for number in found])}, reference)
+    made = Model(net.eval(), {**model.provenance, **_provenance(model, [examples[number] for number in found])}, percentiles)
     skipped = tuple(example.key for number, example in enumerate(examples) if number not in found)
     return Personal(
         made, len(ratings), fit.strength, _spearman(fit.own, ratings), _spearman(fit.left_out, ratings), skipped

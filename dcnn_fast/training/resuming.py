@@ -8,8 +8,8 @@ from torch import nn
 
 from dcnn_fast.nets import AnyColumn
 from dcnn_fast.training import checkpoint as runs
-from dcnn_fast.training.lesson import Lesson
 from dcnn_fast.training.progress import Progress, with_rates
+from dcnn_fast.training.run_examples import Lesson
 from dcnn_fast.training.settings import Settings, differences
 from dcnn_fast.training.step import Step
 

@@ -19,15 +19,15 @@ from dcnn_fast.training.device_windows import DeviceWindows
 from dcnn_fast.training.epochs import Left, is_best, is_looked_at, is_out_of_patience, row_of
 from dcnn_fast.training.folder import CHECKPOINT, TIMES, Folder
 from dcnn_fast.training.interrupts import Asked
-from dcnn_fast.training.learning import columns_of, keeps_pixels, multi_column
-from dcnn_fast.training.lesson import Lesson
-from dcnn_fast.training.loading import Cases, Draws, load
+from dcnn_fast.training.learning_layers import columns_of, keeps_pixels, multi_column
 from dcnn_fast.training.log import Advance, read_times
+from dcnn_fast.training.mini_batches import Cases, Draws, load
 from dcnn_fast.training.observers import Observer, Told
-from dcnn_fast.training.pictures import means
-from dcnn_fast.training.place import Place
+from dcnn_fast.training.photographs import means
 from dcnn_fast.training.progress import Progress, timeless, with_rates, with_times
 from dcnn_fast.training.resuming import take_up
+from dcnn_fast.training.run_examples import Lesson
+from dcnn_fast.training.run_place import Place
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.skips import Skips
 from dcnn_fast.training.step import At, Launched, Losses, Step

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dcnn_fast import former
 from dcnn_fast.networks import LayerRule
 from dcnn_fast.ops.block.params import TIES, Ties
 from dcnn_fast.printable import quoted
@@ -30,9 +31,12 @@ USUAL: Mapping[str, Mapping[str, float]] = {
 }
 _LEFT_OUT: Any = None
 
-_MOST = {"seed": 2**64 - 1, "test_views": 2**16}
+_FORMER = {"test_views": "test_samples"}  # names in files of earlier versions
+
+_MOST = {"seed": 2**64 - 1, "test_samples": 2**16}
 
 
+@former.taking(test_views="test_samples")
 @dataclass(frozen=True)
 class Settings:
     """The options of a run; the defaults are the paper's (III-G) where it names them, else those of docs/paper.md#defaults.
@@ -62,7 +66,7 @@ class Settings:
     ties: who gets a max-pool's gradient: "all" of several equal maxima, as in cuda-convnet, or the "first", as in torch. With
         "first" the C++ engine computes a step in tiles, which takes less time; the weights differ from the first step on.
     evaluate_every: epochs between looks at the held-out examples, 0 for none; the last epoch is always looked at.
-    test_views: windows averaged for each of them. best_by: the measure that says which epoch was best, of the photographs of
+    test_samples: windows averaged for each of them. best_by: the measure that says which epoch was best, of the photographs of
         the split val, where there are such, else of the held-out ones. patience: looks at the former without a better epoch,
         after which the run ends; 0: it goes on to its end.
     checkpoint_steps: mini-batches between checkpoints inside an epoch, besides the one at its end; 0 for none.
@@ -95,7 +99,7 @@ class Settings:
     precision: TrainingPrecision = "fp32"
     ties: Ties = "all"
     evaluate_every: int = 1
-    test_views: int = 5
+    test_samples: int = 5
     best_by: Measure = "balanced_accuracy"
     patience: int = 0
     checkpoint_steps: int = 0
@@ -111,7 +115,7 @@ class Settings:
             "batch": 1,
             "mean_images": 1,
             "evaluate_every": 0,
-            "test_views": 1,
+            "test_samples": 1,
             "checkpoint_steps": 0,
             "patience": 0,
             "seed": 0,
@@ -200,10 +204,11 @@ class Settings:
 
 
 def settings_from_dict(data: dict[str, Any]) -> Settings:
-    """The settings that `Settings.to_dict` wrote."""
+    """The settings that `Settings.to_dict` wrote, of this version or an earlier one."""
     drops = tuple((epoch, factor) for epoch, factor in data["drops"])
     rules = tuple((layer, LayerRule(**rule)) for layer, rule in data.get("layer_rules", ()))
     weights = data.get("class_weights", ())
+    data = {_FORMER.get(name, name): value for name, value in data.items()}
     return Settings(**{
         **data, "drops": drops, "column_rates": tuple(data["column_rates"]), "layer_rules": rules,
         "freeze": tuple(data.get("freeze", ())), "class_weights": weights if isinstance(weights, str) else tuple(weights),

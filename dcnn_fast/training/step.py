@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from dcnn_fast.ops.plain_torch import plain_torch
 from dcnn_fast.ops.recording import CudaGraph, Recorder
 from dcnn_fast.training.errors import DivergedError
-from dcnn_fast.training.learning import rate_groups
-from dcnn_fast.training.lesson import Lesson
-from dcnn_fast.training.loading import Cases
+from dcnn_fast.training.learning_layers import rate_groups
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
-from dcnn_fast.training.machine import generator_of
+from dcnn_fast.training.mini_batches import Cases
+from dcnn_fast.training.needs import generator_of
 from dcnn_fast.training.optimisers import optimiser_of
-from dcnn_fast.training.pictures import generator
-from dcnn_fast.training.place import Place
+from dcnn_fast.training.photographs import generator
 from dcnn_fast.training.recorded import RecordedSteps, not_recorded
+from dcnn_fast.training.run_examples import Lesson
+from dcnn_fast.training.run_place import Place
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.update_rule import ConvNetUpdate
 

@@ -22,13 +22,13 @@ from dcnn_fast.training.errors import DivergedError
 from dcnn_fast.training.features import kept_features, require_features
 from dcnn_fast.training.folder import BOARD, FEATURES, Folder, require_folder
 from dcnn_fast.training.interrupts import interrupts
-from dcnn_fast.training.learning import computed_in, held_still, still_columns, tied
-from dcnn_fast.training.lesson import Lesson, lesson_of
+from dcnn_fast.training.learning_layers import computed_in, held_still, still_columns, tied
 from dcnn_fast.training.log import Board, progress_bar
-from dcnn_fast.training.machine import require_machine
+from dcnn_fast.training.needs import require_machine
 from dcnn_fast.training.observers import Log, Models, Observer, OnBoard, Options, Signs, Times
 from dcnn_fast.training.options import options_of
-from dcnn_fast.training.place import Place
+from dcnn_fast.training.run_examples import Lesson, lesson_of
+from dcnn_fast.training.run_place import Place
 from dcnn_fast.training.session import Session
 from dcnn_fast.training.settings import Settings
 

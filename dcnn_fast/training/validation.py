@@ -13,22 +13,22 @@ from torch import Tensor, nn
 from dcnn_fast.data import Example
 from dcnn_fast.ops.plain_torch import plain_torch
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.loading import Draws, Request, load
 from dcnn_fast.training.losses import layers_of
+from dcnn_fast.training.mini_batches import Draws, Request, load
 
 
 @torch.no_grad()
 def look(
     net: nn.Module, draws: Draws, world: World, device: torch.device, *, batch: int, workers: int = 0
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """The measures of `measures` on the examples of `draws`, each by the mean probability of its views, and what went wrong.
+    """The measures of `measures` on the examples of `draws`, each by the mean probability of its samples, and what went wrong.
 
     batch: windows at a time. Processes share the work. What cannot be read is left out
     and given by its key with the reason; none readable: no measures.
     """
     was_training = net.training
     net.eval()
-    at_a_time = max(1, batch // draws.views)
+    at_a_time = max(1, batch // draws.samples)
     numbers = range(world.rank, len(draws.pictures), world.size)
     requests = [Request(None, tuple(numbers[i : i + at_a_time])) for i in range(0, len(numbers), at_a_time)]
     found: list[tuple[int, list[float], int]] = []
@@ -39,7 +39,7 @@ def look(
             if cases.numbers:
                 with plain_torch(device):
                     layers = layers_of(net(*cases.on(device, draws.pictures.inputs)))
-                probs, *second = (_averaged(logits, draws.views) for logits in layers)
+                probs, *second = (_averaged(logits, draws.samples) for logits in layers)
                 named = second[0].argmax(dim=1).tolist() if second else [-1] * len(cases.numbers)
                 found += zip(cases.numbers, probs.tolist(), named, strict=True)
     net.train(was_training)
@@ -54,9 +54,9 @@ def look(
     return {**measured, **_second_task([named for *_, named in everyones], shown)}, reasons
 
 
-def _averaged(logits: Tensor, views: int) -> Tensor:
-    """[n * views, labels] logits -> [n, labels] probabilities, the mean of the views."""
-    return logits.double().softmax(dim=1).reshape(len(logits) // views, views, -1).mean(dim=1)
+def _averaged(logits: Tensor, samples: int) -> Tensor:
+    """[n * samples, labels] logits -> [n, labels] probabilities, the mean of the samples."""
+    return logits.double().softmax(dim=1).reshape(len(logits) // samples, samples, -1).mean(dim=1)
 
 
 def _second_task(named: Sequence[int], examples: Sequence[Example]) -> dict[str, float]:

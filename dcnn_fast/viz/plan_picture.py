@@ -21,7 +21,7 @@ _COLOURS = ("#3b82c4", "#c47a3b", "#4a9a5b", "#9a4a8f")
 
 
 class Planned(Protocol):
-    """What the picture needs of a column's work: its plane [H, W, 3], its windows' corners [views, 2] and its plan."""
+    """What the picture needs of a column's work: its plane [H, W, 3], its windows' corners [samples, 2] and its plan."""
 
     @property
     def plane(self) -> np.ndarray: ...

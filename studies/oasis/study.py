@@ -186,6 +186,6 @@ def _baselines(prepared: Prepared, train: np.ndarray, test: np.ndarray) -> dict[
 
 
 def _scores(net: MultiColumn, photographs: Sequence[Picture]) -> np.ndarray:
-    """P(high) by the users' protocol: 50 views, seed 0."""
+    """P(high) by the users' protocol: 50 samples, seed 0."""
     scorer = Scorer(Model(net.eval()))
     return np.array([score.mean for score in scorer.score_many(picture.pixels for picture in photographs)])

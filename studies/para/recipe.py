@@ -27,19 +27,20 @@ class Recipe:
     seeds: int
     above: int  # epochs for the layers above the frozen ones
     architectures: tuple[int, ...]
-    views: int  # views in evaluating a photograph
+    samples: int  # in evaluating a photograph
     fewest: int  # least photographs of a category for adapting
-    draws: int  # bootstrap samples in the report
+    resamples: int  # of the bootstrap in the report
 
 
 # Half the paper's sides: the copy of PARA has photographs of 224 pixels, and a column of 112 costs a quarter. A local view is a
 # crop of 128 of the 224 pixels; the warped one is the whole photograph.
 FULL = Recipe(
     plane=128, window=112, filters=1.0, fc=(1000, 256), sizes={500: 60, 2000: 40, 5000: 24, 10_000: 16}, whole=10, batch=32,
-    rate=0.002, further=0.5, fine=10, seeds=3, above=20, architectures=(2, 3, 4, 5, 6, 7), views=50, fewest=100, draws=1000,
+    rate=0.002, further=0.5, fine=10, seeds=3, above=20, architectures=(2, 3, 4, 5, 6, 7), samples=50, fewest=100,
+    resamples=1000,
 )  # fmt: skip
 # A trial run of the study on a few drawn photographs, in a minute or two.
 QUICK = Recipe(
     plane=36, window=32, filters=0.125, fc=(16, 8), sizes={24: 2}, whole=2, batch=8, rate=0.001, further=0.5, fine=1, seeds=1,
-    above=2, architectures=(2,), views=2, fewest=4, draws=50,
+    above=2, architectures=(2,), samples=2, fewest=4, resamples=50,
 )  # fmt: skip

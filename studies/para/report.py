@@ -98,7 +98,7 @@ def _read(path: Path) -> list[tuple[str, float]]:
 
 def figures(collection: Collection, recipe: Recipe, found: Sequence[Found]) -> dict[str, Any]:
     """Every figure of the report: means over the available seeds, 95 % intervals over sessions."""
-    judge = _Judge(collection, found, recipe.draws)
+    judge = _Judge(collection, found, recipe.resamples)
     whole = [group for group in judge.groups if judge.complete(group)]
     differences: dict[str, Any] = {}
     for size in _sizes(collection, recipe):

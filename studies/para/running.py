@@ -138,7 +138,7 @@ def _unfinished(run: Path, epochs: int) -> bool:
 
 
 def _evaluate(model: Path, table: Path, collection: Collection, recipe: Recipe, out: Path) -> None:
-    options = ("--threshold", collection.threshold, "--views", recipe.views, "--draws", 0)
+    options = ("--threshold", collection.threshold, "--samples", recipe.samples, "--resamples", 0)
     _command("evaluate", model, table, *options, "--csv", out, "--overwrite")
 
 

@@ -73,7 +73,7 @@ def _at(member: Member, second: int) -> Member:
 
 def _spread(paths: Sequence[Path]) -> None:
     """The spread of the shipped model's score under changes that leave a photograph the same."""
-    scorer, moved = Scorer(views=1), dict[str, list[float]]()
+    scorer, moved = Scorer(samples=1), dict[str, list[float]]()
     changes: Mapping[str, Change] = {what: SAME[what] for what in list(SAME)[:4] if "30" not in what}
     for path in paths:
         image = opened(path)

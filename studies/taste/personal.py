@@ -68,13 +68,13 @@ def measure(rated: Rated, data: Path) -> list[Person]:
         for draw in range(DRAWS):
             order = np.random.default_rng(draw).permutation(len(ratings))
             unseen = order[-HELD_OUT:]
-            before.append(_agreement(Scorer(views=1), rated, ratings, unseen, data))
+            before.append(_agreement(Scorer(samples=1), rated, ratings, unseen, data))
             for size in SIZES:
                 with tempfile.TemporaryDirectory() as folder:
                     started = time.monotonic()
                     model = _adapted(Path(folder), rated, ratings, order[:size], data)
                     seconds.append(time.monotonic() - started)
-                    after[size].append(_agreement(Scorer(model, views=1), rated, ratings, unseen, data))
+                    after[size].append(_agreement(Scorer(model, samples=1), rated, ratings, unseen, data))
         person = Person(
             name, _mean(before), {size: _mean(values) for size, values in after.items()}, round(float(np.median(seconds)), 1)
         )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dcnn_fast import networks
-from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Reference, load_model, save_model
+from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Percentiles, load_model, save_model
 from dcnn_fast.scoring import Scorer
 from studies.taste import features
 from studies.taste.learning import UNITS, Head, Scale
@@ -36,9 +36,9 @@ def ship(study: Study, data: Path, out: Path) -> None:
     save_model(model, path, fc_storage="float16", block_storage="float16")
     written = load_model(path)
     photos = sorted((data / "photos").glob("*.jpg"))
-    scores = [score.mean for score in Scorer(written, views=1).score_many(photos) if score.mean is not None]
+    scores = [score.mean for score in Scorer(written, samples=1).score_many(photos) if score.mean is not None]
     about = f"{len(scores)} freely licensed photographs: CID22, Kodak and smaller sets"
-    save_model(replace(written, reference=Reference.of(about, scores)), path, fc_storage="float16", block_storage="float16")
+    save_model(replace(written, percentiles=Percentiles.of(about, scores)), path, fc_storage="float16", block_storage="float16")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, digest {load_model(path).digest}, pressure {taught.pressure:g}")
 
 

@@ -15,7 +15,7 @@ import pytest
 from dcnn_fast import Scorer
 from dcnn_fast.batch import BatchError, ScoreBatch
 from dcnn_fast.batch.callable import COLUMNS
-from dcnn_fast.data import stores
+from dcnn_fast.data import remote
 from tests import warm
 from tests.serve.server import picture
 
@@ -24,7 +24,7 @@ VIEWS = 3
 
 @pytest.fixture
 def batch(model):
-    return ScoreBatch(model, views=VIEWS)
+    return ScoreBatch(model, samples=VIEWS)
 
 
 def paths_of(folder):
@@ -33,7 +33,7 @@ def paths_of(folder):
 
 def test_an_arrow_table_gets_the_columns_of_the_scorer(batch, model, folder):
     paths = paths_of(folder)
-    expected = list(Scorer(model, views=VIEWS).score_many(paths))
+    expected = list(Scorer(model, samples=VIEWS).score_many(paths))
     found = batch(pa.table({"path": paths, "mine": list(range(len(paths)))}))
     assert found.column_names == ["path", "mine", *COLUMNS]
     assert found.column("mean").to_pylist() == [score.mean for score in expected]
@@ -59,7 +59,7 @@ def test_pandas_and_mappings_have_the_same_numbers(batch, folder):
 def test_an_iterator_of_frames_gives_one_as_spark_wants_it(model, folder):
     """What mapInPandas hands to a function, and what it makes of the result by a schema."""
     paths = paths_of(folder)
-    some = ScoreBatch(model, views=VIEWS, columns=("mean", "width", "error"))
+    some = ScoreBatch(model, samples=VIEWS, columns=("mean", "width", "error"))
     found = some(iter([pd.DataFrame({"path": paths[:3]}), pd.DataFrame({"path": paths[3:]})]))
     assert iter(found) is found
     frames = list(found)
@@ -74,7 +74,7 @@ def test_an_iterator_of_frames_gives_one_as_spark_wants_it(model, folder):
 def test_files_that_the_engine_has_read_are_scored_and_left_out(batch, model, folder):
     paths = paths_of(folder)
     files = [open(path, "rb").read() for path in paths]  # noqa: SIM115
-    with_content = ScoreBatch(model, views=VIEWS, content="bytes")
+    with_content = ScoreBatch(model, samples=VIEWS, content="bytes")
     found = with_content(pa.table({"path": paths, "bytes": files}))
     assert found.equals(batch(pa.table({"path": paths})))
     nothing = with_content({"path": ["a", "b"], "bytes": [files[0], None]})
@@ -100,18 +100,18 @@ def test_keys_tell_photographs_contents_models_and_settings_apart(model, folder)
     def keys(**options):
         return ScoreBatch(options.pop("model", model), version="version", **options)(table).column("key").to_pylist()
 
-    first = keys(views=VIEWS)
-    assert first == keys(views=VIEWS) == keys(views=VIEWS, workers=1) and len(set(first)) == 2
+    first = keys(samples=VIEWS)
+    assert first == keys(samples=VIEWS) == keys(samples=VIEWS, workers=1) and len(set(first)) == 2
     other = pa.table({"path": paths, "version": ["2", None]})
-    changed = ScoreBatch(model, version="version", views=VIEWS)(other).column("key").to_pylist()
-    every = [*first, *changed, *keys(views=2), *keys(views=VIEWS, seed=1), *keys(views=VIEWS, faults=True)]
+    changed = ScoreBatch(model, version="version", samples=VIEWS)(other).column("key").to_pylist()
+    every = [*first, *changed, *keys(samples=2), *keys(samples=VIEWS, seed=1), *keys(samples=VIEWS, faults=True)]
     assert len(set(every)) == len(every)
 
 
 def test_a_key_does_not_depend_on_the_neighbours_of_a_row(model, folder):
     """pandas makes floats of whole numbers where one is missing; a row without a version has no key."""
     path, other = paths_of(folder)[:2]
-    some = ScoreBatch(model, version="version", views=VIEWS, columns=("mean",))
+    some = ScoreBatch(model, version="version", samples=VIEWS, columns=("mean",))
     wanted = some(pa.table({"path": [path], "version": [1234]})).column("key")[0].as_py()
     versions = [pd.Series([1234, None]), pd.Series(["1234", pd.NA]), pd.Series([1234, pd.NA], dtype="Int64"),
                 pd.Series(["1234", float("nan")]), pd.Series(["1234", pd.NaT], dtype=object)]  # fmt: skip
@@ -124,10 +124,10 @@ def test_a_key_does_not_depend_on_the_neighbours_of_a_row(model, folder):
 
 def test_a_column_is_overwritten_by_none(model, folder):
     path = paths_of(folder)[0]
-    assert ScoreBatch(model, views=VIEWS)({"path": [path], "key": ["mine"]})["key"] == ["mine"]
+    assert ScoreBatch(model, samples=VIEWS)({"path": [path], "key": ["mine"]})["key"] == ["mine"]
     for name in ("key", "mean"):
         with pytest.raises(BatchError, match=f"names that a score's have: {name}"):
-            ScoreBatch(model, views=VIEWS, version=name)({"path": [path], name: ["1"]})
+            ScoreBatch(model, samples=VIEWS, version=name)({"path": [path], name: ["1"]})
 
 
 def test_an_archive_is_opened_once(batch, folder, tmp_path, monkeypatch):
@@ -135,8 +135,8 @@ def test_an_archive_is_opened_once(batch, folder, tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for path in paths:
             file.write(path, path.rpartition("/")[2])
-    was = stores._opened
-    monkeypatch.setattr(stores, "_opened", lambda address: opened.append(address) or was(address))
+    was = remote._opened
+    monkeypatch.setattr(remote, "_opened", lambda address: opened.append(address) or was(address))
     asked = [f"zip://{path.rpartition('/')[2]}::{tmp_path}/a.zip" for path in paths]
     found = batch(pa.table({"path": asked}))
     assert len(opened) == 1
@@ -159,9 +159,10 @@ def test_it_pickles_as_its_arguments_and_scores_in_another_process(batch, folder
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"views": 0}, "views must be"),
+        ({"samples": 0}, "samples must be"),
         ({"grid": 3}, "grid must be"),
-        ({"samples": True}, "got samples"),
+        ({"samples": True}, "samples must be an integer"),
+        ({"per_sample": True}, "got per_sample"),
         ({"x": 1}, "got x"),
         ({"columns": ("mean", "group")}, "columns must be of"),
         ({"columns": "mean"}, "columns must be of"),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dcnn_fast import Scorer, save_model
-from dcnn_fast.batch import BatchError, ScoreShards, listing, places, plan_shards, read_plan, unfinished
+from dcnn_fast.batch import BatchError, ScoreShards, deal_shards, listing, places, read_deal, unfinished
 from tests import small
 from tests.export.schemas import require_valid
 from tests.serve.server import picture
@@ -22,7 +22,7 @@ SHARDS, VIEWS = 4, 3
 
 
 def planned(folder, out, model, **options):
-    return plan_shards(listing([folder]), str(out), SHARDS, model=model, **{"views": VIEWS, **options})
+    return deal_shards(listing([folder]), str(out), SHARDS, model=model, **{"samples": VIEWS, **options})
 
 
 def done(out, numbers=range(SHARDS), **options):
@@ -41,12 +41,12 @@ def out(tmp_path):
 
 
 def test_every_photograph_has_one_row_with_the_scorer_s_numbers(folder, out, model):
-    plan = planned(folder, out, model)
-    assert plan.photographs == 10 and unfinished(str(out)) == list(range(SHARDS))
+    deal = planned(folder, out, model)
+    assert deal.photographs == 10 and unfinished(str(out)) == list(range(SHARDS))
     assert done(out) == (10, 0, 1)
     found = {row["path"]: row for row in rows(out)}
     assert len(rows(out)) == len(found) == 10
-    for score in Scorer(model, views=VIEWS).score_many(sorted(found)):
+    for score in Scorer(model, samples=VIEWS).score_many(sorted(found)):
         assert (found[score.path]["mean"], found[score.path]["error"]) == (score.mean, score.error)
 
 
@@ -97,15 +97,15 @@ def test_a_store_holds_photographs_plan_and_rows(model):
     for i in range(3):
         system.pipe_file(f"/there/in/sub/{i}.png", picture(i))
     system.pipe_file("/there/in/notes.txt", b"")
-    plan = plan_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, views=VIEWS)
-    assert plan.photographs == 3 and unfinished("memory://there/out/run") == [0, 1]
+    deal = deal_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, samples=VIEWS)
+    assert deal.photographs == 3 and unfinished("memory://there/out/run") == [0, 1]
     assert done("memory://there/out/run", range(2)) == (3, 0, 0) and unfinished("memory://there/out/run") == []
     found = [row for i in range(2) for row in pq.read_table(system.open(f"/there/out/run/scores/{i:05d}.parquet")).to_pylist()]
     assert sorted(row["path"] for row in found) == [f"memory:///there/in/sub/{i}.png" for i in range(3)]
-    scorer = Scorer(model, views=VIEWS)
+    scorer = Scorer(model, samples=VIEWS)
     assert {row["mean"] for row in found} == {scorer.score(picture(i)).mean for i in range(3)}
     system.pipe_file("/there/in/sub/1.png", picture(9))
-    plan_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, views=VIEWS)
+    deal_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, samples=VIEWS)
     assert done("memory://there/out/run", range(2)) == (1, 2, 0)
 
 
@@ -116,13 +116,13 @@ def test_the_plan_s_files_are_as_their_schemas_say(folder, out, model):
     assert len(lines) == 10
     for line in lines:
         require_valid("batch-listed.v1", line)
-    assert read_plan(str(out)).settings["--faults"] == "on"
+    assert read_deal(str(out)).settings["--faults"] == "on"
 
 
 @pytest.mark.parametrize(
     ("options", "shards", "message"),
     [
-        ({"views": 4}, SHARDS, "--views 3 [(]here 4[)]"),
+        ({"samples": 4}, SHARDS, "--samples 3 [(]here 4[)]"),
         ({}, 5, "4 shards [(]here 5[)]"),
         ({"faults": True}, SHARDS, "--faults off"),
     ],
@@ -131,7 +131,7 @@ def test_a_plan_of_other_settings_is_refused(folder, out, model, options, shards
     planned(folder, out, model)
     before = (out / "run.json").read_bytes()
     with pytest.raises(BatchError, match=message):
-        plan_shards(listing([folder]), str(out), shards, model=model, **{"views": VIEWS, **options})
+        deal_shards(listing([folder]), str(out), shards, model=model, **{"samples": VIEWS, **options})
     assert (out / "run.json").read_bytes() == before
 
 
@@ -139,16 +139,16 @@ def test_a_worker_with_another_model_refuses(folder, out, model, tmp_path):
     planned(folder, out, model)
     other = tmp_path / "other.safetensors"
     save_model(small.model(views=("warp",)), other)
-    with pytest.raises(BatchError, match=r"must be the plan's, which has --model \w{12} [(]here"):
+    with pytest.raises(BatchError, match=r"must be the deal's, which has --model \w{12} [(]here"):
         done(out, model=str(other))
     assert not (out / "scores").exists()
 
 
 def test_what_is_wrong_is_named(folder, out, model, tmp_path):
-    with pytest.raises(BatchError, match="has no plan"):
+    with pytest.raises(BatchError, match="has no deal"):
         done(out)
     with pytest.raises(BatchError, match="shards must be an integer"):
-        plan_shards([], str(out), 0, model=model)
+        deal_shards([], str(out), 0, model=model)
     with pytest.raises(BatchError, match="nothing://x: "):
         list(listing(["nothing://x"]))
     with pytest.raises(BatchError, match="gone.png: "):
@@ -169,23 +169,23 @@ def test_a_worker_with_other_settings_refuses(folder, out, model):
     run = json.loads((out / "run.json").read_text())
     run["options"]["seed"] = 7
     (out / "run.json").write_text(json.dumps(run))
-    with pytest.raises(BatchError, match="must be the plan's, which has --seed 0 [(]here 7[)]"):
+    with pytest.raises(BatchError, match="must be the deal's, which has --seed 0 [(]here 7[)]"):
         done(out)
 
 
 def test_the_device_is_a_setting_where_it_decides(folder, out, model):
-    """In bfloat16 a GPU rounds between blocks: a worker of another kind than the plan's refuses."""
+    """In bfloat16 a GPU rounds between blocks: a worker of another kind than the deal's refuses."""
     assert "--device" not in planned(folder, out / "fp32", model).settings
     assert planned(folder, out / "bf16", model, dtype="bfloat16").settings["--device"] == "cpu"
     run = json.loads((out / "bf16" / "run.json").read_text())
     run["settings"]["--device"] = "cuda"
     (out / "bf16" / "run.json").write_text(json.dumps(run))
-    with pytest.raises(BatchError, match="must be the plan's, which has --device cuda [(]here cpu[)]"):
+    with pytest.raises(BatchError, match="must be the deal's, which has --device cuda [(]here cpu[)]"):
         done(out / "bf16")
 
 
 def test_photographs_that_need_the_extra_are_not_left_out_silently(folder, monkeypatch):
-    """A plan without them would drop the rows that they have."""
+    """A deal without them would drop the rows that they have."""
     (folder / "a.heic").write_bytes(b"x")
     monkeypatch.setattr("dcnn_fast.data.heif.can_read", lambda: False)
     with pytest.raises(BatchError, match=r"1 [.]heic: these need pip install 'dcnn-fast\[photos\]'"):
@@ -198,7 +198,7 @@ def test_somebody_else_s_files_are_not_overwritten(folder, out, model):
     theirs.parent.mkdir(parents=True)
     pq.write_table(pa.table({"x": [1]}), theirs)
     before = theirs.read_bytes()
-    with pytest.raises(BatchError, match="has scores and no plan"):
+    with pytest.raises(BatchError, match="has scores and no deal"):
         planned(folder, out, model)
     theirs.rename(out / "theirs")
     theirs.parent.rmdir()
@@ -220,7 +220,7 @@ def test_a_plan_that_was_killed_goes_on(folder, out, model, lists, monkeypatch):
         written.append(place)
         places.write(place, content)
 
-    monkeypatch.setattr("dcnn_fast.batch.plan.write", write)
+    monkeypatch.setattr("dcnn_fast.batch.deal.write", write)
     with pytest.raises(KeyboardInterrupt):
         planned(folder, out, model)
     monkeypatch.undo()
@@ -236,13 +236,13 @@ def test_a_list_that_is_not_whole_is_refused(folder, out, model):
     part = next(path for path in sorted((out / "lists").iterdir()) if path.stat().st_size)  # a path's digest is its shard
     lines = part.read_bytes().splitlines(keepends=True)
     part.write_bytes(b"".join(lines[:-1]))
-    with pytest.raises(BatchError, match=f"it has {len(lines) - 1} lines, and {len(lines)} in the plan"):
+    with pytest.raises(BatchError, match=f"it has {len(lines) - 1} lines, and {len(lines)} in the deal"):
         done(out)
 
 
 def test_addresses_of_this_machine_are_its_paths(folder, out, model):
     assert list(listing([f"file://{folder}", folder])) == 2 * list(listing([folder]))
-    plan_shards(listing([folder]), f"local://{out}", SHARDS, model=model, views=VIEWS)
+    deal_shards(listing([folder]), f"local://{out}", SHARDS, model=model, samples=VIEWS)
     assert done(f"file://{out}") == (10, 0, 1) and len(rows(out)) == 10
 
 

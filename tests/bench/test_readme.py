@@ -76,9 +76,9 @@ def test_the_section_has_the_ratios_the_files_the_paper_and_the_losses():
     wrong = {"refused": ("block 1, OpenVINO: output differs",), "missed": ("block 1: too slow",), "failed": ("suite jpeg",)}
     text = section({FILE: _result(**wrong)}, [])
     for line in (
-        "| 50 views, SCNN, grid 1 | bf16 | 100 ms, OpenVINO 300 ms, **3.00** |",
-        "| 50 views, SCNN, grid 8 | bf16 | 50 ms, OpenVINO 45 ms, **0.90** |",
-        "| 50 views, SCNN, grid 8, peers given equal windows too | bf16 | 50 ms, OpenVINO 250 ms, **5.00** |",
+        "| 50 samples, SCNN, grid 1 | bf16 | 100 ms, OpenVINO 300 ms, **3.00** |",
+        "| 50 samples, SCNN, grid 8 | bf16 | 50 ms, OpenVINO 45 ms, **0.90** |",
+        "| 50 samples, SCNN, grid 8, peers given equal windows too | bf16 | 50 ms, OpenVINO 250 ms, **5.00** |",
         "| bf16 | 2 | 200 ms | 160 ms | 300 ms | 1.25 |",
         "| network | the paper | fp32, 1 thread | fp32, 2 threads | bf16, 1 thread | bf16, 2 threads |",
         "| dcnn | 80 min on K40 | 10.0 / 10.0 min | 5.0 / 5.0 min | 5.0 / 5.0 min | 2.5 / 2.5 min |",
@@ -142,7 +142,7 @@ def test_a_mark_names_the_suites_and_what_changed_and_keeps_its_date():
 def test_where_only_some_tables_are_stale_each_of_them_says_so():
     text = section({FILE: _result()}, [Mark(FILE, ("jpeg",), "monday", ("csrc",))])
     assert text.startswith("**Stale since monday**: the figures of jpeg in `bench/results/x.json`")
-    table = text.index("DCNN, 50 views, grid 1, from JPEG files")
+    table = text.index("DCNN, 50 samples, grid 1, from JPEG files")
     assert text[:table].endswith("(**Stale**, as said above: jpeg.)\n\n*Measured:*\n\n") and text.count("(**Stale**") == 1
     every = section({FILE: _result()}, [Mark(FILE, _result().suites, "monday", ("csrc",))])
     assert every.count("Stale") == 1
@@ -190,7 +190,7 @@ def test_one_command_sets_and_takes_the_mark_and_the_release_is_refused_meanwhil
     assert _command(tree, readme).exit_code == 0
     fresh = file.read_text()
     assert fresh.startswith("before\n") and fresh.endswith("after\n") and "Stale" not in fresh
-    assert "| 50 views, SCNN, grid 1, 2 threads |" not in front.read_text()  # the made-up results have scores in bf16 alone
+    assert "| 50 samples, SCNN, grid 1, 2 threads |" not in front.read_text()  # the made-up results have scores in bf16 alone
     assert "| SCNN, a training step, 128 windows, 2 threads | 1.50 s | torch eager, 3.00 s | **2.00** |" in front.read_text()
     assert _command(tree, release).exit_code == 0
     kernel = tree / "csrc" / "cpu" / "conv_impl.h"

@@ -108,7 +108,7 @@ def test_thread_counts_double_up_to_all_cores():
 
 def test_a_plan_with_other_bits_gives_no_time(monkeypatch):
     monkeypatch.setattr(scaling, "features", lambda net, cuts, planner: np.zeros(1) + (planner is scaling.alone))
-    found = list(scaling.views(TINY))
+    found = list(scaling.samples(TINY))
     assert len(found) == len(TINY.scaling_views)
     assert all(isinstance(one, Refused) and "other bits" in str(one) for one in found)
 

@@ -420,7 +420,7 @@ def test_every_member_with_other_values_is_taken_or_refused_as_by_python(make, w
                     assert theirs is not None, f"{place} = {VALUES[value]!r} is read, which Python refuses"
                     read += 1
                     if read % 5 == 0:
-                        expected = Scorer(theirs, views=2, samples=True).score(picture()).samples.probs
+                        expected = Scorer(theirs, samples=2, per_sample=True).score(picture()).samples.probs
                         assert ours.score(picture(), views=2).samples.tolist() == [list(each) for each in expected]
             except binding.FailedError as failed:
                 assert theirs is None, f"{place} = {VALUES[value]!r} is refused, which Python reads: {failed}"

@@ -10,7 +10,7 @@ import pytest
 from bench import c_binding as binding
 from dcnn_fast import engine, networks
 from dcnn_fast.nets import BackboneColumn, Model, build, save_model
-from dcnn_fast.nets.reference import Reference
+from dcnn_fast.nets.percentiles import Percentiles
 from dcnn_fast.ops.head.softmax import by_numpy
 from dcnn_fast.scoring import Scorer, shipped_model
 from tests import small, small_lite
@@ -39,17 +39,17 @@ def require_same(found, expected):
     assert found.samples.shape == samples.shape
     assert found.samples.tobytes() == samples.tobytes()
     assert (found.mean, found.std, found.percentile) == (expected.mean, expected.std, expected.percentile)
-    assert (found.probs, found.label, found.views) == (expected.probs, expected.label, expected.views)
+    assert (found.probs, found.label, found.views) == (expected.probs, expected.label, expected.samples_count)
     assert found.enlarged == any("enlarged" in note for note in expected.notes)
 
 
-def require_same_scores(path, pictures, **options):
-    """Both sides' scores of the pictures."""
-    scorer = Scorer(str(path), samples=True, **options)
+def require_same_scores(path, pictures, *, views=50, **options):
+    """Both sides' scores of the pictures. views: as the C library calls the samples."""
+    scorer = Scorer(str(path), samples=views, per_sample=True, **options)
     with binding.Model(path) as theirs:
         assert theirs.isa == engine.isa()
         for pixels in pictures:
-            require_same(theirs.score(pixels, **options), scorer.score(pixels))
+            require_same(theirs.score(pixels, views=views, **options), scorer.score(pixels))
 
 
 def tables(seed=3, **changes):
@@ -132,8 +132,8 @@ def test_options(options, tmp_path):
 
 def test_a_model_that_learnt_from_a_size_with_a_reference(tmp_path):
     model = Model(build(replace(small.network(), long_side=44), seed=3).eval())
-    scores = [Scorer(model, views=5, seed=seed).score(picture(90, 61)).mean for seed in range(4)]
-    path = saved(Model(model.net, {"caution": "never tried"}, Reference.of("four", scores)), tmp_path / "model.safetensors")
+    scores = [Scorer(model, samples=5, seed=seed).score(picture(90, 61)).mean for seed in range(4)]
+    path = saved(Model(model.net, {"caution": "never tried"}, Percentiles.of("four", scores)), tmp_path / "model.safetensors")
     require_same_scores(path, [picture(90, 61)], views=5, seed=2)
     require_same_scores(path, [picture(90, 61)], views=5, long_side=60)
     with binding.Model(path) as theirs:
@@ -156,7 +156,7 @@ def test_a_picture_within_a_larger_one_and_any_number_of_threads(tmp_path):
     path = saved(small_lite.model(), tmp_path / "model.safetensors")
     large = picture(80, 90)
     part = large[10:71, 20:67]
-    expected = Scorer(str(path), views=6, samples=True).score(part)
+    expected = Scorer(str(path), samples=6, per_sample=True).score(part)
     with binding.Model(path.read_bytes()) as model:
         path.unlink()
         for threads in (1, 2, 5):

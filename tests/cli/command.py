@@ -55,13 +55,13 @@ def run(*arguments, env=None, cwd=None, input="", **options):
 
 
 def score(model, *arguments, env=None, cwd=None, input=""):
-    """`dcnn-fast score` with the small model and few views, as of `run`."""
-    return run("score", "--model", model, "--views", VIEWS, *arguments, env=env, cwd=cwd, input=input)
+    """`dcnn-fast score` with the small model and few samples, as of `run`."""
+    return run("score", "--model", model, "--samples", VIEWS, *arguments, env=env, cwd=cwd, input=input)
 
 
 def shell(model, line, env=None, **options):
     """A line of bash, in which `score` is the command; its status is that of the first part of a pipe that fails."""
-    function = f"score() {{ {shlex.join(main())} score --model '{model}' --views {VIEWS} \"$@\"; }}"
+    function = f"score() {{ {shlex.join(main())} score --model '{model}' --samples {VIEWS} \"$@\"; }}"
     options = {"capture_output": True, "text": True, "timeout": 120, **options}
     command = ["bash", "-c", f"set -o pipefail\n{function}\n{line}"]
     return subprocess.run(command, check=False, env=environment(env), **options)

@@ -59,4 +59,4 @@ def test_only_what_lies_above_its_layers_learns(folder, tmp_path, command):
     assert backbone.spec == before.spec.columns[0] and torch.equal(backbone.backbone, before.net.columns[0].backbone)
     assert not torch.equal(backbone.fc[0].weight, before.net.columns[0].fc[0].weight)
     assert (blocks.spec.mean == before.spec.columns[1].mean) == (command == "adapt")
-    run("score", folder / "p.png", "--model", tmp_path / "run" / "last.safetensors", "--views", 3)
+    run("score", folder / "p.png", "--model", tmp_path / "run" / "last.safetensors", "--samples", 3)

@@ -121,7 +121,7 @@ def test_a_name_that_ends_with_a_slash_is_no_files(model, folder, tmp_path, opti
 def test_a_terminal_of_no_width_shows_the_table(model, folder):
     ours, other = os.openpty()
     columns = environment({"COLUMNS": "0"})
-    command = [*main(), "score", "--model", str(model), "--views", "1", "a.png"]
+    command = [*main(), "score", "--model", str(model), "--samples", "1", "a.png"]
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         process = subprocess.Popen(command, cwd=folder, env=columns, stdin=subprocess.DEVNULL, stdout=other, stderr=other)
         os.close(other)
@@ -144,7 +144,7 @@ def test_top_limits_the_table_and_the_sheet(model, folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--views", "0"], "views must be an integer from 1"),
+        (["--samples", "0"], "samples must be an integer from 1"),
         (["--grid", "3"], "grid must be one of 1, 2, 4, 8"),
         (["--model", "missing.safetensors"], "missing.safetensors: no such file"),
         (["--resume"], "--resume needs --csv or --jsonl"),
@@ -193,7 +193,7 @@ def test_every_failure_is_named_whatever_the_table_shows(model, tmp_path):
 def test_names_on_standard_input_need_not_be_text(model, folder, tmp_path):
     name = os.fsencode(folder) + b"/caf\xe9.png"
     Image.new("RGB", (40, 40)).save(os.fsdecode(name), "PNG")
-    command = [*main(), "score", "--model", str(model), "--views", "3", "--csv", str(tmp_path / "s.csv")]
+    command = [*main(), "score", "--model", str(model), "--samples", "3", "--csv", str(tmp_path / "s.csv")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8:strict"}
     result = subprocess.run(command, input=name + b"\n", capture_output=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr
@@ -277,12 +277,12 @@ def test_explain_lists_views_head_and_update_and_what_lacks_a_forced_backend():
     found = run("explain", "dcnn").stdout
     assert found.count("  1 cut of 1 photograph: cpu\n    not cuda: CUDA C++ kernels run on cuda, not on cpu") == 2
     best = "cpu" if engine.isas() else "reference"
-    assert f"  head: 50x1000-256+50x1000-256-2 labels-50 views-1 images-float32-float64: {best}" in found
+    assert f"  head: 50x1000-256+50x1000-256-2 labels-50 samples-1 images-float32-float64: {best}" in found
     assert f"  update: 26 parameters of 94226770 values-float32-float32: {best}" in found
     on_gpu = run("explain", "scnn", "--device", "cuda", env={"DCNN_FAST_BACKEND": "triton"}).stdout
     view = on_gpu.split("column local:0\n")[1].split("\n  1x3x224")[0]
     assert "chooses for itself" in view and "not cpu: these views are made on the cpu, not on cuda" in view
-    assert "head: 50x1000-256-2 labels-50 views-1 images-float32: triton" in on_gpu
+    assert "head: 50x1000-256-2 labels-50 samples-1 images-float32: triton" in on_gpu
     gradient = "-bwd: triton\n    the gradient of the convolution "
     assert on_gpu.count(gradient) == 2, "blocks 1 and 2 have a pool"
     asked = {"DCNN_FAST_BACKEND": "triton", "DCNN_FAST_CONV_GRADIENT": "hits"}
@@ -313,7 +313,7 @@ def test_explain_names_the_head_that_runs(forced, dtype, model, folder, monkeypa
     ran = []
     for name, backend in BACKENDS.items():
         monkeypatch.setitem(BACKENDS, name, Noted(name, backend, ran))
-    Scorer(model, views=3, dtype=dtype).score(folder / "a.png")
+    Scorer(model, samples=3, dtype=dtype).score(folder / "a.png")
     said = CliRunner().invoke(app, ["explain", str(model), "--dtype", dtype]).output
     (head,) = [line for line in said.splitlines() if line.startswith("  head: ")]
     assert ran == [head.rpartition(": ")[2]]
@@ -341,7 +341,7 @@ def test_plan_prints_what_sharing_saves_and_draws_it(model, folder, tmp_path):
 def test_a_models_caution_stands_first_on_the_sheet_and_last_on_standard_error(folder, model, tmp_path):
     caution = "It rewards blur & noise."
     save_model(Model(load_model(model).net, {"caution": caution}), tmp_path / "m.safetensors")
-    result = score(tmp_path / "m.safetensors", folder / "a.png", "--views", 1, "--html", tmp_path / "s.html")
+    result = score(tmp_path / "m.safetensors", folder / "a.png", "--samples", 1, "--html", tmp_path / "s.html")
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines()[-1] == caution
     assert result.stderr.count(caution) == 1

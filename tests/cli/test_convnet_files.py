@@ -109,7 +109,7 @@ def test_a_trained_network_scores_alike_in_any_company_and_is_written_back(files
 
     pictures = sorted((tmp_path / "set").rglob("*.jpg"))[:3]
     assert len(pictures) == 3
-    command = ("score", "--model", tmp_path / "run" / "last.safetensors", "--views", 4)
+    command = ("score", "--model", tmp_path / "run" / "last.safetensors", "--samples", 4)
     done(*command, *pictures, "--jsonl", "all.jsonl", cwd=tmp_path)
     done(*command, pictures[1], "--jsonl", "one.jsonl", "--workers", 1, cwd=tmp_path)
     alone = lines(tmp_path / "one.jsonl")[0]
@@ -129,7 +129,7 @@ def test_a_checkpoint_is_converted_scored_with_and_refused_on_a_gpu(tmp_path):
     done("convert", "9.9", "m.safetensors", *names, "--window", side, cwd=tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    done("score", "--model", "m.safetensors", "--views", 1, "a.png", "--jsonl", "s.jsonl", cwd=tmp_path)
+    done("score", "--model", "m.safetensors", "--samples", 1, "a.png", "--jsonl", "s.jsonl", cwd=tmp_path)
     logits = convnet_original.logits(made, pixels.transpose(2, 0, 1))
     chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     (row,) = lines(tmp_path / "s.jsonl")

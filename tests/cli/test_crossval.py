@@ -15,12 +15,12 @@ from sklearn.metrics import roc_auc_score
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import predict
 from dcnn_fast.nets import load_model
-from dcnn_fast.training.learnt import learnt_by
+from dcnn_fast.training.model_history import learnt_by
 from tests.cli.command import environment, main, rows, run, wait_for
 from tests.export.schemas import require_valid
 
 SMALL = ("--net", "scnn", "--view", "warp", "--plane", 40, "--window", 32, "--filters", 0.125, "--fc", "16,8", "--batch", 32)
-OPTIONS = (*SMALL, "--epochs", 2, "--folds", 3, "--samples", 2, "--draws", 50)
+OPTIONS = (*SMALL, "--epochs", 2, "--folds", 3, "--samples", 2, "--resamples", 50)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_every_photograph_is_judged_by_a_network_that_has_not_seen_its_group(pla
         seen = {example.key for example in learnt_by(model.provenance).seen_of(whole, whole.test)}
         assert seen == set(groups) - mine and not {groups[key] for key in seen} & {groups[key] for key in mine}
         assert learnt_by(model.provenance).threshold == whole.threshold
-        theirs = predict(model, [example for example in whole.test if example.key in mine], views=2, seed=0)
+        theirs = predict(model, [example for example in whole.test if example.key in mine], samples=2, seed=0)
         assert {row["key"]: float(row["p_high"]) for row in table if row["fold"] == str(fold)} == pytest.approx(
             dict(zip((example.key for example in theirs.examples), theirs.probs[:, 1].tolist(), strict=True)), abs=1e-6
         )
@@ -76,7 +76,7 @@ def test_the_pooled_measures_are_those_of_libraries_and_of_evaluate(place, done)
         assert f"{pooled[name]:.4f} ({low:.3f} to {up:.3f})" in done.stdout
     assert pooled["emd"] is None and "22 groups" in done.stdout
     again = run(
-        "evaluate", "set/ratings.csv", "--predictions", "out/predictions.csv", "--draws", 0, "--json", "o.json", cwd=place
+        "evaluate", "set/ratings.csv", "--predictions", "out/predictions.csv", "--resamples", 0, "--json", "o.json", cwd=place
     )
     assert again.returncode == 0, again.stderr
     require_valid("measures.v1", json.loads((place / "o.json").read_text()))
@@ -112,7 +112,7 @@ def test_a_fold_is_what_train_makes_of_it_and_a_cache_of_planes_changes_nothing(
     found = run("train", "set/ratings.csv", "--out", "val", *SMALL, "--epochs", 1, *drawn, cwd=place)
     assert found.returncode == 0 and "listed photographs to train on are drawn for validation" in found.stderr
     assert len(list((place / "out" / "planes").rglob("*.plane"))) == 66
-    arguments = ("--split", "val", "--val", 0.25, "--views", 1, "--draws", 0, "--json", "val.json")
+    arguments = ("--split", "val", "--val", 0.25, "--samples", 1, "--resamples", 0, "--json", "val.json")
     part = run("evaluate", "val/last.safetensors", "set/ratings.csv", *arguments, cwd=place)
     assert part.returncode == 0, part.stderr
     (measured,) = json.loads((place / "val.json").read_text())["models"].values()
@@ -173,7 +173,7 @@ def test_with_val_the_epoch_that_it_chose_is_measured_and_without_it_the_last(pl
         2,
         "--samples",
         2,
-        "--draws",
+        "--resamples",
         0,
         "--val",
         0.3,
@@ -192,7 +192,7 @@ def test_with_val_the_epoch_that_it_chose_is_measured_and_without_it_the_last(pl
     for fold in range(2):
         model = load_model(place / "chosen" / f"fold-{fold}" / "best.safetensors")
         said = {row["key"]: float(row["p_high"]) for row in table if row["fold"] == str(fold)}
-        theirs = predict(model, [example for example in whole.test if example.key in said], views=2, seed=0)
+        theirs = predict(model, [example for example in whole.test if example.key in said], samples=2, seed=0)
         ours = [said[example.key] for example in theirs.examples]
         assert ours == pytest.approx(theirs.probs[:, 1].tolist(), abs=1e-6)
     for out, name in (("chosen", "best.safetensors"), ("out", "last.safetensors")):

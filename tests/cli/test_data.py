@@ -87,8 +87,8 @@ def test_wrong_calls_leave_with_2(tmp_path):
     made = run("make", "coco", tmp_path / "x")
     assert made.exit_code == 2 and "kind must be one of" in made.output
     path = synthetic.make("csv", tmp_path / "s", images=64, sides=(8, 9))
-    wrong = run("check", path, "--column", "rating")
-    assert wrong.exit_code == 2 and "--column must be MEANING=NAME" in wrong.output
+    wrong = run("check", path, "--field", "rating")
+    assert wrong.exit_code == 2 and "--field must be MEANING=NAME" in wrong.output
 
 
 def test_a_table_in_another_folder_finds_its_photographs(tmp_path, monkeypatch):

@@ -43,17 +43,17 @@ def place(tmp_path_factory):
 
 def test_it_says_what_the_library_measures(place, tmp_path):
     found = run(
-        place / "a.safetensors", place / "b.safetensors", place / "set" / "ratings.csv", "--average", "--views", 3,
-        "--draws", 50, "--csv", tmp_path / "o.csv", "--json", tmp_path / "o.json", "--pictures", tmp_path / "p",
+        place / "a.safetensors", place / "b.safetensors", place / "set" / "ratings.csv", "--average", "--samples", 3,
+        "--resamples", 50, "--csv", tmp_path / "o.csv", "--json", tmp_path / "o.json", "--pictures", tmp_path / "p",
     )  # fmt: skip
     data = load_set(place / "set" / "ratings.csv", unsplit="test")
-    ours = [predict(load_model(place / f"{name}.safetensors"), data.test, views=3) for name in "ab"]
+    ours = [predict(load_model(place / f"{name}.safetensors"), data.test, samples=3) for name in "ab"]
     assert found.exit_code == (1 if ours[0].errors else 0), found.output
     require_valid("measures.v1", json.loads((tmp_path / "o.json").read_text()))
     saved = json.loads((tmp_path / "o.json").read_text())["models"]
     assert list(saved) == ["a", "b", "average"]
     for name, predictions in zip(saved, [*ours, average(ours)], strict=True):
-        expected = measure(predictions, draws=50).to_dict()
+        expected = measure(predictions, resamples=50).to_dict()
         for key in ("accuracy", "auc", "majority", "srcc", "confusion"):
             assert saved[name][key] == expected[key]
         assert f"{expected['accuracy']:.4f} (" in found.stdout
@@ -70,7 +70,7 @@ def test_it_says_what_the_library_measures(place, tmp_path):
 
 
 def test_what_cannot_be_read_is_named_and_fails_the_command(place):
-    found = run(place / "a.safetensors", place / "set" / "ratings.csv", "--views", 1, "--split", "all", "--draws", 0)
+    found = run(place / "a.safetensors", place / "set" / "ratings.csv", "--samples", 1, "--split", "all", "--resamples", 0)
     assert found.exit_code == 1
     assert found.output.count("unreadable: images/") == 4
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_named_and_fails_the_command(place):
 def test_styles_have_average_precisions(tmp_path):
     root = synthetic.make("ava", tmp_path / "ava", images=64, sides=(30, 40))
     save_model(Model(build(replace(small.network(("local",)), labels=STYLES), seed=1)), tmp_path / "s.safetensors")
-    found = run(tmp_path / "s.safetensors", root, "--kind", "ava-style", "--views", 1, "--draws", 0, "--ap", "voc07")
+    found = run(tmp_path / "s.safetensors", root, "--kind", "ava-style", "--samples", 1, "--resamples", 0, "--ap", "voc07")
     assert found.exit_code == 0, found.output
     assert "1 photographs have no label" in found.stdout and "average precision" in found.stdout and "hdr" in found.stdout
 
@@ -91,7 +91,7 @@ def test_wrong_calls_leave_with_2(place, tmp_path):
         ((place / "a.safetensors", data, "--ap", "coco"), "--ap must be one of"),
         ((tmp_path / "none.safetensors", data), "no such file"),
         ((place / "a.safetensors", tmp_path / "none"), "path must exist"),
-        ((place / "a.safetensors", data, "--views", "0"), "views must be an integer from 1"),
+        ((place / "a.safetensors", data, "--samples", "0"), "samples must be an integer from 1"),
         ((place / "a.safetensors", data, "--csv", tmp_path / "none" / "o.csv"), "no such folder"),
         ((place / "a.safetensors", data, "--json", tmp_path / "none" / "o.json"), "no such folder"),
         ((shutil.copy(place / "a.safetensors", tmp_path / "average.safetensors"), data, "--average"), "may be called average"),
@@ -109,12 +109,12 @@ def test_photographs_are_routed_to_the_model_of_what_a_classifier_says_they_show
     assert len(data.labels) == 4
     classifier = tmp_path / "category.safetensors"
     save_model(Model(build(small.network(labels=data.labels), seed=3)), classifier)
-    said = predict(load_model(classifier), data.test, views=2)
+    said = predict(load_model(classifier), data.test, samples=2)
     names = {e.key: said.labels[i] for e, i in zip(said.examples, said.named, strict=True)}
     adapted = max(set(names.values()), key=list(names.values()).count)
     assert 0 < list(names.values()).count(adapted) < len(names)
     models = (f"generic={place / 'a.safetensors'}", f"{adapted}={place / 'b.safetensors'}")
-    options = ("--views", 2, "--draws", 0, "--csv", tmp_path / "o.csv")
+    options = ("--samples", 2, "--resamples", 0, "--csv", tmp_path / "o.csv")
     found = run(*models, place / "set" / "ratings.csv", "--route", classifier, *options)
     assert found.exit_code in (0, 1), found.output
     with (tmp_path / "o.csv").open() as file:
@@ -130,7 +130,7 @@ def test_photographs_are_routed_to_the_model_of_what_a_classifier_says_they_show
 def test_a_classifier_of_categories_is_measured(place, tmp_path):
     labels = load_set(place / "set" / "ratings.csv", by="category").labels
     save_model(Model(build(small.network(labels=labels), seed=3)), tmp_path / "c.safetensors")
-    found = run(tmp_path / "c.safetensors", place / "set" / "ratings.csv", "--by", "category", "--views", 1, "--draws", 0)
+    found = run(tmp_path / "c.safetensors", place / "set" / "ratings.csv", "--by", "category", "--samples", 1, "--resamples", 0)
     assert found.exit_code in (0, 1) and all(label in found.stdout for label in labels)
     wrong = run(tmp_path / "c.safetensors", place / "set" / "ratings.csv", "--by", "beauty")
     assert wrong.exit_code == 2 and "by must be one of quality, category" in wrong.output
@@ -141,12 +141,21 @@ def test_the_second_task_of_a_model_is_measured_on_a_set_of_its_labels(tmp_path)
     model = Model(build(small.network(attributes=STYLES), seed=1))
     save_model(model, tmp_path / "both.safetensors")
     found = run(
-        tmp_path / "both.safetensors", ava, "--kind", "ava-style", "--views", 2, "--draws", 0, "--json", tmp_path / "o.json"
+        tmp_path / "both.safetensors",
+        ava,
+        "--kind",
+        "ava-style",
+        "--samples",
+        2,
+        "--resamples",
+        0,
+        "--json",
+        tmp_path / "o.json",
     )
     assert found.exit_code == 0, found.output
     saved = json.loads((tmp_path / "o.json").read_text())
     require_valid("measures.v1", saved)
-    expected = measure(predict(second_task(model), load_set(ava, "ava-style").test, views=2))
+    expected = measure(predict(second_task(model), load_set(ava, "ava-style").test, samples=2))
     assert saved["labels"] == list(STYLES) and saved["models"]["both"]["accuracy"] == expected.accuracy
     with torch.no_grad():
         windows = [torch.randint(0, 256, (3, 3, 24, 24)).byte() for _ in range(2)]
@@ -156,7 +165,7 @@ def test_the_second_task_of_a_model_is_measured_on_a_set_of_its_labels(tmp_path)
 
 
 def test_confusions_and_average_precisions_stand_in_one_table(place):
-    found = run(place / "a.safetensors", place / "set" / "ratings.csv", "--views", 1, "--draws", 0)
+    found = run(place / "a.safetensors", place / "set" / "ratings.csv", "--samples", 1, "--resamples", 0)
     assert "called high" in found.stdout and "average precision" in found.stdout
 
 
@@ -167,7 +176,7 @@ def command(*arguments, **options):
     return subprocess.run(program, env=variables, text=True, capture_output=True, check=False, timeout=120, **options)
 
 
-QUICK = ("--views", 1, "--draws", 0)
+QUICK = ("--samples", 1, "--resamples", 0)
 
 
 @pytest.fixture
@@ -290,7 +299,7 @@ def test_signals_end_it_on_one_line(place, tmp_path, number):
 
 
 def test_a_lock_that_is_another_output_or_something_else_is_refused(place, tmp_path):
-    arguments = (place / "a.safetensors", place / "set" / "ratings.csv", "--views", 1, "--draws", 0)
+    arguments = (place / "a.safetensors", place / "set" / "ratings.csv", "--samples", 1, "--resamples", 0)
     found = run(*arguments, "--csv", tmp_path / ".e.json.lock", "--json", tmp_path / "e.json")
     assert found.exit_code == 2 and "the lock of" in found.output, found.output
     assert os.listdir(tmp_path) == []

@@ -18,7 +18,7 @@ from tests import small
 from tests.cli.command import run
 
 RATINGS = [round(1 + 4 * abs(np.sin(i)), 2) for i in range(16)]
-QUICK = ("--views", 2, "--draws", 0)
+QUICK = ("--samples", 2, "--resamples", 0)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_what_evaluate_and_score_wrote_measures_the_same(place):
     _, again = measured(place, "set.csv", "--predictions", "mine.csv")
     same(found["m"], again["mine"])
     scored = run(
-        "score", "--model", "m.safetensors", "--views", 2, place / "img", "--csv", "scored.csv", "--overwrite", cwd=place
+        "score", "--model", "m.safetensors", "--samples", 2, place / "img", "--csv", "scored.csv", "--overwrite", cwd=place
     )
     assert scored.returncode == 0, scored.stderr
     said, both = measured(place, "m.safetensors", "set.csv", "--predictions", "theirs=scored.csv", "--average")

@@ -75,7 +75,7 @@ def test_evaluate_has_it_too(model, tmp_path):
     data = tmp_path / "set.csv"
     data.write_text("\n".join(lines) + "\n")
     out = ("--csv", tmp_path / "e.csv", "--csv-for-spreadsheets")
-    found = run("evaluate", model, data, "--split", "all", "--views", 1, *out)
+    found = run("evaluate", model, data, "--split", "all", "--samples", 1, *out)
     assert found.returncode == 0, found.stderr
     assert sorted(row["key"] for row in rows(tmp_path / "e.csv")) == [f"'=1+{number}.jpg" for number in range(10)]
 

@@ -18,7 +18,7 @@ from tests.cli.command import run
 
 SIZES = ("--net", "scnn", "--view", "warp", "--plane", 40, "--window", 32, "--filters", 0.125, "--fc", "16,8", "--batch", 16)
 ONE = ("--epochs", 1)
-QUICK = ("--views", 1, "--draws", 0)
+QUICK = ("--samples", 1, "--resamples", 0)
 
 
 @pytest.fixture(scope="module")
@@ -341,9 +341,9 @@ def test_an_import_says_what_it_matched(place):
         assert list(csv.reader(file))[1] == ["687050.jpg", *(f"{votes}.0" for votes in (1, 5, 6, 51, 117, 78, 29, 10, 6, 1))]
     (place / "means.csv").write_text("image,mean,MOS\n687050,3.5,4.5\nnowhere.jpg,1,2\n")
     refused("must have one column for the rating, got mean, MOS", "data", "import", "means.csv", "means-out.csv", cwd=place)
-    told = run("data", "import", "means.csv", "means-out.csv", "--column", "rating=MOS", cwd=place)
+    told = run("data", "import", "means.csv", "means-out.csv", "--field", "rating=MOS", cwd=place)
     assert told.returncode == 0 and "1 of 2 photographs are not there, 'nowhere.jpg' first" in told.stderr
     assert (place / "means-out.csv").read_text().splitlines()[1] == "687050.jpg,4.5,means.csv"
-    again = run("data", "import", "means.csv", "means-out.csv", "--column", "rating=mean", "--overwrite", cwd=place)
+    again = run("data", "import", "means.csv", "means-out.csv", "--field", "rating=mean", "--overwrite", cwd=place)
     assert again.returncode == 0 and "687050.jpg,3.5" in (place / "means-out.csv").read_text()
-    refused("columns have no place in the format folders", "data", "import", "img", "x.csv", "--column", "rating=a", cwd=place)
+    refused("columns have no place in the format folders", "data", "import", "img", "x.csv", "--field", "rating=a", cwd=place)

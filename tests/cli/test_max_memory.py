@@ -57,7 +57,7 @@ def test_a_picture_that_does_not_fit_is_an_error_and_the_others_go_on(model, pic
     least = re.search(r"error: --max-memory 1M is too little .* 4 workers: it must be at least (\d+)M", refused.stderr)
     assert refused.returncode == 2 and not (tmp_path / "s.csv").exists()
     most = int(least[1]) + 40
-    found, peak = measured("score", "--model", model, "--views", VIEWS, *options, "--max-memory", f"{most}M")
+    found, peak = measured("score", "--model", model, "--samples", VIEWS, *options, "--max-memory", f"{most}M")
     assert found.returncode == 1
     assert peak < most * 2**20
     limited = rows(tmp_path / "s.csv")

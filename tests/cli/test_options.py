@@ -90,11 +90,11 @@ def test_two_options_of_one_name_are_refused():
 def test_values_by_name_make_the_record_again(record):
     """So a run's file of options and the command line go through one record."""
     needed = dict.fromkeys(("model", "data", "out"), "x")
-    made = record_of(record, {**needed, "views": "local", "column": ["rating=mean"], "seed": 7, "device": "cuda", "xmp": True})
+    made = record_of(record, {**needed, "views": "local", "field": ["rating=mean"], "seed": 7, "device": "cuda", "xmp": True})
     values = values_of(made)
     assert record_of(record, values) == made
     assert values["seed"] == 7 and values["device"] == "cuda"
-    assert values.get("column") in (None, ("rating=mean",))
+    assert values.get("field") in (None, ("rating=mean",))
 
 
 def test_adapt_has_no_option_that_it_does_not_show():

@@ -18,8 +18,8 @@ from dcnn_fast.scoring import CSV_FIELDS, Score
 paths = st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name).map(os.fsdecode)
 tenths = st.integers(0, 10**6).map(lambda n: n / 10**6)
 scores = st.one_of(
-    st.builds(Score, path=paths, mean=tenths, std=tenths, label=st.sampled_from(["low", "high"]), views=st.just(50)),
-    st.builds(Score, path=paths, error=st.text("ab, \"'é:", min_size=1), views=st.just(50)),
+    st.builds(Score, path=paths, mean=tenths, std=tenths, label=st.sampled_from(["low", "high"]), samples_count=st.just(50)),
+    st.builds(Score, path=paths, error=st.text("ab, \"'é:", min_size=1), samples_count=st.just(50)),
 )
 HEADER = ",".join(CSV_FIELDS) + "\n"
 formats = pytest.mark.parametrize("format", [CSV, JSONL], ids=["csv", "jsonl"])
@@ -36,8 +36,8 @@ def content_of(format, scores):
 @formats
 @fuzzed
 @given(given=st.lists(scores, max_size=6), cut=st.floats(0, 1))
-@example(given=[Score(path='a\n"b', mean=0.5, std=0.1, label="low", views=50)], cut=0.8)
-@example(given=[Score(path="a\rb", mean=0.5, std=0.1, label="low", views=50)], cut=1.0)
+@example(given=[Score(path='a\n"b', mean=0.5, std=0.1, label="low", samples_count=50)], cut=0.8)
+@example(given=[Score(path="a\rb", mean=0.5, std=0.1, label="low", samples_count=50)], cut=1.0)
 def test_a_file_cut_anywhere_is_gone_on_with(format, given, cut):
     whole = content_of(format, given)
     held = format.read(whole[: round(cut * len(whole))])

@@ -41,10 +41,10 @@ def random_rows(rng, count):
     for _ in range(count):
         path = f"{rng.randrange(6)}.png"
         if rng.random() < 0.4:
-            rows.append(Score(path=path, views=3, error=rng.choice(["no such file", "truncated"])))
+            rows.append(Score(path=path, samples_count=3, error=rng.choice(["no such file", "truncated"])))
         else:
             mean = rng.choice([0.25, 0.5])
-            rows.append(Score(path=path, views=3, mean=mean, std=0.1, label=rng.choice(["low", "high"])))
+            rows.append(Score(path=path, samples_count=3, mean=mean, std=0.1, label=rng.choice(["low", "high"])))
     return rows
 
 
@@ -121,7 +121,7 @@ def test_superseded_rows_are_dropped_and_other_files_left(format, tmp_path):
 @pytest.mark.parametrize("kind", ["in order", "failed", "in one file alone", "superseded"])
 def test_memory_does_not_grow_with_the_rows(kind, tmp_path):
     """A list of the scores would take 2 MB."""
-    score = Score(path="", mean=0.5, std=0.1, label="low", views=3, error="truncated" if kind == "failed" else None)
+    score = Score(path="", mean=0.5, std=0.1, label="low", samples_count=3, error="truncated" if kind == "failed" else None)
     if kind == "failed":
         score = replace(score, mean=None, std=None, label=None)
     rows = [replace(score, path=f"pictures/{number % 1000 if kind == 'superseded' else number}.png") for number in range(2000)]

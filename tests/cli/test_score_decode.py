@@ -37,7 +37,7 @@ def test_the_rows_are_those_of_such_a_scorer(model, photo, tmp_path):
         (("--long-side", "100", "--decode", "scaled"), {"long_side": 100, "decode": "scaled"}),
     ):
         mean, settings = run(model, photo, tmp_path / f"{len(options)}.csv", *options)
-        assert mean == pytest.approx(Scorer(model, views=VIEWS, **more).score(photo).mean, abs=1e-6)
+        assert mean == pytest.approx(Scorer(model, samples=VIEWS, **more).score(photo).mean, abs=1e-6)
         assert settings["--decode"] == more.get("decode", "exact")
         assert settings["--long-side"] == str(more.get("long_side", "the model's"))
 

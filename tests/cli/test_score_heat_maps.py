@@ -36,7 +36,7 @@ def test_the_best_have_the_maps_of_why(model, folder, tmp_path):
     page = tmp_path / "s.html"
     result = score(model, folder, "--html", page, "--csv", tmp_path / "s.csv", "--heat-maps", 2)
     assert result.returncode == 0 and "heat maps: 2\n" in result.stderr
-    scorer = Scorer(model, views=VIEWS, samples=True)
+    scorer = Scorer(model, samples=VIEWS, per_sample=True)
     shown = cards(page)
     assert len(shown) == 4 and ["data-heat" in card for card in shown] == [True, True, False, False]
     for card in shown[:2]:
@@ -119,7 +119,7 @@ def test_an_interrupted_run_makes_none_and_says_so(model, folder, tmp_path):
     for i in range(1000):
         os.link(folder / "a.png", folder / f"{i:04}.png")
     table, page = tmp_path / "s.csv", tmp_path / "s.html"
-    command = [*main(), "score", "--model", model, "--views", 30, folder, "--csv", table, "--html", page, "--heat-maps", 3]
+    command = [*main(), "score", "--model", model, "--samples", 30, folder, "--csv", table, "--html", page, "--heat-maps", 3]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment()) as process:
         wait_for(process, table)
         while table.read_bytes().count(b"\n") < 5:
@@ -151,7 +151,7 @@ def test_a_signal_ends_the_maps_between_two_and_the_page_is_written(folder, tmp_
 
 def test_the_map_in_work_is_made_to_its_end(model, folder, monkeypatch, capsys):
     paths = [str(folder / name) for name in ("a.png", "b.JPG", "c.webp")]
-    scorer = Scorer(model, views=VIEWS)
+    scorer = Scorer(model, samples=VIEWS)
     scores = list(scorer.score_many(paths))
     inner, asked = module.heat_map, []
 
@@ -169,7 +169,7 @@ def test_the_map_in_work_is_made_to_its_end(model, folder, monkeypatch, capsys):
 
 
 def test_a_photograph_without_a_score_of_its_own_has_none(model, folder, capsys):
-    scorer = Scorer(model, views=VIEWS)
+    scorer = Scorer(model, samples=VIEWS)
     path = str(folder / "a.png")
     with Stop() as stop:
         assert module.heat_maps(scorer, [Score(path=path, mean=0.123)], stop) == {}
@@ -182,5 +182,5 @@ def test_a_map_that_memory_does_not_suffice_for_is_named_and_the_page_goes_on(mo
 
     monkeypatch.setattr(module, "heat_map", too_much)
     with Stop() as stop:
-        assert module.heat_maps(Scorer(model, views=VIEWS), [Score(path="a.png", mean=0.5)], stop) == {}
+        assert module.heat_maps(Scorer(model, samples=VIEWS), [Score(path="a.png", mean=0.5)], stop) == {}
     assert "a.png: no heat map: there is not enough memory for it" in capsys.readouterr().err

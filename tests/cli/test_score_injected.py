@@ -35,7 +35,7 @@ def pictures(tmp_path_factory):
 
 def arguments(model, pictures, out, *more):
     files = ("--csv", out / "s.csv", "--jsonl", out / "s.jsonl", "--html", out / "s.html")
-    return ["score", pictures, "--model", model, "--views", VIEWS, "--workers", 2, *files, *more]
+    return ["score", pictures, "--model", model, "--samples", VIEWS, "--workers", 2, *files, *more]
 
 
 def rows(out):
@@ -103,7 +103,7 @@ def test_a_kill_within_any_write(host, model, pictures, whole, tmp_path):
 @needs_cc
 def test_each_allocation_of_a_picture_that_fails_is_that_pictures_error(host, model, pictures, whole, tmp_path):
     """The other one has its score."""
-    options = ["score", pictures, "--model", model, "--views", VIEWS, "--workers", 1]
+    options = ["score", pictures, "--model", model, "--samples", VIEWS, "--workers", 1]
     count = host.run("memory", 0, options, under=tmp_path, least=300_000).count
     assert count >= 2 * PICTURES, count
     said = []

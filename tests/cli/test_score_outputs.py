@@ -125,11 +125,11 @@ def test_devices_and_pipes_are_written_straight(model, folder, tmp_path, option)
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith(first)
         assert "P(high)" in result.stderr  # the table gives way
-        assert "std over views" not in result.stdout
+        assert "std over samples" not in result.stdout
     result = shell(
         model, f"mkfifo '{tmp_path}/pipe'; cat '{tmp_path}/pipe' & score '{folder}/a.png' {option} '{tmp_path}/pipe'; wait"
     )
-    assert first in result.stdout and "std over views" in result.stdout
+    assert first in result.stdout and "std over samples" in result.stdout
     appended = shell(model, f"echo before > '{tmp_path}/log'; score '{folder}/a.png' {option} /dev/stdout >> '{tmp_path}/log'")
     assert appended.returncode == 0
     assert (tmp_path / "log").read_text().startswith("before\n" + first)
@@ -267,7 +267,7 @@ def test_two_runs_on_hard_links_of_one_file_exclude_each_other(model, folder, tm
     shutil.copy(tmp_path / "s.csv.run.json", tmp_path / "t.csv.run.json")
     before = (tmp_path / "s.csv").read_bytes()
     first = subprocess.Popen(
-        [*main(), "score", "--model", model, "--views", str(VIEWS), "--csv", "s.csv", "--resume"], cwd=tmp_path,
+        [*main(), "score", "--model", model, "--samples", str(VIEWS), "--csv", "s.csv", "--resume"], cwd=tmp_path,
         env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_for(first, tmp_path / ".s.csv.run.json.lock")

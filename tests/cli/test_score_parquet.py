@@ -86,7 +86,7 @@ def test_a_disk_that_is_full_is_said(model, folder, tmp_path, there):
         assert score(model, folder / "a.png", "--parquet", path).returncode == 0
     before = path.read_bytes() if there else None
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3500, 3500)); {PROGRAM}"
-    words = ["score", "--model", model, "--views", VIEWS, folder, "--parquet", path, *(["--overwrite"] if there else [])]
+    words = ["score", "--model", model, "--samples", VIEWS, folder, "--parquet", path, *(["--overwrite"] if there else [])]
     done = warm.run(limited, words, None, "", environment())
     assert done.returncode == 3 and f"error: --parquet {path}: " in done.stderr and "File too large" in done.stderr, done.stderr
     assert (path.read_bytes() if path.exists() else None) == before

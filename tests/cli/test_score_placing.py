@@ -206,7 +206,7 @@ def host(tmp_path_factory):
 
 
 def arguments(model, photos, *options):
-    return ["score", photos, "-r", "--model", model, "--views", VIEWS, *options]
+    return ["score", photos, "-r", "--model", model, "--samples", VIEWS, *options]
 
 
 @needs_cc

@@ -52,7 +52,7 @@ def test_what_the_csv_holds_is_skipped_and_a_cut_line_is_mended(model, folder, t
         ("file,score\na,1\n", "holds something else than a CSV file of scores"),
         (HEADER + "a.png,x,0.1,high,3,0,\n", "line 2 is not a score"),
         (HEADER + "a.png,0.5\n", "line 2 is not a score"),
-        (HEADER + "a.png,0.5,0.1,high,50,0,\n", "a row made with 50 views and seed 0, this run has 3 and 0"),
+        (HEADER + "a.png,0.5,0.1,high,50,0,\n", "a row made with 50 samples and seed 0, this run has 3 and 0"),
     ],
 )
 def test_a_csv_that_cannot_be_gone_on_with_is_refused_and_left(model, folder, tmp_path, content, message):
@@ -73,7 +73,7 @@ def test_another_run_is_refused_by_the_options_that_differ(model, folder, tmp_pa
     for options, differing in (
         (["--grid", 2], "--grid 1 (here 2);"),
         (["--seed", 7], "--seed 0 (here 7);"),
-        (["--views", 4], "--views 3 (here 4);"),
+        (["--samples", 4], "--samples 3 (here 4);"),
         (["--dtype", "bfloat16"], "--dtype float32 (here bfloat16);"),
         (["--background", "#000000", "--seed", 1], "--seed 0 (here 1), --background ffffff (here 000000);"),
         (["--model", tmp_path / "other.safetensors"], f"--model {model} of digest"),
@@ -335,7 +335,7 @@ def test_a_file_whose_disk_is_full_fails_alone_when_it_must_be_put_in_order(mode
     photograph(folder / "new.png")
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); " + PROGRAM
     options = ["--csv", table, "--jsonl", objects, "--html", "/dev/null", "--resume"]
-    command = [*main(limited), "score", "--model", model, "--views", VIEWS, folder, *options]
+    command = [*main(limited), "score", "--model", model, "--samples", VIEWS, folder, *options]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment())
     assert result.returncode == 3, result.stderr
     assert f"error: --jsonl {objects}: File too large" in result.stderr

@@ -149,7 +149,7 @@ def test_an_interrupted_run_has_no_places_until_it_is_gone_on_with(model, folder
     for i in range(400):
         os.link(folder / "a.png", folder / f"{i:03}.png")
     table = tmp_path / "s.csv"
-    command = [*main(), "score", "--model", model, "--views", VIEWS, folder, "--csv", table]
+    command = [*main(), "score", "--model", model, "--samples", VIEWS, folder, "--csv", table]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, env=environment()) as process:
         wait_for(process, table)
         while table.read_bytes().count(b"\n") < 5:
@@ -166,7 +166,7 @@ def test_a_file_that_cannot_be_written_anew_keeps_its_rows(model, folder, tmp_pa
     scored(model, folder, "--csv", tmp_path / "whole.csv")
     most = (tmp_path / "whole.csv").stat().st_size - 1  # there is room for the rows, and none for their places
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); " + PROGRAM
-    command = [*main(limited), "score", "--model", model, "--views", VIEWS, folder, "--csv", tmp_path / "s.csv"]
+    command = [*main(limited), "score", "--model", model, "--samples", VIEWS, folder, "--csv", tmp_path / "s.csv"]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment())
     assert result.returncode == 3 and f"error: --csv {tmp_path}/s.csv: File too large" in result.stderr
     assert rows(tmp_path / "s.csv") == alone(rows(tmp_path / "whole.csv"))
@@ -297,7 +297,7 @@ def test_a_row_that_is_too_long_for_one_block_is_read_whole(model, tmp_path):
     from dcnn_fast.cli import rows as module  # noqa: PLC0415
 
     content = module.CSV.head + b"".join(
-        module.CSV.line(module.Score(path=f'{n}"\n,' * 9, mean=0.5, std=0.1, label="high", views=3)) for n in range(50)
+        module.CSV.line(module.Score(path=f'{n}"\n,' * 9, mean=0.5, std=0.1, label="high", samples_count=3)) for n in range(50)
     )
     with io.BufferedReader(io.BytesIO(content), 64) as file:
         assert list(module.rows_of(file, module.CSV)) == module.CSV.read(content)

@@ -84,7 +84,7 @@ def test_a_store_of_this_process_is_searched(model, folder, tmp_path):
                 system.pipe_file("/bucket/" + path.name, path.read_bytes())
         system.pipe_file("/bucket/.hidden.png", b"x")
     """
-    words = ["score", "--model", model, "--views", VIEWS, "memory://bucket", "--csv", tmp_path / "s.csv"]
+    words = ["score", "--model", model, "--samples", VIEWS, "memory://bucket", "--csv", tmp_path / "s.csv"]
     done = warm.run(f"{program}\n{PROGRAM}", words, None, "", environment())
     assert done.returncode == 0, done.stderr
     assert [row["path"] for row in rows(tmp_path / "s.csv")] == [

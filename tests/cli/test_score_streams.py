@@ -40,7 +40,7 @@ def test_a_disk_that_fills_up_leaves_whole_rows_and_no_partial_file(model, folde
     limit = 400  # bytes: room for some rows of the CSV, and for the table's and the record's lines
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); {PROGRAM}"
     options = ["--csv", tmp_path / "s.csv", "--jsonl", tmp_path / "s.jsonl", "--html", tmp_path / "s.html"]
-    command = [*main(limited), "score", "--model", model, "--views", "3", *options]
+    command = [*main(limited), "score", "--model", model, "--samples", "3", *options]
     for i in range(40):
         os.link(folder / "a.png", folder / f"{i:02}.png")
     result = subprocess.run([*command, folder], capture_output=True, text=True, check=False, env=environment())
@@ -139,7 +139,7 @@ def started(model, folder, tmp_path, *options, before="", **more):
     """A run that waits for more names, at least five of whose rows are in its CSV."""
     for i in range(60):
         os.link(folder / "a.png", folder / f"{i:02}.png")
-    command = [*main(before + PROGRAM), "score", "-", "--model", model, "--views", "3", *options]
+    command = [*main(before + PROGRAM), "score", "-", "--model", model, "--samples", "3", *options]
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         list(map(str, command)), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment(), **more

@@ -17,7 +17,7 @@ QUICK = "from dcnn_fast.data.watching import Watch; Watch.__init__.__kwdefaults_
 
 
 def started(model, *arguments):
-    command = [*main(QUICK), "score", "--watch", "--model", model, "--views", VIEWS, *arguments]
+    command = [*main(QUICK), "score", "--watch", "--model", model, "--samples", VIEWS, *arguments]
     return subprocess.Popen(
         list(map(str, command)),
         stdin=subprocess.DEVNULL,
@@ -65,7 +65,7 @@ def test_a_signal_before_all_that_is_there_has_been_scored_is_an_interruption(mo
     for i in range(500):
         os.link(folder / "a.png", folder / f"{i:04}.png")
     table, page = tmp_path / "s.csv", tmp_path / "s.html"
-    many = ["--views", "30"]  # seconds of work
+    many = ["--samples", "30"]  # seconds of work
     process = started(model, folder, *many, "--csv", table, "--xmp")
     while not (table.exists() and len(table.read_text().splitlines()) > 5):
         assert process.poll() is None, process.communicate()

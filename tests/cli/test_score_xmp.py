@@ -239,7 +239,7 @@ def test_what_is_no_sidecar_is_left_alone_and_named(model, photos):
 
 def test_a_folder_that_cannot_be_written_to_is_named(model, photos):
     os.chmod(photos, 0o555)
-    command = [sys.executable, "-c", PROGRAM, "score", str(photos), "--xmp", "--model", str(model), "--views", str(VIEWS)]
+    command = [sys.executable, "-c", PROGRAM, "score", str(photos), "--xmp", "--model", str(model), "--samples", str(VIEWS)]
     if os.geteuid() == 0:  # whom permissions do not bind otherwise
         need("setpriv")
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
@@ -285,7 +285,7 @@ def test_a_run_that_did_not_score_all_gives_no_stars(model, photos, tmp_path):
         os.link(photos / "0.jpg", photos / f"{number}.jpg")
     table = tmp_path / "s.csv"
     process = subprocess.Popen(
-        [*main(), "score", "-", "--xmp", "--csv", str(table), "--model", str(model), "--views", str(VIEWS)],
+        [*main(), "score", "-", "--xmp", "--csv", str(table), "--model", str(model), "--samples", str(VIEWS)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
     process.stdin.write("".join(f"{photos / f'{number}.jpg'}\n" for number in range(40)))
@@ -318,7 +318,7 @@ def test_without_lxml_the_option_is_refused_by_one_sentence(model, photos, tmp_p
             done.stderr
         )
     done = subprocess.run(
-        [sys.executable, "-c", blocked, "score", str(photos), "--model", str(model), "--views", str(VIEWS)],
+        [sys.executable, "-c", blocked, "score", str(photos), "--model", str(model), "--samples", str(VIEWS)],
         capture_output=True, text=True, check=False, env=environment(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -299,7 +299,7 @@ def test_what_a_run_lacks_is_said_before_it_begins(tmp_path, monkeypatch):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device must be one that is there, got cuda"):
             train(sets.net(), sets.data_set(8, 4), Settings(epochs=1), tmp_path / "a", device="cuda")
-    monkeypatch.setattr("dcnn_fast.training.machine.find_spec", lambda name: None if name == "tensorboard" else name)
+    monkeypatch.setattr("dcnn_fast.training.needs.find_spec", lambda name: None if name == "tensorboard" else name)
     with pytest.raises(ValueError, match=r"tensorboard must be installed: pip install 'dcnn-fast\[tensorboard\]'"):
         train(sets.net(), sets.data_set(8, 4), Settings(epochs=1), tmp_path / "b", tensorboard=True)
     assert not list(tmp_path.iterdir())

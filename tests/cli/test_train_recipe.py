@@ -20,7 +20,7 @@ from tests import small
 from tests.cli.command import run
 
 SIZES = ("--net", "scnn", "--view", "warp", "--plane", 36, "--window", 36, "--filters", 0.125, "--fc", "16,8", "--dropout", 0)
-QUICK = (*SIZES, "--batch", 8, "--test-views", 1)
+QUICK = (*SIZES, "--batch", 8, "--test-samples", 1)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_each_kind_of_targets_is_learnt(folder, targets, data):
 def test_a_model_that_has_high_first_learns_ratings_as_they_are(folder):
     column = small.column("warp", dropout=0.0)
     save_model(Model(build(Network("other way", (column,), ("high", "low")), seed=1)), folder / "first.safetensors")
-    recipe = ("--net", "first.safetensors", "--optimiser", "adamw", "--rate", 0.003, "--batch", 8, "--test-views", 1)
+    recipe = ("--net", "first.safetensors", "--optimiser", "adamw", "--rate", 0.003, "--batch", 8, "--test-samples", 1)
     rows = trained(folder, "high first", *recipe, "--targets", "soft", "--epochs", 6)
     assert float(rows[-1]["test_auc"]) > 0.9  # of the second label, low, by its own probability
 

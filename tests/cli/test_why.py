@@ -23,9 +23,9 @@ def photo(tmp_path):
 
 def test_the_picture_shows_the_photograph_and_its_map(model, photo, tmp_path):
     out, numbers = tmp_path / "why.png", tmp_path / "why.json"
-    done = run("why", photo, "--model", model, "--out", out, "--json", numbers, "--cells", 6, "--views", 5)
+    done = run("why", photo, "--model", model, "--out", out, "--json", numbers, "--cells", 6, "--samples", 5)
     assert done.returncode == 0, done.stderr
-    expected = heat_map(Scorer(model, views=5, samples=True), photo, cells=6)
+    expected = heat_map(Scorer(model, samples=5, per_sample=True), photo, cells=6)
     said = json.loads(numbers.read_text())
     require_valid("heat-map.v1", said)
     assert said["kind"] == "samples" and said["mean"] == expected.score.mean and (said["width"], said["height"]) == (90, 60)
@@ -62,7 +62,7 @@ def test_a_photograph_is_never_overwritten(model, photo):
     ("options", "status", "message"),
     [
         (("--cells", 1), 2, "cells must be an integer from 2 to 64"),
-        (("--views", 0), 2, "views must be"),
+        (("--samples", 0), 2, "samples must be"),
         (("--out", "why.gif"), 2, "--out must end in .png or .jpg"),
         (("--model", "nothing.safetensors"), 2, "nothing.safetensors"),
         (("--out", "no/folder/why.png"), 2, "no/folder"),

@@ -123,7 +123,7 @@ def test_no_container_runs_a_program(ghostscript, tmp_path, name):
         pass
     else:
         what_is_read(image)
-        assert Scorer(views=1).score_many([image]) is not None
+        assert Scorer(samples=1).score_many([image]) is not None
     assert not ghostscript.exists()
 
 

@@ -68,7 +68,7 @@ def test_a_preview_may_be_pixels():
 
 
 def test_the_scores_row_says_that_it_is_of_a_preview():
-    score = Scorer(small.model(), views=2).score(camera_files.dng(camera_files.preview(300, 400)))
+    score = Scorer(small.model(), samples=2).score(camera_files.dng(camera_files.preview(300, 400)))
     assert any(note.startswith("the camera's preview") for note in score.notes)
 
 

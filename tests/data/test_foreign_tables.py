@@ -67,7 +67,7 @@ def test_heads_of_public_sets_have_one_rating(tmp_path, head, row, rating):
 
 AMBIGUOUS = [
     (("image_id", *numbered("v"), *numbered("p")), {}, "must have one histogram of votes, got v1 to v10, p1 to p10"),
-    (("image_id", "mean", "MOS"), {}, "must have one column for the rating, got mean, MOS; --column rating=NAME"),
+    (("image_id", "mean", "MOS"), {}, "must have one column for the rating, got mean, MOS; --field rating=NAME"),
     (("image_id", "filename", "mean"), {}, "must have one column for the path, got image_id, filename"),
     (("id", "name", "mean"), {}, "must have one column for the path, got id, name"),
     (("image_id", *numbered("v", range(1, 12))), {}, "votes must be ten columns with consecutive numbers"),

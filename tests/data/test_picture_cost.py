@@ -262,7 +262,7 @@ from tests import small
 def status(key):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
 in_flight.set_limit(int(sys.argv[1]))
-scorer = Scorer(small.model(), views=2)
+scorer = Scorer(small.model(), samples=2)
 scorer.score(sys.argv[2])
 open("/proc/self/clear_refs", "w").write("5")
 before = status("VmRSS")

@@ -18,8 +18,8 @@ from PIL import Image
 from dcnn_fast.data import Example, plane_cache
 from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import Input
-from dcnn_fast.training import pictures as training_pictures
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training import photographs as training_pictures
+from dcnn_fast.training.photographs import Pictures
 
 INPUTS = (Input("local", "local", 40, 36), Input("warp", "warp", 40, 36))
 COUNT = 6
@@ -69,7 +69,7 @@ def test_what_was_kept_is_what_decoding_gives_and_photographs_are_opened_no_more
     plain = arrays(pictures(photographs, decoded=decoded))
     assert same(arrays(filled(photographs, decoded=decoded)), plain)
     assert len(planes(photographs)) == COUNT * (1 if decoded else 2)
-    monkeypatch.setattr("dcnn_fast.training.pictures.read", None)
+    monkeypatch.setattr("dcnn_fast.training.photographs.read", None)
     assert same(arrays(filled(photographs, decoded=decoded)), plain)
 
 

@@ -16,7 +16,7 @@ from dcnn_fast.data.reduction import reduced, reduced_size
 from dcnn_fast.evaluation import predict
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.scoring.prepare import prepare
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.photographs import Pictures
 from tests import small
 
 LARGE = np.random.default_rng(2).integers(0, 256, (90, 160, 3)).astype(np.uint8)
@@ -53,17 +53,17 @@ def test_the_average_of_what_is_left_out_is_kept():
 def test_a_path_its_bytes_a_pil_image_and_an_array_get_one_score(tmp_path):
     path = tmp_path / "p.png"
     Image.fromarray(LARGE).save(path)
-    scorer = Scorer(_model(64), views=5)
+    scorer = Scorer(_model(64), samples=5)
     content, tensor = path.read_bytes(), torch.from_numpy(LARGE).permute(2, 0, 1)
     sources = (path, content, Image.open(io.BytesIO(content)), LARGE, tensor)
     scores = [replace(scorer.score(source), path=None) for source in sources]
     assert scores.count(scores[0]) == 5
-    (local, warp) = prepare(LARGE, _model(64).spec, views=5, grid=1, seed=0).jobs
+    (local, warp) = prepare(LARGE, _model(64).spec, samples=5, grid=1, seed=0).jobs
     assert (
         local.plane.shape == (36, 64, 3) and np.array_equal(local.plane, reduced(LARGE, 64)) and warp.plane.shape == (32, 32, 3)
     )
-    assert scores[0].mean != Scorer(_model(None), views=5).score(LARGE).mean
-    assert scores[0].mean != Scorer(_model(64), views=5).score(reduced(LARGE, 64)).mean  # another picture: other windows
+    assert scores[0].mean != Scorer(_model(None), samples=5).score(LARGE).mean
+    assert scores[0].mean != Scorer(_model(64), samples=5).score(reduced(LARGE, 64)).mean  # another picture: other windows
 
 
 def test_training_and_evaluation_see_the_same_reduced_photographs(tmp_path):
@@ -84,7 +84,7 @@ def test_training_and_evaluation_see_the_same_reduced_photographs(tmp_path):
         def forward(self, *windows):
             return self.inner(*windows)
 
-    ours, theirs = predict(model, [example], views=5), predict(Wrapped(), [example], views=5, labels=("low", "high"))
+    ours, theirs = predict(model, [example], samples=5), predict(Wrapped(), [example], samples=5, labels=("low", "high"))
     assert ours.probs == pytest.approx(theirs.probs, abs=1e-6)
     with pytest.raises(ValueError, match="inputs must have one long_side"):
         Pictures([example], [*model.net.inputs, *_model(32).net.inputs])

@@ -22,13 +22,13 @@ def examples(count=4):
 
 def test_our_networks_give_the_scorers_numbers():
     model, done = small.model(), []
-    found = predict(model, examples(), views=5, seed=3, advance=lambda: done.append(1))
-    scores = [Scorer(model, views=5, seed=3).score(photo) for photo in PHOTOS[:4]]
+    found = predict(model, examples(), samples=5, seed=3, advance=lambda: done.append(1))
+    scores = [Scorer(model, samples=5, seed=3).score(photo) for photo in PHOTOS[:4]]
     assert found.labels == ("low", "high") and len(done) == 4
     assert found.probs[:, 1].tolist() == [score.mean for score in scores]
     assert found.spread.tolist() == [score.std for score in scores]
     assert found.named.tolist() == [int(score.label == "high") for score in scores]
-    assert predict(model.net, examples(), views=5, seed=3).probs.tolist() == found.probs.tolist()
+    assert predict(model.net, examples(), samples=5, seed=3).probs.tolist() == found.probs.tolist()
 
 
 class Wrapped(nn.Module):
@@ -45,30 +45,30 @@ class Wrapped(nn.Module):
 
 def test_other_networks_see_the_same_windows():
     model = small.model()
-    ours = predict(model, examples(), views=70, seed=3)
-    theirs = predict(Wrapped(model.net), examples(), views=70, seed=3, labels=model.spec.labels)
+    ours = predict(model, examples(), samples=70, seed=3)
+    theirs = predict(Wrapped(model.net), examples(), samples=70, seed=3, labels=model.spec.labels)
     np.testing.assert_allclose(theirs.probs, ours.probs, atol=1e-5)
     np.testing.assert_allclose(theirs.spread, ours.spread, atol=1e-5)
     with pytest.raises(ValueError, match="labels must name the classes"):
         predict(Wrapped(model.net), examples())
     with pytest.raises(ValueError, match="labels must name the module's 2 classes, got a, b, c"):
-        predict(Wrapped(model.net), examples(), views=2, labels=("a", "b", "c"))
+        predict(Wrapped(model.net), examples(), samples=2, labels=("a", "b", "c"))
 
 
 @pytest.mark.parametrize("wrap", [Model, Wrapped], ids=["ours", "theirs"])
 def test_what_cannot_be_read_is_named_and_left_out(wrap, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     listed = [examples()[0], Example(str(tmp_path / "a.jpg"), "bad", 1), examples()[1]]
-    found = predict(wrap(small.model().net), listed, views=2, labels=("low", "high"))
+    found = predict(wrap(small.model().net), listed, samples=2, labels=("low", "high"))
     assert [example.key for example in found.examples] == ["p0", "p1"] and found.probs.shape == (2, 2)
     assert list(found.errors) == ["bad"] and found.errors["bad"]
     with pytest.raises(ValueError, match="must hold readable photographs, got none of 1: bad: "):
-        predict(wrap(small.model().net), listed[1:2], views=2, labels=("low", "high"))
+        predict(wrap(small.model().net), listed[1:2], samples=2, labels=("low", "high"))
 
 
 def test_what_is_true_and_what_is_right():
     listed = [Example(PHOTOS[0], "a", 0, truth=(0, 1)), Example(PHOTOS[1], "b", -1), Example(PHOTOS[2], "c", 1)]
-    found = predict(small.model(), listed, views=2)
+    found = predict(small.model(), listed, samples=2)
     assert found.truth == ((0, 1), (), (1,))
     assert found.right.tolist() == [True, False, bool(found.named[2] == 1)]
     assert np.isnan(found.ratings).all()
@@ -78,7 +78,7 @@ def test_what_is_true_and_what_is_right():
 
 def test_more_than_two_labels_have_no_spread():
     model = small.model(labels=("a", "b", "c"))
-    found = predict(model, examples(2), views=2)
+    found = predict(model, examples(2), samples=2)
     assert found.probs.shape == (2, 3) and np.isnan(found.spread).all()
     torch.testing.assert_close(found.probs.sum(axis=1), np.ones(2))
 
@@ -89,7 +89,7 @@ def test_weights_that_are_not_finite_are_said(wrap):
     with torch.no_grad():
         net.label.bias[0] = float("nan")
     with pytest.raises(ValueError, match="p0: the model gives numbers that are not finite"):
-        predict(wrap(net), examples(2), views=2, labels=("low", "high"))
+        predict(wrap(net), examples(2), samples=2, labels=("low", "high"))
 
 
 def test_predictions_of_ratings_are_those_of_high_wherever_it_stands():

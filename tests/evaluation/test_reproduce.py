@@ -22,7 +22,7 @@ from dcnn_fast.nets import Model, build, load_model, save_model
 from tests.export.schemas import require_valid
 from tests.nets.test_squeezenet import state
 
-SMALL = {"epochs": 1, "adapt_epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.125, "fc": (16, 8), "views": 1}
+SMALL = {"epochs": 1, "adapt_epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.125, "fc": (16, 8), "samples": 1}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_categories_have_three_ways_and_a_router(tmp_path):
 def table_1(ava, tmp_path_factory):
     """The folder of the command's table, and how it ended."""
     out = tmp_path_factory.mktemp("table1")
-    small = {"epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.1, "fc": "16,8", "views": 1}
+    small = {"epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.1, "fc": "16,8", "samples": 1}
     options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
     return out, CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(out), *options])
 
@@ -192,7 +192,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained_and_leaves_nothing(ava
 
 OPTIONS = (  # `SMALL` on the command line
     "--epochs", "1", "--adapt-epochs", "1", "--batch", "32", "--plane", "40", "--window", "36", "--filters", "0.125",
-    "--fc", "16,8", "--views", "1",
+    "--fc", "16,8", "--samples", "1",
 )  # fmt: skip
 
 

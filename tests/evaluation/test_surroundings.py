@@ -19,8 +19,8 @@ def path(tmp_path_factory):
 
 def found(path, nets):
     data = load_set(path, fold=1)
-    predictions = [predict(net, data.test, views=2, labels=("low", "high")) for net in nets]
-    return data, [each.probs.tolist() for each in predictions], [measure(each, draws=20).to_dict() for each in predictions]
+    predictions = [predict(net, data.test, samples=2, labels=("low", "high")) for net in nets]
+    return data, [each.probs.tolist() for each in predictions], [measure(each, resamples=20).to_dict() for each in predictions]
 
 
 @pytest.mark.parametrize("name", OTHERWISE)

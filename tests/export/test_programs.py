@@ -65,7 +65,7 @@ def close(found, wanted):
 
 def require_scores(model, pixels, run):
     """That all three files give what this package gives."""
-    score = Scorer(model, views=VIEWS, samples=True).score(pixels)
+    score = Scorer(model, samples=VIEWS, per_sample=True).score(pixels)
     assert score.error is None
     given, labels = given_of(model, pixels, VIEWS), model.spec.labels
     found = run(onnx_file(model.net, "planes", {}), planes_and_offsets(given))

@@ -20,7 +20,7 @@ from dcnn_fast.ops.views.fixed import windows_launch
 from dcnn_fast.runtime.contexts import DeviceStream, own_stream
 from dcnn_fast.training import ConvNetUpdate, groups_of
 from dcnn_fast.training.device_windows import DeviceWindows
-from dcnn_fast.training.loading import Request
+from dcnn_fast.training.mini_batches import Request
 from devtools.taped import Taped
 from tests import small
 from tests.training.steps import BATCHES, Learning, require_equal
@@ -75,19 +75,19 @@ def test_quick_collected_launches_run_later(gpu):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "bfloat16"])
 def test_scores_are_the_same_bits_in_every_way(dtype, gpu):
-    scorer = Scorer(small.model(), gpu.scorers, views=3, dtype=dtype)
+    scorer = Scorer(small.model(), gpu.scorers, samples=3, dtype=dtype)
     alone = [numbers(scorer.score(each)) for each in PICTURES]
     for batch, workers in ((3, 1), (2, 4)):
         assert [numbers(each) for each in scorer.score_many(PICTURES, batch=batch, workers=workers)] == alone
-    without = Scorer(small.model(), gpu.scorers, views=3, dtype=dtype, graphs=False)
+    without = Scorer(small.model(), gpu.scorers, samples=3, dtype=dtype, graphs=False)
     assert [numbers(without.score(each)) for each in PICTURES] == alone
-    cpu = Scorer(small.model(), "cpu", views=3)
+    cpu = Scorer(small.model(), "cpu", samples=3)
     allowed = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}[dtype]
     assert [each[1] for each in alone] == pytest.approx([cpu.score(each).mean for each in PICTURES], abs=allowed)
 
 
 def test_plans_and_their_recordings_give_the_bits_of_the_fixed_evaluation(gpu):
-    one, four = (Scorer(small.model(), gpu.scorers, views=3, dtype="float16", grid=grid) for grid in (1, 4))
+    one, four = (Scorer(small.model(), gpu.scorers, samples=3, dtype="float16", grid=grid) for grid in (1, 4))
     for scorer in (one, four):
         first = [numbers(scorer.score(each)) for each in PICTURES]
         for _ in range(3):  # planned launches are recorded when they come for the second time
@@ -96,7 +96,7 @@ def test_plans_and_their_recordings_give_the_bits_of_the_fixed_evaluation(gpu):
 
 def test_a_change_of_the_weights_is_refused(gpu):
     model = small.model()
-    scorer = Scorer(model, gpu.scorers, views=2)
+    scorer = Scorer(model, gpu.scorers, samples=2)
     scorer.score(PICTURES[0])
     with torch.no_grad():
         model.net.columns[0].blocks[0].weight.add_(1)
@@ -129,7 +129,7 @@ def test_quick_a_training_step_moves_the_parameters_as_the_reference_does(gpu, m
 def test_the_model_s_own_module_is_left_where_it_is(gpu):
     model = small.model()
     assert isinstance(model, Model)
-    Scorer(model, gpu.scorers, views=2).score(PICTURES[0])
+    Scorer(model, gpu.scorers, samples=2).score(PICTURES[0])
     assert {parameter.device.type for parameter in model.net.parameters()} == {"cpu"}
 
 

@@ -153,7 +153,7 @@ def test_a_file_from_before_there_were_backbones_loads_and_scores_as_it_did():
     model = load_model(Path(__file__).parent / "files" / "before-backbones.safetensors")
     assert model.digest == "d6fbab8069ac4505808a209ec9a404f79c44cac665a933b5fc36d8d01a3b512e"
     image = (np.arange(50 * 60 * 3).reshape(50, 60, 3) * 7919 % 256).astype(np.uint8)
-    assert Scorer(model, views=5).score(image).mean == pytest.approx(0.3255763468185716, abs=1e-6)
+    assert Scorer(model, samples=5).score(image).mean == pytest.approx(0.3255763468185716, abs=1e-6)
 
 
 def test_the_shipped_model_is_small_and_says_where_it_comes_from():
@@ -165,7 +165,7 @@ def test_the_shipped_model_is_small_and_says_where_it_comes_from():
     assert column.plane == column.window  # one window, computed once
     assert model.spec.labels == ("low", "high") and model.spec.long_side == 500
     assert {"trained on", "held out", "recipe"} <= set(model.provenance) and "caution" not in model.provenance
-    assert model.reference.about.startswith("240 ") and len(model.reference.scores) == 240
+    assert model.percentiles.about.startswith("240 ") and len(model.percentiles.scores) == 240
     assert (path.parent / "LICENSE-EfficientNet-Lite").read_text().count("Apache License") > 1
 
 

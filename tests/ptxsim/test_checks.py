@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ptxsim import SimulationError, launch, machine
+from ptxsim import SimulationError, interpreter, launch
 from tests.ptxsim.kernels import kernel, line_of
 
 SHARED = ".shared .align 16 .b8 s[1024];"
@@ -37,7 +37,7 @@ def caught(body, kind, bad, *, args=None, **options):
     assert finding.line == line_of(text, bad)
     source = (ADDRESS + body).strip().splitlines().index(bad) + 1
     assert finding.source == f"source.cu:{source}"
-    for part in (kind, f"PTX line {finding.line}: {bad}", f"source.cu:{source}", "in k, block", "thread"):
+    for part in (kind, f"PTX line {finding.line}: {bad}", f"source.cu:{source}", "in k, thread block", "thread"):
         assert part in str(error.value)
     return finding
 
@@ -218,7 +218,7 @@ def test_a_bug_of_the_simulator_is_not_told_as_one_of_the_kernel(monkeypatch):
     def broken(self, slot, value):
         raise TypeError("'NoneType' object is not iterable")
 
-    monkeypatch.setattr(machine.Machine, "write", broken)
+    monkeypatch.setattr(interpreter.Interpreter, "write", broken)
     with pytest.raises(TypeError, match="NoneType"):
         simulate("ld.global.b32 %r10, [%rd11];\nadd.s32 %r11, %r12, 1;\nmov.u32 %r12, 0;", arrays())
 
@@ -414,7 +414,7 @@ def test_trap():
 
 
 def test_endless_loop(monkeypatch):
-    monkeypatch.setattr(machine, "STEPS", 1000)
+    monkeypatch.setattr(interpreter, "STEPS", 1000)
     body = "mov.u32 %r9, 0;\n$A:\nadd.s32 %r9, %r9, 1;\nsetp.ne.u32 %p1, %r9, {};\n@%p1 bra $A;"
     caught(body.format(0), "endless loop", "@%p1 bra $A;")
     simulate(body.format(900), arrays())

@@ -50,7 +50,7 @@ def test_the_report_as_json(arrays):
 def test_a_broken_rule_is_named_with_its_source_and_is_the_status(arrays):
     words = [TUTORIAL / "add_without_mask.ptx", "--entry", "add_without_mask", "--grid", 4, "--block", 128, *ARGUMENTS]
     done = ptxsim(*words, status=1)
-    assert "global access out of bounds in add_without_mask, block (3, 0, 0), thread (116, 0, 0)" in done.stdout
+    assert "global access out of bounds in add_without_mask, thread block (3, 0, 0), thread (116, 0, 0)" in done.stdout
     source = (TUTORIAL / "kernels.py").read_text().splitlines()
     line = int(done.stdout.split("source kernels.py:")[1].split()[0])
     assert "the bug" in source[line - 1]

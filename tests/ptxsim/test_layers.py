@@ -1,9 +1,15 @@
-"""The simulator's modules: none imports another that imports it, and memories do not know the machine."""
+"""The simulator's modules: none imports another that imports it, and memories do not know the interpreter."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import sys
 from pathlib import Path
+
+import pytest
+
+from ptxsim import interpreter
 
 SOURCE = Path(__file__).resolve().parents[2] / "ptxsim" / "src" / "ptxsim"
 
@@ -37,3 +43,10 @@ def test_memories_know_which_threads_run_and_whom_to_tell():
     for memory in ("memory", "shared", "local"):
         assert modules[memory] <= {"lanes", "native", "values"}, memory
     assert modules["lanes"] == {"values"}
+
+
+def test_the_former_name_of_the_interpreter_goes_on():
+    sys.modules.pop("ptxsim.machine", None)
+    with pytest.warns(DeprecationWarning, match="ptxsim.machine is called ptxsim.interpreter"):
+        machine = importlib.import_module("ptxsim.machine")
+    assert machine.Machine is interpreter.Interpreter

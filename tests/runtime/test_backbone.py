@@ -26,7 +26,7 @@ WHOLE = replace(LITE, plane=33)
 
 
 def _means(model, photo, precision="ieee"):
-    (job,) = prepare(photo, model.spec, views=7, grid=1, seed=0).jobs
+    (job,) = prepare(photo, model.spec, samples=7, grid=1, seed=0).jobs
     return job, column_maps(model.net.columns[0], job, precision)
 
 
@@ -35,13 +35,13 @@ def _means(model, photo, precision="ieee"):
 def test_a_score_is_the_modules_over_the_same_windows(column, backend, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     model = small_lite.model(column)
-    (job,) = prepare(PHOTOS[0], model.spec, views=7, grid=1, seed=0).jobs
+    (job,) = prepare(PHOTOS[0], model.spec, samples=7, grid=1, seed=0).jobs
     assert isinstance(job, PlaneJob)
     side = column.window
     windows = torch.from_numpy(np.stack([job.plane[top : top + side, left : left + side] for top, left in job.windows]))
     with torch.no_grad():
         expected = model.net(windows.permute(0, 3, 1, 2)).double().softmax(dim=1)[:, 1]
-    found = Scorer(model, views=7).score(PHOTOS[0])
+    found = Scorer(model, samples=7).score(PHOTOS[0])
     assert found.mean == pytest.approx(expected.mean().item(), abs=1e-6)
     assert found.std == pytest.approx(expected.std(correction=0).item(), abs=1e-6)
     assert found.plan == "brute-force" and 0.01 < found.mean < 0.99
@@ -57,9 +57,9 @@ def test_equal_windows_are_computed_once():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_score_is_the_same_alone_in_any_batch_and_on_any_threads(dtype):
     model = small_lite.model()
-    alone = [Scorer(model, views=5, dtype=dtype).score(photo) for photo in PHOTOS]
+    alone = [Scorer(model, samples=5, dtype=dtype).score(photo) for photo in PHOTOS]
     assert len({score.mean for score in alone}) == len(PHOTOS) and not any(score.error for score in alone)
-    scorer = Scorer(model, views=5, dtype=dtype)
+    scorer = Scorer(model, samples=5, dtype=dtype)
     for batch, workers in ((1, 2), (4, 1), (3, 4)):
         assert list(scorer.score_many(PHOTOS, batch=batch, workers=workers)) == alone
     for copied in (copy.deepcopy(scorer), pickle.loads(pickle.dumps(scorer))):
@@ -71,10 +71,10 @@ def test_a_score_is_the_same_alone_in_any_batch_and_on_any_threads(dtype):
 @pytest.mark.parametrize("isa", engine.isas())
 def test_every_instruction_set_gives_the_same_score_but_for_rounding(isa, monkeypatch):
     model = small_lite.model()
-    before = Scorer(model, views=3).score(PHOTOS[1])
+    before = Scorer(model, samples=3).score(PHOTOS[1])
     monkeypatch.setenv(engine.ISA_VARIABLE, isa)
     assert engine.isa() == isa
-    found = Scorer(model, views=3).score(PHOTOS[1])
+    found = Scorer(model, samples=3).score(PHOTOS[1])
     assert found.mean == pytest.approx(before.mean, abs=1e-4)
 
 
@@ -82,7 +82,7 @@ def test_every_instruction_set_gives_the_same_score_but_for_rounding(isa, monkey
 @pytest.mark.parametrize("counted", [True, False])
 def test_changed_layers_count_from_the_next_score_on(counted, dtype):
     model = small_lite.model(LITE)
-    scorer = Scorer(model, views=3, dtype=dtype)
+    scorer = Scorer(model, samples=3, dtype=dtype)
     before = scorer.score(PHOTOS[0])
     layers = model.net.columns[0].backbone
     if counted:
@@ -91,7 +91,7 @@ def test_changed_layers_count_from_the_next_score_on(counted, dtype):
         layers.numpy()[:] *= 0.5
     after = scorer.score(PHOTOS[0])
     state = {name: value.clone() for name, value in model.net.state_dict().items()}
-    assert after != before and after == Scorer(Model(network_with(model.spec, state).eval()), views=3, dtype=dtype).score(
+    assert after != before and after == Scorer(Model(network_with(model.spec, state).eval()), samples=3, dtype=dtype).score(
         PHOTOS[0]
     )
 
@@ -100,11 +100,11 @@ def test_changed_layers_count_from_the_next_score_on(counted, dtype):
 def test_layers_that_change_while_a_picture_is_scored_are_refused(dtype):
     model = small_lite.model(LITE)
     executor = executor_of(model.net, "cpu", dtype)
-    maps = executor.blocks(prepare(PHOTOS[0], model.spec, views=3, grid=1, seed=0, intake=executor.intake).jobs)
+    maps = executor.blocks(prepare(PHOTOS[0], model.spec, samples=3, grid=1, seed=0, intake=executor.intake).jobs)
     assert executor.current(maps)
     model.net.columns[0].backbone.mul_(0.5)
     if dtype == torch.bfloat16:  # its copy is made anew by the next picture's blocks
-        executor.blocks(prepare(PHOTOS[1], model.spec, views=3, grid=1, seed=0, intake=executor.intake).jobs)
+        executor.blocks(prepare(PHOTOS[1], model.spec, samples=3, grid=1, seed=0, intake=executor.intake).jobs)
     with pytest.raises(WeightsError, match="changed while a picture was being scored"):
         executor.head([maps])
 

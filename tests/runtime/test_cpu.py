@@ -15,7 +15,7 @@ PHOTOS = [np.random.default_rng(i).integers(0, 256, (40 + 9 * i, 50, 3)).astype(
 
 
 def one_by_one(net, jobs, precision):
-    """Every layer by `ops.linear` and a softmax in float64: [views, labels]."""
+    """Every layer by `ops.linear` and a softmax in float64: [samples, labels]."""
     joined = []
     for column, job in zip(net.columns, jobs, strict=True):
         x = column_maps(column, job, precision)
@@ -34,7 +34,7 @@ def test_probabilities_are_those_of_the_layers_one_by_one(options, dtype, backen
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     model = small.model(**options)
     executor = executor_of(model.net, "cpu", dtype)
-    jobs = [prepare(photo, model.spec, views=6, grid=1, seed=0, intake=executor.intake).jobs for photo in PHOTOS]
+    jobs = [prepare(photo, model.spec, samples=6, grid=1, seed=0, intake=executor.intake).jobs for photo in PHOTOS]
     found = executor.head([executor.blocks(each) for each in jobs])
     net = with_bf16_layers(model.net) if dtype == torch.bfloat16 else model.net
     with torch.no_grad():

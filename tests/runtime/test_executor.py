@@ -25,21 +25,21 @@ def way(request):
         yield request.param
 
 
-def jobs_of(executor, photo, views=5):
-    return prepare(photo, small.network(), views=views, grid=1, seed=0, intake=executor.intake).jobs
+def jobs_of(executor, photo, samples=5):
+    return prepare(photo, small.network(), samples=samples, grid=1, seed=0, intake=executor.intake).jobs
 
 
 def test_it_takes_its_jobs_and_gives_each_images_probabilities_whatever_the_batch(way):
     executor = executor_of(small.model().net, *way)
     assert isinstance(executor, Executor)
-    jobs = [jobs_of(executor, photo, views) for photo, views in zip(PHOTOS, (5, 2, 7), strict=True)]
+    jobs = [jobs_of(executor, photo, samples) for photo, samples in zip(PHOTOS, (5, 2, 7), strict=True)]
     assert {type(job) for each in jobs for job in each} == {PhotoJob if executor.intake.makes_views else PlaneJob}
     images = [executor.blocks(each) for each in jobs]
     together = executor.head(images)
     assert [each.shape for each in together] == [(5, 2), (2, 2), (7, 2)]
     for maps, probs, photo in zip(images, together, PHOTOS, strict=True):
         assert executor.current(maps)
-        assert maps.views == len(probs)
+        assert maps.samples == len(probs)
         assert maps.bytes == sum(column.nbytes for column in maps.columns) + maps.pixels
         assert maps.pixels >= photo.nbytes if way[0] == "cuda" else maps.pixels == 0
         assert probs.dtype == np.float64
@@ -65,7 +65,7 @@ def test_changed_weights_are_told_and_refused(way):
 def test_what_it_does_not_take_is_refused_by_name(way):
     executor = executor_of(small.model().net, *way)
     wrong = Intake(executor.intake.backend, executor.intake.precision, not executor.intake.makes_views)
-    jobs = prepare(PHOTOS[0], small.network(), views=3, grid=1, seed=0, intake=wrong).jobs
+    jobs = prepare(PHOTOS[0], small.network(), samples=3, grid=1, seed=0, intake=wrong).jobs
     needed, given = ("PhotoJob", "PlaneJob") if way[0] == "cuda" else ("PlaneJob", "PhotoJob")
     with pytest.raises(TypeError, match=f"jobs must each be a {needed} here, got {given}"):
         executor.blocks(jobs)

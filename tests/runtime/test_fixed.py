@@ -58,7 +58,7 @@ def by_plans(monkeypatch, score):
 @pytest.mark.parametrize("network", [{}, {"reduce": "mean", "views": ("pad", "center")}], ids=["flatten", "mean"])
 def test_it_gives_the_bits_of_launches_that_are_planned_for_each_photograph(network, dtype, simulated_gpu, monkeypatch):
     def score():
-        scorer = Scorer(small.model(**network), "cuda", views=3, dtype=dtype)
+        scorer = Scorer(small.model(**network), "cuda", samples=3, dtype=dtype)
         return list(scorer.score_many(PICTURES[:3], batch=3, workers=1))
 
     ours, planned = score(), by_plans(monkeypatch, score)
@@ -68,7 +68,7 @@ def test_it_gives_the_bits_of_launches_that_are_planned_for_each_photograph(netw
 
 
 def test_a_picture_has_the_same_bits_alone_and_in_batches_that_are_full_or_not(simulated_gpu):
-    scorer = Scorer(small.model(), "cuda", views=2, dtype="float16")
+    scorer = Scorer(small.model(), "cuda", samples=2, dtype="float16")
     alone = [numbers(scorer.score(picture)) for picture in PICTURES]
     for batch, workers in ((2, 1), (3, 1), (5, 2)):
         for turned in (slice(None), slice(None, None, -1)):
@@ -77,7 +77,7 @@ def test_a_picture_has_the_same_bits_alone_and_in_batches_that_are_full_or_not(s
 
 
 def test_more_threads_than_contexts_share_them(simulated_gpu):
-    scorer = Scorer(small.model(views=("warp",)), "cuda", views=2, dtype="float16")
+    scorer = Scorer(small.model(views=("warp",)), "cuda", samples=2, dtype="float16")
     alone = [numbers(scorer.score(picture)) for picture in PICTURES]
     with ThreadPoolExecutor(gpu.MOST_CONTEXTS + 3) as pool:
         found = [pool.submit(copy_context().run, scorer.score, picture) for picture in PICTURES * 3]
@@ -97,10 +97,10 @@ class OneByOne:
             recording.run(step)
 
 
-def scored(network, pictures, views=2):
+def scored(network, pictures, samples=2):
     """The probabilities of the pictures, in one batch."""
     found = [
-        prepare(picture, small.network(), views=views, grid=1, seed=0, intake=network.intake).jobs for picture in pictures
+        prepare(picture, small.network(), samples=samples, grid=1, seed=0, intake=network.intake).jobs for picture in pictures
     ]  # fmt: skip
     return network.head([network.blocks(jobs) for jobs in found])
 
@@ -191,13 +191,13 @@ def test_a_batch_that_the_device_has_no_memory_for_is_evaluated_in_parts(simulat
 
 def test_batches_of_pictures_with_more_and_fewer_views(simulated_gpu):
     network = GpuNetwork(small.model().net, CPU, torch.float16)
-    views = (3, 2, 3, 1)
+    samples = (3, 2, 3, 1)
     jobs = [
-        prepare(picture, small.network(), views=count, grid=1, seed=0, intake=network.intake).jobs
-        for picture, count in zip(PICTURES, views, strict=False)
+        prepare(picture, small.network(), samples=count, grid=1, seed=0, intake=network.intake).jobs
+        for picture, count in zip(PICTURES, samples, strict=False)
     ]
     together = network.head([network.blocks(each) for each in jobs])
-    assert [probs.shape for probs in together] == [(count, 2) for count in views]
+    assert [probs.shape for probs in together] == [(count, 2) for count in samples]
     for each, probs in zip(jobs, together, strict=True):
         assert np.array_equal(network.head([network.blocks(each)])[0], probs)
 
@@ -207,7 +207,7 @@ def test_batches_of_pictures_with_more_and_fewer_views(simulated_gpu):
     [
         ((31, 60), {}, "60 x 31 is enlarged for its local view"),
         ((3000, 33), {}, "33 x 3000 is too long for a plane of 32 pixels"),
-        ((40, 40), {"views": 1025}, "1025 views are more than 1024"),
+        ((40, 40), {"samples": 1025}, "1025 samples are more than 1024"),
         ((40, 40), {"grid": 4}, "a grid of 4 pixels share"),
         ((40, 40), {"grid": 8}, "a grid of 8 pixels share"),
         ((40, 40), {"capability": 75}, "needs compute capability 8.0 or later, this is 7.5"),
@@ -216,21 +216,21 @@ def test_batches_of_pictures_with_more_and_fewer_views(simulated_gpu):
 )
 def test_what_takes_a_plan_is_named(shape, options, why):
     rule = fixed_rule.Fixed(small.network(), torch.float16, options.get("capability", 90), options.get("launches", True))
-    views, grid = options.get("views", 50), options.get("grid", 1)
-    assert why in rule.refused(shape, views, grid)
+    samples, grid = options.get("samples", 50), options.get("grid", 1)
+    assert why in rule.refused(shape, samples, grid)
     fits = fixed_rule.Fixed(small.network(), torch.float16, 90, True)
     assert fits.refused((40, 40), 50, 1) is None and fits.refused((2000, 33), 1024, 2) is None
 
 
 @pytest.mark.needs_engine
 def test_an_enlarged_photograph_is_scored_by_its_plan_beside_others(simulated_gpu):
-    scorer = Scorer(small.model(), "cuda", views=2, dtype="float16")
+    scorer = Scorer(small.model(), "cuda", samples=2, dtype="float16")
     little = np.random.default_rng(3).integers(0, 256, (20, 40, 3)).astype(np.uint8)
     pictures = [PICTURES[0], little, PICTURES[1]]
     found = list(scorer.score_many(pictures, batch=3, workers=1))
     assert [score.plan == "fixed" for score in found] == [True, False, True]
     assert [numbers(score) for score in found] == [numbers(scorer.score(picture)) for picture in pictures]
-    assert found[1].mean == pytest.approx(Scorer(small.model(), views=2).score(little).mean, abs=4e-3)
+    assert found[1].mean == pytest.approx(Scorer(small.model(), samples=2).score(little).mean, abs=4e-3)
 
 
 def test_shared_work_is_planned_where_the_gpu_would_save_more_than_the_host_takes():
@@ -248,11 +248,11 @@ def test_a_network_with_a_backbone_is_scored_by_either_way(simulated_gpu, monkey
     model = small_lite.model(small_lite.networks.BackboneColumn("lite0", "local", (1,), (8,), plane=12, window=9))
 
     def score():
-        return Scorer(model, "cuda", views=2, dtype="bfloat16").score(PHOTOS[0])
+        return Scorer(model, "cuda", samples=2, dtype="bfloat16").score(PHOTOS[0])
 
     ours, planned = score(), by_plans(monkeypatch, score)
     assert (ours.plan, planned.plan) == ("fixed", "brute-force") and numbers(ours) == numbers(planned)
-    assert ours.mean == pytest.approx(Scorer(model, views=2, dtype="bfloat16").score(PHOTOS[0]).mean, abs=3e-2)
+    assert ours.mean == pytest.approx(Scorer(model, samples=2, dtype="bfloat16").score(PHOTOS[0]).mean, abs=3e-2)
 
 
 @pytest.mark.needs_engine
@@ -263,7 +263,7 @@ def test_windows_that_are_whole_planes_are_computed_once_a_picture(simulated_gpu
     def score():
         network = GpuNetwork(model.net, CPU, torch.float16)
         jobs = [
-            prepare(picture, model.spec, views=3, grid=1, seed=0, intake=network.intake).jobs for picture in PICTURES[:3]
+            prepare(picture, model.spec, samples=3, grid=1, seed=0, intake=network.intake).jobs for picture in PICTURES[:3]
         ]  # fmt: skip
         return network.head([network.blocks(each) for each in jobs])
 
@@ -282,7 +282,7 @@ def test_a_change_that_torch_does_not_count_is_refused_with_a_picture_alone_when
     model = small.model(views=("warp",))
     network = GpuNetwork(model.net, CPU, torch.float16)
     jobs = [
-        prepare(picture, model.spec, views=1, grid=1, seed=0, intake=network.intake).jobs for picture in PICTURES[:2]
+        prepare(picture, model.spec, samples=1, grid=1, seed=0, intake=network.intake).jobs for picture in PICTURES[:2]
     ]  # fmt: skip
     both = [network.blocks(each) for each in jobs]
     network.head(both)
@@ -306,9 +306,9 @@ def test_a_change_that_torch_does_not_count_is_refused_with_a_picture_alone_when
 
 def test_one_model_in_two_scorers_with_other_views(simulated_gpu):
     model = Model(small.model().net, {})
-    few, more = (Scorer(model, "cuda", views=views, dtype="float16") for views in (2, 3))
+    few, more = (Scorer(model, "cuda", samples=samples, dtype="float16") for samples in (2, 3))
     first = few.score(PICTURES[0])
-    assert more.score(PICTURES[0]).views == 3 and numbers(few.score(PICTURES[0])) == numbers(first)
+    assert more.score(PICTURES[0]).samples_count == 3 and numbers(few.score(PICTURES[0])) == numbers(first)
 
 
 @pytest.mark.parametrize(("labels", "takes"), [(64, True), (65, False)])
@@ -322,14 +322,14 @@ def test_a_head_that_no_kernel_computes_takes_plans(labels, takes):
 
 def test_a_backend_that_is_changed_under_a_scorer_is_no_photograph_s_numbers(monkeypatch):
     with launched_by(lambda _: None):
-        scorer = Scorer(small.model(), "cuda", views=3)
+        scorer = Scorer(small.model(), "cuda", samples=3)
         monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
         with pytest.raises(RuntimeError, match="a layer has launched no kernel"):
             scorer.score(PICTURES[0])
 
 
 def test_pictures_that_the_device_has_no_memory_for_fail_by_themselves(simulated_gpu, monkeypatch):
-    scorer = Scorer(small.model(), "cuda", views=3)
+    scorer = Scorer(small.model(), "cuda", samples=3)
     alone = [scorer.score(picture) for picture in PICTURES[:3]]
     head, too_large = GpuNetwork.head, (*PICTURES[1].shape[:2],)
 

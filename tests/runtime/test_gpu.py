@@ -45,7 +45,7 @@ from devtools.simulated import simulated
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have had ignored
 torch.set_num_threads(1)
 with simulated(80):
-    scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
+    scorer = Scorer(small.model(), "cuda", samples=3, dtype="float16")
     first = scorer.score(PHOTOS[1]).mean
     scores = scorer.score_many(itertools.cycle(PHOTOS[:3]), batch=2, workers=2)
     try:
@@ -70,14 +70,14 @@ def simulated_gpu():
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize(("reduce", "layers"), [("flatten", 1), ("mean", 2)])
 def test_a_score_is_that_of_the_cpu_within_the_types_rounding(reduce, layers, dtype):
-    theirs = Scorer(small.model(reduce=reduce), "cpu", views=5).score(PHOTOS[1])
+    theirs = Scorer(small.model(reduce=reduce), "cpu", samples=5).score(PHOTOS[1])
     with kernels_on_cpu() as launches:
-        ours = Scorer(small.model(reduce=reduce), "cuda", views=5, dtype=dtype).score(PHOTOS[1])
+        ours = Scorer(small.model(reduce=reduce), "cuda", samples=5, dtype=dtype).score(PHOTOS[1])
     # Two blocks and layers in two launches each for each column, where a mean is one more; a view and the head in two.
     assert len(launches) == 2 * (2 + 2 * layers) + 2 + 2
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES[dtype])
     assert ours.std == pytest.approx(theirs.std, abs=TOLERANCES[dtype])
-    assert (ours.views, ours.seed) == (theirs.views, theirs.seed)
+    assert (ours.samples_count, ours.seed) == (theirs.samples_count, theirs.seed)
 
 
 def test_averages_and_a_relu_that_comes_last_score_as_on_the_cpu():
@@ -87,9 +87,9 @@ def test_averages_and_a_relu_that_comes_last_score_as_on_the_cpu():
     )
     network = Network("late", (replace(small.column("warp"), blocks=blocks),), ("low", "high"))
     model = Model(build(network, seed=1).eval(), {})
-    theirs = Scorer(model, "cpu", views=3).score(PHOTOS[1])
+    theirs = Scorer(model, "cpu", samples=3).score(PHOTOS[1])
     with kernels_on_cpu():
-        ours = Scorer(model, "cuda", views=3, dtype="float16").score(PHOTOS[1])
+        ours = Scorer(model, "cuda", samples=3, dtype="float16").score(PHOTOS[1])
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES["float16"])
 
 
@@ -97,15 +97,15 @@ def test_the_papers_dcnn_scores_a_photograph_as_on_the_cpu():
     """With 64 units for each 1,000, as its weights, packed for both devices, take 2 GB otherwise."""
     model = Model(build(compact(preset("dcnn"), fc=(64, 16)), seed=1).eval(), {})
     photo = np.random.default_rng(0).integers(0, 256, (260, 300, 3)).astype(np.uint8)
-    theirs = Scorer(model, "cpu", views=2).score(photo)
+    theirs = Scorer(model, "cpu", samples=2).score(photo)
     with kernels_on_cpu() as launches:
-        ours = Scorer(model, "cuda", views=2, dtype="float16").score(photo)
+        ours = Scorer(model, "cuda", samples=2, dtype="float16").score(photo)
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES["float16"])
     assert len(launches) == 2 * (4 + 2) + 2 + 2
 
 
 def test_the_same_score_bit_for_bit_alone_in_any_batch_and_by_several_workers(simulated_gpu):
-    scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
+    scorer = Scorer(small.model(), "cuda", samples=3, dtype="float16")
     photos = PHOTOS[:4]
     expected = [numbers(scorer.score(photo)) for photo in photos]
     for batch, workers in ((3, 1), (4, 2)):
@@ -118,7 +118,7 @@ def test_the_same_score_bit_for_bit_alone_in_any_batch_and_by_several_workers(si
 
 @pytest.mark.needs_engine
 def test_sharing_gives_the_bits_of_brute_force(simulated_gpu, monkeypatch):
-    scorer = Scorer(small.model(), "cuda", views=6, dtype="float16", grid=4)
+    scorer = Scorer(small.model(), "cuda", samples=6, dtype="float16", grid=4)
     photo = np.random.default_rng(5).integers(0, 256, (34, 40, 3)).astype(np.uint8)
     shared = scorer.score(photo)
     assert "sharing" in shared.plan
@@ -128,8 +128,10 @@ def test_sharing_gives_the_bits_of_brute_force(simulated_gpu, monkeypatch):
 
 def test_replayed_launches_give_the_same_scores(simulated_gpu):
     photos = [np.random.default_rng(seed).integers(0, 256, (36 + seed, 41, 3)).astype(np.uint8) for seed in range(3)]
-    expected = [numbers(Scorer(small.model(), "cuda", views=3, dtype="float16", graphs=False).score(photo)) for photo in photos]
-    scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
+    expected = [
+        numbers(Scorer(small.model(), "cuda", samples=3, dtype="float16", graphs=False).score(photo)) for photo in photos
+    ]
+    scorer = Scorer(small.model(), "cuda", samples=3, dtype="float16")
     seen = []
     for _ in range(2):
         before = len(simulated_gpu)
@@ -165,13 +167,13 @@ def test_features_enter_a_layer_in_the_order_in_which_the_last_block_leaves_them
 
 def test_one_pixel_no_image_and_weights_that_are_not_finite(simulated_gpu):
     model = small.model()
-    scorer = Scorer(model, "cuda", views=2, dtype="float16")
+    scorer = Scorer(model, "cuda", samples=2, dtype="float16")
     one = scorer.score(np.zeros((1, 1, 3), np.uint8))
     assert one.error is None and 0 < one.mean < 1 and "enlarged from 1 x 1" in one.notes[0]
     assert list(scorer.score_many([])) == []
     with torch.no_grad():
         model.net.columns[0].blocks[0].weight[0, 0, 0, 0] = torch.nan
-    broken = Scorer(model, "cuda", views=2, dtype="float16").score(PHOTOS[0])
+    broken = Scorer(model, "cuda", samples=2, dtype="float16").score(PHOTOS[0])
     assert broken.error == "the model gives numbers that are not finite for this image"
 
 
@@ -195,8 +197,8 @@ def test_a_gpu_whose_kernels_cannot_be_launched_is_refused_when_the_scorer_is_ma
 
 
 def test_a_gpu_is_chosen_by_its_number(simulated_gpu):
-    expected = numbers(Scorer(small.model(), "cuda", views=2).score(PHOTOS[1]))
-    first = Scorer(small.model(), "cuda:0", views=2)
+    expected = numbers(Scorer(small.model(), "cuda", samples=2).score(PHOTOS[1]))
+    first = Scorer(small.model(), "cuda:0", samples=2)
     assert first.device == "cuda:0" and numbers(first.score(PHOTOS[1])) == expected
     assert pickle.loads(pickle.dumps(first)).device == "cuda:0"
     with pytest.raises(ValueError, match="device must be one that is there: no CUDA device 1 was found, of 1 that there are"):
@@ -207,7 +209,7 @@ def test_a_batch_is_as_large_as_a_gpu_takes_at_once_by_default():
     """Launches are counted and not run. A batch that nothing can be added to at present is finished smaller."""
     launches = []
     with launched_by(launches.append):
-        scorer = Scorer(small.model(), "cuda", views=2)
+        scorer = Scorer(small.model(), "cuda", samples=2)
         list(scorer.score_many(PHOTOS[:4] * 2, workers=1, batch=4))
     assert sum(getattr(what.kernel, "name", "") == "views_tables_kernel" for what in launches) >= 2
     assert scorer.stages.executor.intake.batch == 8
@@ -215,11 +217,11 @@ def test_a_batch_is_as_large_as_a_gpu_takes_at_once_by_default():
 
 
 def test_a_picture_that_waits_counts_with_its_buffer(simulated_gpu):
-    scorer = Scorer(small.model(), "cuda", views=2)
+    scorer = Scorer(small.model(), "cuda", samples=2)
     stages = scorer.stages
     maps = stages.begin(stages.read(PHOTOS[1])).maps
     assert maps.waits and maps.pixels == maps.bytes == 2**16 > PHOTOS[1].nbytes
-    planned = Scorer(small.model(), "cuda", views=2, grid=4).stages
+    planned = Scorer(small.model(), "cuda", samples=2, grid=4).stages
     there = planned.begin(planned.read(PHOTOS[1])).maps
     assert not there.waits and there.pixels == 2**16 < there.bytes
 
@@ -238,9 +240,9 @@ def test_auto_takes_a_gpu_once_scores_were_checked_on_it_as_it_is(checked, monke
     verdict.keep(checked, False)
     assert Scorer(small.model(), "auto").device == "cpu"
     verdict.keep(checked, True)
-    taken = Scorer(small.model(), views=2)
+    taken = Scorer(small.model(), samples=2)
     assert taken.device == "cuda"
-    assert numbers(taken.score(PHOTOS[1])) == numbers(Scorer(small.model(), "cuda", views=2).score(PHOTOS[1]))
+    assert numbers(taken.score(PHOTOS[1])) == numbers(Scorer(small.model(), "cuda", samples=2).score(PHOTOS[1]))
     for name, other in (("_driver", lambda: "another driver"), ("_kernels", lambda: "other kernels"), ("version", lambda: "9")):
         with monkeypatch.context() as changed:
             changed.setattr(verdict, name, other)
@@ -252,7 +254,7 @@ def test_auto_takes_a_gpu_once_scores_were_checked_on_it_as_it_is(checked, monke
 def test_auto_is_the_cpu_for_a_network_that_a_gpu_does_not_compute_and_where_a_gpu_fails(checked, monkeypatch):
     verdict.keep(checked, True)
     assert verdict.passed(checked)
-    layers = Scorer(Model(build(Network("single layers", (GRAPH,), ("low", "high")), seed=1).eval(), {}), views=2)
+    layers = Scorer(Model(build(Network("single layers", (GRAPH,), ("low", "high")), seed=1).eval(), {}), samples=2)
     assert layers.device == "cpu" and layers.score(PHOTOS[1]).error is None
 
     def forked(device):
@@ -278,7 +280,7 @@ def test_a_dtype_of_the_gpu_alone_is_refused_on_the_cpu():
 
 def test_tf32_rounds_the_products_of_blocks_and_is_refused_where_there_is_none():
     with kernels_on_cpu():
-        ours, exact = (Scorer(small.model(), "cuda", views=3, dtype=dtype).score(PHOTOS[1]) for dtype in ("tf32", "float32"))
+        ours, exact = (Scorer(small.model(), "cuda", samples=3, dtype=dtype).score(PHOTOS[1]) for dtype in ("tf32", "float32"))
         with pytest.raises(ValueError, match="float32 or bfloat16 for a network with EfficientNet-Lite's layers, got tf32"):
             Scorer(small_lite.model(), "cuda", dtype="tf32")
     assert ours.mean != exact.mean

@@ -39,13 +39,13 @@ def test_a_score_is_what_the_network_gives(columns):
     window = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = made.net(*[window] * len(columns)).double().softmax(1)[0, 1]
-    exact = Scorer(made, views=2).score(pixels).mean
+    exact = Scorer(made, samples=2).score(pixels).mean
     assert exact == pytest.approx(float(expected), rel=1e-4)
-    assert Scorer(made, views=2, dtype="bfloat16").score(pixels).mean == pytest.approx(float(expected), abs=0.01)
+    assert Scorer(made, samples=2, dtype="bfloat16").score(pixels).mean == pytest.approx(float(expected), abs=0.01)
 
 
 def test_pictures_scored_together_have_the_bits_of_each_alone():
-    scorer = Scorer(model(GRAPH, BLOCKS), views=3)
+    scorer = Scorer(model(GRAPH, BLOCKS), samples=3)
     pictures = [picture(seed) for seed in range(4)]
     together = [score.mean for score in scorer.score_many(pictures)]
     assert together == [scorer.score(pixels).mean for pixels in pictures] and len(set(together)) == 4
@@ -53,16 +53,16 @@ def test_pictures_scored_together_have_the_bits_of_each_alone():
 
 def test_weights_that_changed_count_from_the_next_score_on():
     made, pixels = model(GRAPH), picture()
-    scorer = Scorer(made, views=1)
+    scorer = Scorer(made, samples=1)
     before = scorer.score(pixels).mean
     with torch.no_grad():
         made.net.columns[0].layers[4].bias.add_(0.5)
     after = scorer.score(pixels).mean
-    assert after != before and after == Scorer(made, views=1).score(pixels).mean
+    assert after != before and after == Scorer(made, samples=1).score(pixels).mean
 
 
 def test_a_child_made_by_a_fork_scores_alike():
-    scorer, pixels = Scorer(model(GRAPH), views=2), picture()
+    scorer, pixels = Scorer(model(GRAPH), samples=2), picture()
     expected = scorer.score(pixels).mean
     read, write = os.pipe()
     child = os.fork()

@@ -34,10 +34,10 @@ def numbers(score):
 
 
 def test_a_long_side_stands_in_for_the_models_own():
-    scorer = Scorer(model(64), views=4, long_side=200)
+    scorer = Scorer(model(64), samples=4, long_side=200)
     assert scorer.long_side == 200 and scorer.decode == "exact"
-    assert numbers(scorer.score(LARGE)) == numbers(Scorer(model(200), views=4).score(LARGE))
-    assert numbers(scorer.score(LARGE)) != numbers(Scorer(model(64), views=4).score(LARGE))
+    assert numbers(scorer.score(LARGE)) == numbers(Scorer(model(200), samples=4).score(LARGE))
+    assert numbers(scorer.score(LARGE)) != numbers(Scorer(model(64), samples=4).score(LARGE))
 
 
 @pytest.mark.parametrize("kind", ["file", "bytes"])
@@ -46,28 +46,28 @@ def test_a_scaled_file_is_scored_as_the_pixels_that_are_decoded(tmp_path, kind):
     path = jpeg(tmp_path)
     decoded = read(path, scaled_to=200).pixels
     assert decoded.shape == (160, 256, 3)
-    scorer = Scorer(model(100), views=4, decode="scaled")
+    scorer = Scorer(model(100), samples=4, decode="scaled")
     score = scorer.score(path if kind == "file" else path.read_bytes())
-    assert numbers(score) == numbers(Scorer(model(100), views=4).score(decoded))
+    assert numbers(score) == numbers(Scorer(model(100), samples=4).score(decoded))
     assert "decoded at 1/4 of its 1024 x 640 pixels" in score.notes
 
 
 def test_exact_is_the_default(tmp_path):
     path = jpeg(tmp_path)
-    assert numbers(Scorer(model(100), views=4).score(path)) == numbers(Scorer(model(100), views=4).score(read(path).pixels))
+    assert numbers(Scorer(model(100), samples=4).score(path)) == numbers(Scorer(model(100), samples=4).score(read(path).pixels))
 
 
 def test_a_size_decides_what_is_decoded(tmp_path):
     path = jpeg(tmp_path)
     for long_side, said in ((600, ""), (257, ""), (256, "1/2"), (128, "1/4"), (64, "1/8"), (1, "1/8")):
-        notes = Scorer(model(), views=2, long_side=long_side, decode="scaled").score(path).notes
+        notes = Scorer(model(), samples=2, long_side=long_side, decode="scaled").score(path).notes
         assert [note for note in notes if "decoded" in note] == (
             [f"decoded at {said} of its 1024 x 640 pixels"] if said else []
         )
 
 
 def test_other_sources_are_read_as_they_are():
-    exact, scaled = Scorer(model(100), views=4), Scorer(model(100), views=4, decode="scaled")
+    exact, scaled = Scorer(model(100), samples=4), Scorer(model(100), samples=4, decode="scaled")
     buffer = io.BytesIO()
     Image.fromarray(LARGE).save(buffer, "PNG")
     for source in (LARGE, buffer.getvalue(), Image.fromarray(LARGE)):
@@ -76,7 +76,7 @@ def test_other_sources_are_read_as_they_are():
 
 def test_a_copy_decodes_alike(tmp_path):
     path = jpeg(tmp_path)
-    scorer = Scorer(model(), views=4, decode="scaled", long_side=100)
+    scorer = Scorer(model(), samples=4, decode="scaled", long_side=100)
     for other in (copy.deepcopy(scorer), pickle.loads(pickle.dumps(scorer))):
         assert (other.decode, other.long_side) == ("scaled", 100)
         assert other.score(path) == scorer.score(path)

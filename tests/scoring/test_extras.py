@@ -18,11 +18,11 @@ OFF = {"faults": None, "measures": None, "samples": None, "look": None}
 
 @pytest.fixture(scope="module")
 def scorer():
-    return Scorer(small.model(), views=5, faults=True, samples=True, groups=True)
+    return Scorer(small.model(), samples=5, faults=True, per_sample=True, groups=True)
 
 
 def test_what_is_asked_for_is_there_and_the_rest_is_as_without_it(scorer):
-    plain = Scorer(small.model(), views=5)
+    plain = Scorer(small.model(), samples=5)
     for seed in range(3):
         pixels = pixels_of(scene(seed))
         full, bare = scorer.score(pixels), plain.score(pixels)
@@ -46,7 +46,7 @@ def test_windows_of_samples_are_those_that_were_cut(scorer):
     changed[:20, :20] = (255, 0, 0)
     model = small.model(views=("local",))
     plain, other = (
-        Scorer(model, views=40, samples=True).score(each).samples for each in (pixels, changed)
+        Scorer(model, samples=40, per_sample=True).score(each).samples for each in (pixels, changed)
     )  # the content seeds the windows, so each says its own
     (column,) = other.columns
     usual = plain.probs[0][1]
@@ -62,7 +62,7 @@ def test_a_copy_of_a_scorer_is_asked_for_the_same(scorer):
     assert copy.score(pixels_of(scene(1))) == scorer.score(pixels_of(scene(1)))
 
 
-@pytest.mark.parametrize("name", ["faults", "samples", "groups"])
+@pytest.mark.parametrize("name", ["faults", "per_sample", "groups"])
 def test_an_option_that_is_no_yes_or_no_is_named(name):
     with pytest.raises(ValueError, match=f"{name} must be True or False, got 1"):
         Scorer(small.model(), **{name: 1})
@@ -81,12 +81,12 @@ def test_a_collection_is_completed(scorer):
 
 
 def test_without_looks_there_are_places_and_no_groups():
-    found = completed(Scorer(small.model(), views=2).score_many([pixels_of(scene(0))] * 2))
+    found = completed(Scorer(small.model(), samples=2).score_many([pixels_of(scene(0))] * 2))
     assert [(score.group, score.best_of_group, score.collection_percentile) for score in found] == [(None, None, 50)] * 2
 
 
 def test_a_model_of_many_labels_has_groups_and_no_places():
-    scorer = Scorer(small.model(labels=("a", "b", "c")), views=2, groups=True)
+    scorer = Scorer(small.model(labels=("a", "b", "c")), samples=2, groups=True)
     found = completed(scorer.score_many([pixels_of(scene(0)), pixels_of(scene(0).resize((300, 200)))]))
     assert [(score.group, score.best_of_group, score.collection_percentile) for score in found] == [
         ("#0", True, None), ("#0", False, None),

@@ -21,7 +21,7 @@ PHOTOS = [np.random.default_rng(i).integers(0, 256, (50 + 7 * i, 64, 3)).astype(
 
 @pytest.fixture
 def scorer():
-    return Scorer(small.model(), views=3)
+    return Scorer(small.model(), samples=3)
 
 
 def encode(image, kind, **options):
@@ -130,9 +130,8 @@ class OfBytes:
         ({"background": (0.5, 0, 0)}, "background must be three integers"),
         ({"max_pixels": 0}, "max_pixels must be an integer from 1"),
         ({"max_pixels": 1e6}, "max_pixels must be an integer"),
-        ({"views": "50"}, "views must be an integer"),
-        ({"views": True}, "views must be an integer"),
-        ({"views": np.float64(5)}, "views must be an integer"),
+        ({"samples": "50"}, "samples must be an integer"),
+        ({"samples": np.float64(5)}, "samples must be an integer"),
         ({"seed": None}, "seed must be an integer"),
         ({"grid": True}, "grid must be one of"),
         ({"grid": 2.0}, "grid must be one of"),
@@ -153,13 +152,13 @@ def test_numpys_whole_numbers_are_whole_numbers():
     scorer = Scorer(
         small.model(),
         background=(np.uint8(1), 2, np.int64(3)),
-        views=np.int64(3),
+        samples=np.int64(3),
         seed=np.uint32(4),
         grid=np.int8(2),
         max_pixels=np.int64(10**6),
     )
-    assert scorer.score(PHOTOS[0]) == Scorer(small.model(), views=3, seed=4, grid=2).score(PHOTOS[0])
-    assert [type(value) for value in (scorer.views, scorer.seed, scorer.grid)] == [int] * 3
+    assert scorer.score(PHOTOS[0]) == Scorer(small.model(), samples=3, seed=4, grid=2).score(PHOTOS[0])
+    assert [type(value) for value in (scorer.samples, scorer.seed, scorer.grid)] == [int] * 3
     list(scorer.score_many(PHOTOS, batch=np.int64(2), workers=np.int64(2)))
 
 

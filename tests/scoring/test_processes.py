@@ -48,13 +48,13 @@ def all_scored(receive, send):
 
 @pytest.fixture(params=["float32", "bfloat16"])
 def scorer(request):
-    return Scorer(small.model(), views=7, dtype=request.param)
+    return Scorer(small.model(), samples=7, dtype=request.param)
 
 
 @pytest.fixture(params=["before use", "after use"])
 def expected(request, scorer):
     """What the scorer gives; where it is `after use`, it has given it before the test begins."""
-    reference = numbers(Scorer(small.model(), views=7, dtype=scorer.dtype).score(PHOTO))
+    reference = numbers(Scorer(small.model(), samples=7, dtype=scorer.dtype).score(PHOTO))
     if request.param == "after use":
         assert numbers(scorer.score(PHOTO)) == reference
     return reference
@@ -65,8 +65,8 @@ def copies():
         "pickle": lambda scorer: pickle.loads(pickle.dumps(scorer)),
         "oldest pickle": lambda scorer: pickle.loads(pickle.dumps(scorer, protocol=0)),
         "deepcopy": copy.deepcopy,
-        "pickle of the model": lambda scorer: Scorer(pickle.loads(pickle.dumps(scorer.model)), views=7, dtype=scorer.dtype),
-        "deepcopy of the model": lambda scorer: Scorer(copy.deepcopy(scorer.model), views=7, dtype=scorer.dtype),
+        "pickle of the model": lambda scorer: Scorer(pickle.loads(pickle.dumps(scorer.model)), samples=7, dtype=scorer.dtype),
+        "deepcopy of the model": lambda scorer: Scorer(copy.deepcopy(scorer.model), samples=7, dtype=scorer.dtype),
     }
 
 
@@ -74,7 +74,7 @@ def copies():
 def test_a_copy_scores_the_same_and_has_weights_of_its_own(scorer, expected, how):
     twin = copies()[how](scorer)
     assert numbers(twin.score(PHOTO)) == expected
-    assert (twin.views, twin.grid, twin.seed, twin.dtype, twin.device) == (7, 1, 0, scorer.dtype, "cpu")
+    assert (twin.samples, twin.grid, twin.seed, twin.dtype, twin.device) == (7, 1, 0, scorer.dtype, "cpu")
     with torch.no_grad():
         for parameter in twin.model.net.parameters():
             parameter.zero_()
@@ -83,15 +83,15 @@ def test_a_copy_scores_the_same_and_has_weights_of_its_own(scorer, expected, how
 
 
 def test_a_shallow_copy_shares_the_model():
-    scorer = Scorer(small.model(), views=3)
+    scorer = Scorer(small.model(), samples=3)
     twin = copy.copy(scorer)
     assert twin.model is scorer.model
     assert numbers(twin.score(PHOTO)) == numbers(scorer.score(PHOTO))
 
 
-@pytest.mark.parametrize("name", ["model", "device", "views", "grid", "seed", "dtype", "background", "max_pixels"])
+@pytest.mark.parametrize("name", ["model", "device", "samples", "grid", "seed", "dtype", "background", "max_pixels"])
 def test_what_a_scorer_was_made_with_cannot_be_set(name):
-    scorer = Scorer(small.model(), views=3)
+    scorer = Scorer(small.model(), samples=3)
     with pytest.raises(AttributeError):
         setattr(scorer, name, getattr(scorer, name))
 
@@ -100,7 +100,7 @@ class Labelled(Scorer):
     """A program's own scorer."""
 
     def __init__(self, title):
-        super().__init__(small.model(), views=3)
+        super().__init__(small.model(), samples=3)
         self.title = title
 
     def titled(self, image):
@@ -117,7 +117,7 @@ def test_a_copy_of_a_programs_own_class_is_of_that_class(how):
 
 
 def test_options_survive_a_pickle():
-    scorer = pickle.loads(pickle.dumps(Scorer(small.model(), views=3, seed=5, grid=4, background=(1, 2, 3), max_pixels=3000)))
+    scorer = pickle.loads(pickle.dumps(Scorer(small.model(), samples=3, seed=5, grid=4, background=(1, 2, 3), max_pixels=3000)))
     assert (scorer.seed, scorer.grid, scorer.background, scorer.max_pixels) == (5, 4, (1, 2, 3), 3000)
     assert "exceed the limit of 3000" in next(scorer.score_many([PHOTO])).error
 
@@ -125,7 +125,7 @@ def test_options_survive_a_pickle():
 @pytest.fixture
 def twins():
     """A scorer that has scored, one that has not, and what both give."""
-    used, unused = Scorer(small.model(), views=7), Scorer(small.model(), views=7)
+    used, unused = Scorer(small.model(), samples=7), Scorer(small.model(), samples=7)
     return used, unused, numbers(used.score(PHOTO))
 
 
@@ -214,7 +214,7 @@ def in_a_fork(work, seconds=60):
 def test_both_sides_of_a_fork(monkeypatch, backend, threads):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     torch.set_num_threads(threads)
-    scorer = Scorer(small.model(), views=7)
+    scorer = Scorer(small.model(), samples=7)
     expected = scorer.score(PHOTO).mean
     torch.randn(2000, 2000).square().sum()  # torch's threads have run
     assert in_a_fork(lambda: scorer.score(PHOTO).mean) == expected
@@ -230,7 +230,7 @@ def test_both_sides_of_a_fork_on_every_instruction_set(monkeypatch, isa, dtype):
     """At the shipped model's sizes: torch spreads small operations over no threads."""
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     torch.set_num_threads(3)
-    scorer = Scorer(views=2, dtype=dtype)
+    scorer = Scorer(samples=2, dtype=dtype)
     expected = scorer.score(PHOTO).mean
     torch.randn(2000, 2000).square().sum()
     assert in_a_fork(lambda: scorer.score(PHOTO).mean) == expected
@@ -258,10 +258,10 @@ def test_a_scorer_is_made_in_a_forked_child_of_a_deterministic_program():
     """Where torch fills new memory, on its threads."""
     torch.set_num_threads(3)
     torch.randn(2000, 2000).square().sum()
-    expected = Scorer(views=2).score(PHOTO).mean
+    expected = Scorer(samples=2).score(PHOTO).mean
     torch.use_deterministic_algorithms(True)
     try:
-        assert in_a_fork(lambda: Scorer(views=2).score(PHOTO).mean) == expected
+        assert in_a_fork(lambda: Scorer(samples=2).score(PHOTO).mean) == expected
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -270,7 +270,7 @@ def test_threads_that_start_while_a_forked_child_scores_have_all_of_torchs_threa
     monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
     torch.set_num_threads(3)
     torch.randn(2000, 2000).square().sum()
-    scorer = Scorer(small.model(), views=40)
+    scorer = Scorer(small.model(), samples=40)
 
     def work():
         seen = []
@@ -295,7 +295,7 @@ def test_the_package_is_imported_first_in_a_forked_child(backend):
         "if child == 0:\n"
         "    import numpy as np\n"
         "    from dcnn_fast import Scorer\n"
-        "    print(Scorer(views=2).score(np.zeros((50, 60, 3), np.uint8)).mean, flush=True)\n"
+        "    print(Scorer(samples=2).score(np.zeros((50, 60, 3), np.uint8)).mean, flush=True)\n"
         "    os._exit(0)\n"
         "sys.exit(os.waitpid(child, 0)[1])\n"
     )
@@ -323,7 +323,7 @@ def test_a_scorer_of_the_shipped_model_is_made_in_a_child_of_a_process_that_made
 
 def test_a_fork_while_threads_score_leaves_no_lock_taken():
     """Children forked at any moment of threads that hash, plan, compare and pack weights; each child does all of that."""
-    scorer = Scorer(small.model(), views=3)
+    scorer = Scorer(small.model(), samples=3)
     hashed = np.zeros((2500, 3000, 3), np.uint8)
     weight, x = torch.ones(512, 512, 3, 3), torch.ones(1, 512, 3, 3)  # hardly anything to compute, and much to compare
     stop = threading.Event()
@@ -367,7 +367,7 @@ def test_a_fork_while_a_thread_reads_leaves_no_image_locked_and_nothing_set():
 
     image = Slow(io.BytesIO(b"slow"))
     limit = Image.MAX_IMAGE_PIXELS
-    scorer = Scorer(small.model(), views=2)
+    scorer = Scorer(small.model(), samples=2)
     expected = scorer.score(Image.new("RGB", (60, 50))).mean
     thread = threading.Thread(target=scorer.score, args=(image,))
     thread.start()
@@ -383,7 +383,7 @@ def test_a_fork_while_a_thread_reads_leaves_no_image_locked_and_nothing_set():
 
 
 def test_an_iterator_that_a_fork_cut_through_says_so_and_goes_on_in_its_own_process():
-    scorer = Scorer(small.model(), views=3)
+    scorer = Scorer(small.model(), samples=3)
     expected = scorer.score(PHOTO).mean
     stream = scorer.score_many([PHOTO] * 30, batch=2, workers=2)
     assert next(stream).mean == expected
@@ -401,7 +401,7 @@ def test_an_iterator_that_a_fork_cut_through_says_so_and_goes_on_in_its_own_proc
 def test_another_thread_that_starts_torch_later_has_all_of_its_threads():
     """`score_many` of several threads at once, and what torch's number of threads is in each later one."""
     torch.set_num_threads(4)
-    scorer = Scorer(small.model(), views=2)
+    scorer = Scorer(small.model(), samples=2)
 
     def work(_):
         found = [score.mean for score in scorer.score_many([PHOTO] * 3, batch=2, workers=2)]
@@ -426,7 +426,7 @@ def test_scores_go_on_in_a_thread_that_outlives_the_programs_last_line():
         "import numpy as np\n"
         "from dcnn_fast import Scorer\n"
         "from tests import small\n"
-        "scorer = Scorer(small.model(), views=2)\n"
+        "scorer = Scorer(small.model(), samples=2)\n"
         "def work(): print(sum(s.mean is not None for s in scorer.score_many([np.zeros((50, 60, 3), np.uint8)] * 60)))\n"
         "threading.Thread(target=work).start()\n"
     )
@@ -453,7 +453,7 @@ def test_several_threads_of_a_forked_child_are_its_first_to_use_torch():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        photos, made = [PHOTO] * 2, {"views": 3, "dtype": "bfloat16"}
+        photos, made = [PHOTO] * 2, {"samples": 3, "dtype": "bfloat16"}
         expected = [numbers(score) for score in Scorer(small.model(), **made).score_many(photos, workers=2)]
         for number in range(80):
             child = os.fork()

@@ -35,11 +35,11 @@ PHOTOS = [photo(i) for i in range(9)]
 
 @pytest.fixture
 def scorer():
-    return Scorer(small.model(), views=7)
+    return Scorer(small.model(), samples=7)
 
 
 def numbers(score):
-    return score.probs, score.mean, score.std, score.label, score.views, score.seed
+    return score.probs, score.mean, score.std, score.label, score.samples_count, score.seed
 
 
 def backends():
@@ -52,7 +52,7 @@ def backends():
 def test_a_score_is_the_mean_over_paired_windows_of_the_network(backend, reduce, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     model = small.model(reduce=reduce)
-    score = Scorer(model, views=7, seed=5).score(PHOTOS[0])
+    score = Scorer(model, samples=7, seed=5).score(PHOTOS[0])
     digest = read(PHOTOS[0]).digest
     windows = []
     for column, key in zip(model.spec.columns, model.spec.column_keys(), strict=True):
@@ -66,14 +66,14 @@ def test_a_score_is_the_mean_over_paired_windows_of_the_network(backend, reduce,
     assert score.std == pytest.approx(high.std(), abs=1e-5)
     assert score.probs == {"low": pytest.approx(1 - score.mean), "high": score.mean}
     assert score.label == ("high" if score.mean > 0.5 else "low")
-    assert (score.views, score.seed, score.plan, score.path, score.error) == (7, 5, "brute-force", None, None)
+    assert (score.samples_count, score.seed, score.plan, score.path, score.error) == (7, 5, "brute-force", None, None)
 
 
 @pytest.mark.parametrize("reduce", ["flatten", "mean"])
 @pytest.mark.parametrize("backend", backends())
 def test_bit_for_bit_the_same_in_any_batch_order_and_number_of_threads(backend, reduce, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
-    scorer = Scorer(small.model(reduce=reduce), views=5)
+    scorer = Scorer(small.model(reduce=reduce), samples=5)
     torch.set_num_threads(1)
     expected = [numbers(scorer.score(photo)) for photo in PHOTOS]
     order = np.random.default_rng(0).permutation(len(PHOTOS))
@@ -88,7 +88,7 @@ def test_bit_for_bit_the_same_in_any_batch_order_and_number_of_threads(backend, 
 def test_bfloat16_changes_a_score_a_little_and_always_the_same(backend, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     model = small.model()
-    exact, rounded = Scorer(model, views=5), Scorer(model, views=5, dtype="bfloat16")
+    exact, rounded = Scorer(model, samples=5), Scorer(model, samples=5, dtype="bfloat16")
     torch.set_num_threads(1)
     expected = [numbers(rounded.score(photo)) for photo in PHOTOS]
     torch.set_num_threads(3)
@@ -103,10 +103,10 @@ def test_another_process_says_the_same(tmp_path):
     path = tmp_path / "p.png"
     Image.fromarray(PHOTOS[1]).save(path)
     program = (
-        "import sys, json; from dcnn_fast import Scorer; s = Scorer(sys.argv[1], views=7).score(sys.argv[2]);"
+        "import sys, json; from dcnn_fast import Scorer; s = Scorer(sys.argv[1], samples=7).score(sys.argv[2]);"
         "print(json.dumps([s.mean.hex(), s.std.hex()]))"
     )
-    here = Scorer(tmp_path / "m.safetensors", views=7).score(path)
+    here = Scorer(tmp_path / "m.safetensors", samples=7).score(path)
     result = warm.run(program, [tmp_path / "m.safetensors", path])
     assert json.loads(result.stdout) == [here.mean.hex(), here.std.hex()]
 
@@ -125,16 +125,16 @@ def test_path_bytes_image_array_and_tensor_of_one_picture_agree(scorer, tmp_path
 
 def test_seed_picture_and_grid_decide_and_more_views_differ():
     model = small.model()
-    base = Scorer(model, views=7).score(PHOTOS[0])
-    for other in (Scorer(model, views=7, seed=1), Scorer(model, views=8), Scorer(model, views=7, grid=4)):
+    base = Scorer(model, samples=7).score(PHOTOS[0])
+    for other in (Scorer(model, samples=7, seed=1), Scorer(model, samples=8), Scorer(model, samples=7, grid=4)):
         assert other.score(PHOTOS[0]).mean != base.mean
-    assert Scorer(model, views=7).score(PHOTOS[1]).mean != base.mean
+    assert Scorer(model, samples=7).score(PHOTOS[1]).mean != base.mean
 
 
 def test_one_view_has_no_spread_and_other_label_sets_no_mean():
-    assert Scorer(small.model(), views=1).score(PHOTOS[0]).std == 0
+    assert Scorer(small.model(), samples=1).score(PHOTOS[0]).std == 0
     styles = small.model(views=("center", "pad", "pad"), labels=("a", "b", "c"))
-    score = Scorer(styles, views=3).score(PHOTOS[0])
+    score = Scorer(styles, samples=3).score(PHOTOS[0])
     assert list(score.probs) == ["a", "b", "c"]
     assert sum(score.probs.values()) == pytest.approx(1)
     assert (score.mean, score.std) == (None, None)
@@ -207,21 +207,21 @@ def test_numbers_that_are_not_finite_are_an_error_of_the_image():
     with torch.no_grad():
         model.net.label.weight.fill_(3e38)
         model.net.columns[0].fc[-1].bias.fill_(3e38)
-    score = Scorer(model, views=3).score(PHOTOS[0])
+    score = Scorer(model, samples=3).score(PHOTOS[0])
     assert "not finite" in score.error
     assert (score.mean, score.label, score.probs) == (None, None, {})
 
 
 def test_high_is_found_by_its_name():
     model = small.model(labels=("high", "low"))
-    score = Scorer(model, views=3).score(PHOTOS[0])
+    score = Scorer(model, samples=3).score(PHOTOS[0])
     assert score.mean == score.probs["high"]
 
 
 def test_whole_numbers_as_a_mean_are_numbers():
     whole = replace(small.column("warp"), mean=(120, 110, 100))
     exact = replace(small.column("warp"), mean=(120.0, 110.0, 100.0))
-    scores = [Scorer(Model(build(Network("n", (c,)), seed=0).eval(), {}), views=3).score(PHOTOS[0]) for c in (whole, exact)]
+    scores = [Scorer(Model(build(Network("n", (c,)), seed=0).eval(), {}), samples=3).score(PHOTOS[0]) for c in (whole, exact)]
     assert scores[0].mean == scores[1].mean
     windows = torch.rand(1, 3, 24, 24) * 255
     assert torch.equal(*(build(Network("n", (c,))).eval()(windows) for c in (whole, exact)))
@@ -241,7 +241,7 @@ def test_torchs_default_dtype_changes_nothing(scorer, dtype):
 def test_a_last_block_of_one_result_is_not_overwritten_by_the_next_image():
     block = Block(40, 24)
     column = Column("warp", (block,), (30,), plane=24, window=24, scale=1 / 64, mean=(127.5,) * 3)
-    scorer = Scorer(Model(build(Network("one", (column,)), seed=0).eval(), {}), views=1)
+    scorer = Scorer(Model(build(Network("one", (column,)), seed=0).eval(), {}), samples=1)
     alone = [scorer.score(photo).mean for photo in PHOTOS[:4]]
     assert len(set(alone)) == 4
     assert [score.mean for score in scorer.score_many(PHOTOS[:4], batch=4)] == alone
@@ -258,9 +258,9 @@ def test_a_column_whose_window_is_its_plane_is_computed_once(scorer):
     """All its windows are equal, so that a column that sees the whole photograph costs one window."""
     whole = replace(small.column("warp"), plane=24)
     model = Model(build(Network("n", (small.column("local"), whole)), seed=1).eval(), {})
-    prepared = prepare(PHOTOS[0], model.spec, views=7, grid=1, seed=0)
+    prepared = prepare(PHOTOS[0], model.spec, samples=7, grid=1, seed=0)
     assert [len(np.unique(job.plan.window_of)) for job in prepared.jobs] == [7, 1]
-    assert Scorer(model, views=7).score(PHOTOS[0]).std > 0
+    assert Scorer(model, samples=7).score(PHOTOS[0]).std > 0
 
 
 def test_nothing_in_gives_nothing_out(scorer):
@@ -270,8 +270,8 @@ def test_nothing_in_gives_nothing_out(scorer):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"views": 0}, "views must be an integer from 1"),
-        ({"views": 2.5}, "views must be an integer"),
+        ({"samples": 0}, "samples must be an integer from 1"),
+        ({"samples": 2.5}, "samples must be an integer"),
         ({"grid": 3}, "grid must be one of 1, 2, 4, 8; got 3"),
         ({"seed": -1}, "seed must be an integer from 0"),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda, cuda:N; got 'tpu'"),
@@ -307,5 +307,5 @@ def test_the_shipped_model_scores_real_photographs_the_same_shuffled(data_dir):
 def test_scores_are_the_same_in_inference_mode(scorer):
     expected = numbers(scorer.score(PHOTOS[0]))
     with torch.inference_mode():
-        inside = Scorer(small.model(), views=7)
+        inside = Scorer(small.model(), samples=7)
         assert [numbers(inside.score(PHOTOS[0])) for _ in range(2)] == [expected] * 2

@@ -37,10 +37,10 @@ def numbers(score):
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_no_setting_of_the_program_changes_a_score(setting, dtype, backend, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
-    expected = [numbers(score) for score in Scorer(small.model(), views=3, dtype=dtype).score_many(PHOTOS)]
-    made_before, model = Scorer(small.model(), views=3, dtype=dtype), small.model()
+    expected = [numbers(score) for score in Scorer(small.model(), samples=3, dtype=dtype).score_many(PHOTOS)]
+    made_before, model = Scorer(small.model(), samples=3, dtype=dtype), small.model()
     with SETTINGS[setting]():
-        made_inside = Scorer(model, views=3, dtype=dtype)
+        made_inside = Scorer(model, samples=3, dtype=dtype)
         for scorer in (made_before, made_inside):
             assert [numbers(scorer.score(photo)) for photo in PHOTOS] == expected
             assert [numbers(score) for score in scorer.score_many(PHOTOS, workers=2)] == expected
@@ -57,7 +57,7 @@ def shipped():
     for backend in ("cpu", "reference"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DCNN_FAST_BACKEND", backend)
-            found[backend] = numbers(Scorer(views=2).score(IMAGE))
+            found[backend] = numbers(Scorer(samples=2).score(IMAGE))
     return found
 
 
@@ -66,7 +66,7 @@ def shipped():
 def test_the_shipped_model_is_loaded_and_scores_the_same_under_every_setting(setting, backend, shipped, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     with SETTINGS[setting]():
-        assert numbers(Scorer(views=2).score(IMAGE)) == shipped[backend]
+        assert numbers(Scorer(samples=2).score(IMAGE)) == shipped[backend]
 
 
 def test_denormal_weights_count_whatever_the_program_flushes():
@@ -77,7 +77,7 @@ def test_denormal_weights_count_whatever_the_program_flushes():
             block.weight.mul_(1e-22)
             block.bias.zero_()
         model.net.columns[0].fc[0].weight.mul_(1e30)
-    scorer = Scorer(model, views=3)
+    scorer = Scorer(model, samples=3)
     expected = numbers(scorer.score(PHOTOS[0]))
     with denormals_flushed():
         assert numbers(scorer.score(PHOTOS[0])) == expected
@@ -85,7 +85,7 @@ def test_denormal_weights_count_whatever_the_program_flushes():
 
 
 def test_no_generator_of_random_numbers_moves_and_none_decides():
-    scorer = Scorer(small.model(), views=5)
+    scorer = Scorer(small.model(), samples=5)
     torch.manual_seed(1), random.seed(1), np.random.seed(1)
     before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
     expected = [numbers(score) for score in scorer.score_many(PHOTOS)]
@@ -262,5 +262,5 @@ def test_nothing_else_of_the_process_moves():
         )  # fmt: skip
 
     before = state()
-    list(Scorer(small.model(), views=3).score_many([*PHOTOS, b"no picture"], workers=3))
+    list(Scorer(small.model(), samples=3).score_many([*PHOTOS, b"no picture"], workers=3))
     assert state() == before

@@ -262,7 +262,7 @@ def test_a_source_that_waits_lets_through_what_is_ready():
 
 
 def test_a_scorer_takes_a_source_that_waits():
-    scorer = Scorer(small.model(), views=3)
+    scorer = Scorer(small.model(), samples=3)
     expected = [score.mean for score in scorer.score_many(MIXED[:2])]
     given = [WAITING, MIXED[0], WAITING, WAITING, MIXED[1], WAITING]
     assert [score.mean for score in scorer.score_many(given)] == expected
@@ -374,7 +374,7 @@ def test_closing_early_leaves_what_was_not_begun():
 
 def test_torch_keeps_its_threads_and_so_do_new_ones():
     torch.set_num_threads(3)
-    scores = Scorer(small.model(), views=3).score_many(iter(MIXED), workers=2)
+    scores = Scorer(small.model(), samples=3).score_many(iter(MIXED), workers=2)
     next(scores)
     begun_with = []
     other = threading.Thread(target=lambda: begun_with.append(torch.get_num_threads()))
@@ -389,7 +389,7 @@ def test_torch_keeps_its_threads_and_so_do_new_ones():
 def test_the_reference_backend_leaves_torchs_threads_alone_too(backend, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     torch.set_num_threads(3)
-    list(Scorer(small.model(), views=2).score_many(MIXED[:5], workers=3))
+    list(Scorer(small.model(), samples=2).score_many(MIXED[:5], workers=3))
     begun_with = []
     other = threading.Thread(target=lambda: begun_with.append(torch.get_num_threads()))
     other.start()
@@ -400,7 +400,7 @@ def test_the_reference_backend_leaves_torchs_threads_alone_too(backend, monkeypa
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_mixed_sizes_with_unreadable_files_between_give_the_same_bits(workers, tmp_path):
     (tmp_path / "bad.jpg").write_text("no")
-    scorer = Scorer(small.model(), views=5)
+    scorer = Scorer(small.model(), samples=5)
     alone = [scorer.score(photo) for photo in MIXED]
     given = [photo for pair in zip(MIXED, [tmp_path / "bad.jpg"] * len(MIXED), strict=True) for photo in pair]
     for batch in (1, 2, 5, 64):

@@ -92,13 +92,13 @@ def changes():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("change", changes(), ids=lambda change: change.__name__)
 def test_changed_weights_count_from_the_next_image_on(change, dtype):
-    scorer = Scorer(small.model(), views=5, dtype=dtype)
+    scorer = Scorer(small.model(), samples=5, dtype=dtype)
     before = numbers(scorer.score(PHOTO))
     change(scorer.model.net)
     after = numbers(scorer.score(PHOTO))
     other = small.model()
     change(other.net)
-    assert after == numbers(Scorer(other, views=5, dtype=dtype).score(PHOTO))
+    assert after == numbers(Scorer(other, samples=5, dtype=dtype).score(PHOTO))
     assert after != before
     assert [numbers(score) for score in scorer.score_many([PHOTO] * 2)] == [after] * 2
     twin = pickle.loads(pickle.dumps(scorer))
@@ -109,18 +109,18 @@ def test_changed_weights_count_from_the_next_image_on(change, dtype):
 @pytest.mark.parametrize("step", [2, 36])
 def test_a_change_of_some_columns_of_a_large_matrix_counts_in_bf16(step):
     """Through `.data`, which torch does not count, and away from every so many values."""
-    scorer = Scorer(views=2, dtype="bfloat16")
+    scorer = Scorer(samples=2, dtype="bfloat16")
     scorer.score(PHOTO)
     for column in scorer.model.net.columns:
         kept = torch.arange(column.fc[0].weight.shape[1]) % step == 0
         column.fc[0].weight.data[:, ~kept] = 0
-    assert numbers(scorer.score(PHOTO)) == numbers(Scorer(scorer.model, views=2, dtype="bfloat16").score(PHOTO))
+    assert numbers(scorer.score(PHOTO)) == numbers(Scorer(scorer.model, samples=2, dtype="bfloat16").score(PHOTO))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
     """An image's blocks would have seen others than its head: they change when the first of a batch has been through them."""
-    scorer = Scorer(small.model(), views=3, dtype=dtype)
+    scorer = Scorer(small.model(), samples=3, dtype=dtype)
     expected = numbers(scorer.score(PHOTO))
     executor, second_begun, first_done = scorer.stages.executor, threading.Event(), threading.Event()
     blocks = executor.blocks
@@ -152,7 +152,7 @@ def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("move", ["share_memory", "contiguous", "clone", "inference"])
 def test_weights_that_only_move_change_no_bit(move, dtype):
-    scorer = Scorer(small.model(), views=5, dtype=dtype)
+    scorer = Scorer(small.model(), samples=5, dtype=dtype)
     expected = numbers(scorer.score(PHOTO))
     net = scorer.model.net
     if move == "share_memory":
@@ -193,7 +193,7 @@ class Louder(torch.nn.Linear):
     ],
 )
 def test_weights_that_cannot_be_used_are_refused_by_name(change, message, dtype):
-    scorer = Scorer(small.model(), views=3, dtype=dtype)
+    scorer = Scorer(small.model(), samples=3, dtype=dtype)
     scorer.score(PHOTO)
     change(scorer.model.net)
     with pytest.raises(WeightsError, match=message):
@@ -204,7 +204,7 @@ def test_weights_that_cannot_be_used_are_refused_by_name(change, message, dtype)
 
 def test_on_the_gpus_path_changed_weights_are_refused_and_moved_ones_are_not():
     with kernels_on_cpu():
-        scorer = Scorer(small.model(views=("warp",)), "cuda", views=2)
+        scorer = Scorer(small.model(views=("warp",)), "cuda", samples=2)
         expected = scorer.score(PHOTO).mean
         scorer.model.net.share_memory()
         assert scorer.score(PHOTO).mean == expected
@@ -217,7 +217,7 @@ def test_on_the_gpus_path_changed_weights_are_refused_and_moved_ones_are_not():
 def test_a_model_file_may_be_cut_or_replaced_once_it_is_loaded(tmp_path):
     file = tmp_path / "m.safetensors"
     save_model(small.model(), file)
-    scorer = Scorer(file, views=3)
+    scorer = Scorer(file, samples=3)
     expected = numbers(scorer.score(PHOTO))
     with open(file, "r+b") as opened:
         opened.seek(2000)
@@ -231,7 +231,7 @@ def test_the_digest_is_of_what_decides_a_score(tmp_path):
     digest = model.digest
     assert len(digest) == 64
     assert pickle.loads(pickle.dumps(model)).digest == digest
-    assert Model(model.net, {"another": "provenance"}, model.reference).digest == digest != Model(model.net).digest
+    assert Model(model.net, {"another": "provenance"}, model.percentiles).digest == digest != Model(model.net).digest
     for parameter in model.net.parameters():
         parameter.data = parameter.data.contiguous()
     assert model.digest == digest

@@ -52,7 +52,7 @@ def test_windows_of_a_plane_cover_what_the_plane_was_made_of(view, corner, rows,
 
 
 def test_the_photographs_map_is_of_its_samples():
-    scorer = Scorer(small.model(), views=8, samples=True)
+    scorer = Scorer(small.model(), samples=8, per_sample=True)
     found = heat_map(scorer, PHOTO, cells=8)
     assert found.kind == "samples" and found.values.shape == (6, 8) and found.score == scorer.score(PHOTO)
     np.testing.assert_array_equal(found.values, over_windows(found.score.samples, (90, 120), (6, 8)))
@@ -62,7 +62,7 @@ def test_the_photographs_map_is_of_its_samples():
 
 
 def test_covering_a_cell_is_scoring_the_photograph_without_it():
-    scorer = Scorer(nets.Model(nets.build(WHOLE, seed=3).eval()), views=1, samples=True)
+    scorer = Scorer(nets.Model(nets.build(WHOLE, seed=3).eval()), samples=1, per_sample=True)
     assert not scorer.model.spec.windows_differ
     found = heat_map(scorer, PHOTO, cells=4)
     assert found.kind == "occlusion" and found.values.shape == (3, 4)
@@ -76,10 +76,10 @@ def test_covering_a_cell_is_scoring_the_photograph_without_it():
 @pytest.mark.parametrize(
     ("scorer", "cells", "message"),
     [
-        (lambda: Scorer(small.model(), views=2, samples=True), 1, "cells must be an integer from 2 to 64, got 1"),
-        (lambda: Scorer(small.model(), views=2, samples=True), 65, "cells must be"),
-        (lambda: Scorer(small.model(), views=2), 8, "samples=True"),
-        (lambda: Scorer(small.model(labels=("a", "b", "c")), views=2, samples=True), 8, "two labels"),
+        (lambda: Scorer(small.model(), samples=2, per_sample=True), 1, "cells must be an integer from 2 to 64, got 1"),
+        (lambda: Scorer(small.model(), samples=2, per_sample=True), 65, "cells must be"),
+        (lambda: Scorer(small.model(), samples=2), 8, "per_sample=True"),
+        (lambda: Scorer(small.model(labels=("a", "b", "c")), samples=2, per_sample=True), 8, "two labels"),
     ],
 )
 def test_what_has_no_map_is_named(scorer, cells, message):
@@ -93,4 +93,4 @@ def test_a_model_that_gives_no_finite_number_is_named(network):
     with torch.no_grad():
         net.label.weight.fill_(3e38)
     with pytest.raises(ValueError, match="not finite"):
-        heat_map(Scorer(nets.Model(net), views=2, samples=True), PHOTO)
+        heat_map(Scorer(nets.Model(net), samples=2, per_sample=True), PHOTO)

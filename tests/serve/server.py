@@ -50,8 +50,8 @@ class Answer:
 class Server:
     """Use it in a with statement; it is killed at the end if it still runs."""
 
-    def __init__(self, model, *options, views=3, token=None, **streams):
-        command = [*main(), "serve", "--model", str(model), "--port", "0", "--views", str(views), *map(str, options)]
+    def __init__(self, model, *options, samples=3, token=None, **streams):
+        command = [*main(), "serve", "--model", str(model), "--port", "0", "--samples", str(samples), *map(str, options)]
         streams = {"stderr": subprocess.PIPE, **streams}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(), **streams)
         self.token, self.said = token, []

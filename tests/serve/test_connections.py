@@ -235,7 +235,7 @@ def test_a_name_that_no_request_has_is_refused(model, name):
 
 
 def test_images_that_are_given_up_are_counted_each(model):
-    with Server(model, "--workers", 1, views=20_000) as server:
+    with Server(model, "--workers", 1, samples=20_000) as server:
         busy = server.begun_batch([("a.png", picture(i)) for i in range(8)])
         server.until(lambda: server.held()[0] == 8)
         gone = server.begun_batch([("b.png", picture(50 + i)) for i in range(3)])

@@ -124,7 +124,7 @@ def test_what_other_programs_said_is_shown_and_the_rest_of_a_sidecar_stays(model
     assert own.read_text() == before.replace('xmp:Rating="4"', 'xmp:Rating="2"')
     assert rating_in(other.read_bytes()) == Rating(3.0) and not (folder / "b.png.xmp").exists()
     assert rating_in(ours.read_bytes()).by_a_person and rating_in(ours.read_bytes()).stars == 5
-    again = run("score", "--model", model, folder, "-r", "--xmp", "--views", 3)
+    again = run("score", "--model", model, folder, "-r", "--xmp", "--samples", 3)
     assert again.returncode == 0 and rating_in(ours.read_bytes()).stars == 5
 
 

@@ -18,7 +18,7 @@ TOKEN = {"Authorization": "Bearer a long secret"}
 
 
 def _app(**settings):
-    return create_app(Scorer(small.model(), views=3), Settings(deadline=30, **settings))
+    return create_app(Scorer(small.model(), samples=3), Settings(deadline=30, **settings))
 
 
 @pytest.mark.parametrize("place", ["/rating", "/cull"])

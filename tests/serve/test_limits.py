@@ -151,7 +151,7 @@ def test_what_is_no_form_of_files_is_refused(tight, body, kind, status):
 
 
 def test_a_client_that_has_gone_is_not_computed_for(model):
-    with Server(model, "--workers", 1, views=20_000) as server:
+    with Server(model, "--workers", 1, samples=20_000) as server:
         busy = server.begun_batch([("a.png", picture(i)) for i in range(12)])
         server.until(lambda: server.held()[0] == 12)
         gone = [server.begun_batch([("b.png", picture(50 + i))]) for i in range(5)]
@@ -168,7 +168,7 @@ def test_a_client_that_has_gone_is_not_computed_for(model):
 
 
 def test_what_is_not_ready_in_time_is_504_and_what_does_not_come_408(model):
-    with Server(model, "--workers", 1, "--deadline", 0.5, views=20_000) as server:
+    with Server(model, "--workers", 1, "--deadline", 0.5, samples=20_000) as server:
         late = server.batch([("a.png", picture(i)) for i in range(60)])
         assert "within 0.5 seconds" in refused(late, 504)
         slow = server.begun(1000, b"begun")

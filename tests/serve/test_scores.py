@@ -209,7 +209,7 @@ def asked_of(app, *requests):
 
 
 def test_the_application_runs_in_a_program_s_own_server():
-    scorer = Scorer(small.model(), views=4)
+    scorer = Scorer(small.model(), samples=4)
     (answer,) = asked_of(create_app(scorer, Settings(workers=2)), ("POST", "/v1/score", picture(3)))
     assert answer.status_code == 200 and answer.json() == json.loads(json.dumps(scorer.score(picture(3)).as_dict()))
 
@@ -219,7 +219,7 @@ def test_a_failure_inside_is_one_line_here_and_there(monkeypatch, caplog):
         raise RuntimeError("one\ntwo")
 
     monkeypatch.setattr(Workers, "_begun", broken)
-    app = create_app(Scorer(small.model(), views=4), Settings(workers=1))
+    app = create_app(Scorer(small.model(), samples=4), Settings(workers=1))
     requests = ("POST", "/v1/score", picture(3)), ("GET", "/health/ready", None), ("GET", "/health/live", None)
     failed, ready, live = asked_of(app, *requests)
     assert failed.status_code == 500 and failed.json() == {"error": "the server failed"}

@@ -19,7 +19,7 @@ from tests.serve.server import Server, picture
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
 def test_what_is_in_work_is_answered_before_the_end(model, number, status):
-    with Server(model, "--workers", 1, views=20_000) as server:
+    with Server(model, "--workers", 1, samples=20_000) as server:
         begun = [server.begun_batch([("a.png", picture(i))] * 3) for i in range(3)]
         server.until(lambda: server.held()[0] == 9)
         server.process.send_signal(number)
@@ -50,7 +50,7 @@ def test_a_standard_error_that_is_full_or_closed_ends_nothing(model):
     port = probe.getsockname()[1]
     probe.close()
     for stream in ("2>/dev/full", "2>&-"):
-        command = shlex.join([*main(), "serve", "--model", str(model), "--port", str(port), "--views", "3"])
+        command = shlex.join([*main(), "serve", "--model", str(model), "--port", str(port), "--samples", "3"])
         process = subprocess.Popen(["bash", "-c", f"exec {command} {stream}"], env=environment())
         server = Server.__new__(Server)
         server.process, server.port, server.token = process, port, None
@@ -76,7 +76,7 @@ def _answers(server):
         (["--port", 70000], "--port must be from 0 to 65535"),
         (["--host", "256.1.1.1", "--port", 0], "cannot listen on"),
         (["--model", "nothing.safetensors"], "no such file"),
-        (["--views", 0], "views must be"),
+        (["--samples", 0], "samples must be"),
         (["--grid", 3], "grid must be"),
         (["--dtype", "int8"], "dtype must be"),
         (["--queue-images", 0], "images must be"),

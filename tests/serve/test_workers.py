@@ -20,7 +20,7 @@ SIDES = (40, 47, 54, 61)
 
 @pytest.fixture
 def scorer():
-    return Scorer(small.model(), views=4)
+    return Scorer(small.model(), samples=4)
 
 
 @pytest.fixture

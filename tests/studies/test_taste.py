@@ -215,9 +215,9 @@ def test_the_model_file_gives_the_probabilities_that_were_taught(tmp_path, monke
         features.frozen_column.cache_clear()
     model = load_model(tmp_path / shipping.NAME)
     expected = taught.probabilities((values - scale.middle).astype(np.float32))
-    found = [score.mean for score in Scorer(model, views=2).score_many(paths)]
+    found = [score.mean for score in Scorer(model, samples=2).score_many(paths)]
     assert found == pytest.approx(expected, abs=2e-3) and np.ptp(expected) > 0.01
-    assert model.reference.scores == pytest.approx(sorted(found)) and model.spec.long_side == features.LONG_SIDE
+    assert model.percentiles.scores == pytest.approx(sorted(found)) and model.spec.long_side == features.LONG_SIDE
     assert model.spec.columns[0].stages == features.STAGES
 
 

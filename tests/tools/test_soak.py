@@ -38,6 +38,6 @@ def test_what_grows_is_named(given, wrong):
 
 def test_a_row_of_pictures_is_scored_and_looked_at(monkeypatch, capsys):
     monkeypatch.setattr(soak, "EVERY", 50)
-    found, failed = soak.soak(Scorer(small.model(), views=1), 200, 2)
+    found, failed = soak.soak(Scorer(small.model(), samples=1), 200, 2)
     assert [each.pictures for each in found] == [50, 100, 150, 200] and 200 // 4 < failed < 200 // 2
     assert found[0].rss > 10**8 and found[0].files > 2 and len(capsys.readouterr().out.splitlines()) == 4

@@ -27,7 +27,7 @@ from dcnn_fast.training.checkpoint import load_checkpoint
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.mkdir")
 ARGUMENTS = (
     "train", "data", "--out", "run", "--net", "scnn-arch1", "--plane", "48", "--stride", "4", "--filters", "0.06", "--fc", "4",
-    "--epochs", "2", "--batch", "4", "--test-views", "1", "--folds", "2",
+    "--epochs", "2", "--batch", "4", "--test-samples", "1", "--folds", "2",
 )  # fmt: skip
 
 

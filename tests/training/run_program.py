@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from dcnn_fast.data.plane_cache import PlaneCache
-from dcnn_fast.training import Settings, files, folder, session, train
+from dcnn_fast.training import Settings, durable_files, folder, session, train
 from tests.training import sets
 
 SETTINGS = Settings(epochs=3, batch=16, flip=True, checkpoint_steps=1)
@@ -20,7 +20,7 @@ SETTINGS = Settings(epochs=3, batch=16, flip=True, checkpoint_steps=1)
 def killed_at(number, moment):
     """Make the `number`-th file that is put on the disk the last one: the process dies while it is written, or before it is
     given its name."""
-    put, count = files.put, 0
+    put, count = durable_files.put, 0
 
     def deadly(path, write):
         nonlocal count
@@ -37,7 +37,7 @@ def killed_at(number, moment):
 
         put(path, torn)
 
-    files.put = folder.put = deadly
+    durable_files.put = folder.put = deadly
 
 
 def main():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.learning import computed_in
-from dcnn_fast.training.lesson import lesson_of
-from dcnn_fast.training.loading import Request
+from dcnn_fast.training.learning_layers import computed_in
+from dcnn_fast.training.mini_batches import Request
 from dcnn_fast.training.optimisers import remember, remembered
-from dcnn_fast.training.place import Place
+from dcnn_fast.training.run_examples import lesson_of
+from dcnn_fast.training.run_place import Place
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.step import At, Losses, Step
 from devtools.taped import Taped

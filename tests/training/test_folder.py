@@ -17,7 +17,7 @@ from dcnn_fast.data import Example
 from dcnn_fast.nets import load_model
 from dcnn_fast.training import CheckpointError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
-from dcnn_fast.training.files import put
+from dcnn_fast.training.durable_files import put
 from dcnn_fast.training.folder import BEST, CHECKPOINT, Folder
 from tests import warm
 from tests.training import sets

@@ -16,10 +16,10 @@ from dcnn_fast.ops.launch import CudaKernel
 from dcnn_fast.ops.recording import Recorder
 from dcnn_fast.training import ConvNetUpdate
 from dcnn_fast.training.device_windows import DeviceWindows
-from dcnn_fast.training.loading import Draws, Request
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.mini_batches import Draws, Request
+from dcnn_fast.training.photographs import Pictures
 from dcnn_fast.training.update_rule import groups_of
-from dcnn_fast.training.windows import cut_batch
+from dcnn_fast.training.window_cuts import cut_batch
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
 

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from dcnn_fast.cli import personal_run
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.nets import Model, Reference, load_model, save_model
+from dcnn_fast.nets import Model, Percentiles, load_model, save_model
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.training import personal
-from dcnn_fast.training.learnt import learnt_by
+from dcnn_fast.training.model_history import learnt_by
 from tests import small, small_lite
 from tests.small_lite import LITE, LOCAL
 
@@ -57,7 +57,7 @@ def _examples(folder, numbers=RATED):
 
 
 def _correlation(model, folder, numbers=OTHERS):
-    scores = [score.mean for score in Scorer(model, views=1).score_many([folder / f"{number}.png" for number in numbers])]
+    scores = [score.mean for score in Scorer(model, samples=1).score_many([folder / f"{number}.png" for number in numbers])]
     return personal._spearman(np.array(scores), np.load(folder / "ratings.npy")[list(numbers)])
 
 
@@ -76,12 +76,12 @@ def test_it_ranks_photographs_that_were_not_rated_as_the_person_would(folder):
 def test_its_probabilities_are_of_a_rating_above_the_median_and_its_reference_the_rated_ones(folder):
     model = load_model(folder / "m.safetensors")
     rated = _examples(folder)
-    found = personal.fit_ratings(replace(model, reference=Reference.of("others", [0.1, 0.2])), rated).model
-    scores = np.array([score.mean for score in Scorer(found, views=1).score_many([e.source for e in _examples(folder)])])
+    found = personal.fit_ratings(replace(model, percentiles=Percentiles.of("others", [0.1, 0.2])), rated).model
+    scores = np.array([score.mean for score in Scorer(found, samples=1).score_many([e.source for e in _examples(folder)])])
     ratings = np.load(folder / "ratings.npy")[list(RATED)]
     assert ((scores > 0.5) == (ratings > np.median(ratings))).mean() > 0.9
-    assert found.reference.about == "30 photographs that were rated" and len(found.reference.scores) == 30
-    assert 0 < found.reference.scores[0] < 0.3 and 0.7 < found.reference.scores[-1] < 1
+    assert found.percentiles.about == "30 photographs that were rated" and len(found.percentiles.scores) == 30
+    assert 0 < found.percentiles.scores[0] < 0.3 and 0.7 < found.percentiles.scores[-1] < 1
     assert {key: found.provenance[key] for key in ("trained on", "fitted to")} == {
         "trained on": "nothing", "fitted to": "30 ratings",
     }  # fmt: skip

@@ -20,8 +20,8 @@ from dcnn_fast.networks import InputRule, LayerRule, Network
 from dcnn_fast.training import CheckpointError, DivergedError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
 from dcnn_fast.training.features import _digest, read_features
-from dcnn_fast.training.loading import Draws, Request, epoch_order
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.mini_batches import Draws, Request, epoch_order
+from dcnn_fast.training.photographs import Pictures
 from tests import small
 from tests.training import sets
 

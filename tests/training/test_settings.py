@@ -71,7 +71,7 @@ def test_a_cosine_falls_to_nothing_after_a_warm_up():
         {"epochs": 0}, {"batch": 0}, {"batch": True}, {"rate": -1.0}, {"rate": float("nan")}, {"decay": float("inf")},
         {"column_rates": (1.0, -1.0)}, {"drops": ((-1, 0.1),)}, {"tune": "last"}, {"mean": "image"}, {"precision": "int8"},
         {"ties": "last"},
-        {"best_by": "luck"}, {"seed": -1}, {"test_views": 0}, {"evaluate_every": -1}, {"checkpoint_steps": 1.5},
+        {"best_by": "luck"}, {"seed": -1}, {"test_samples": 0}, {"evaluate_every": -1}, {"checkpoint_steps": 1.5},
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(changes):

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from dcnn_fast.training import Settings, train
-from dcnn_fast.training.machine import generator_of
+from dcnn_fast.training.needs import generator_of
 from tests.training import sets
 
 SETTINGS = Settings(epochs=2, batch=8, flip=True)

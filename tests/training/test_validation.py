@@ -11,8 +11,8 @@ import torch
 
 from dcnn_fast.nets import build
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.loading import Draws, Request
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.mini_batches import Draws, Request
+from dcnn_fast.training.photographs import Pictures
 from dcnn_fast.training.validation import look, measures
 from tests import small
 from tests.training import sets
@@ -48,7 +48,7 @@ def test_a_second_task_is_looked_at_where_examples_have_an_attribute():
     torch.set_num_threads(1)
     net = build(small.network(attributes=("a", "b", "c")), seed=2)
     examples = [sets.example(i, label=i % 2, attribute=attribute) for i, attribute in enumerate([0, -1, 2, 2, 1])]
-    draws = Draws(Pictures(examples, net.inputs), seed=0, views=2)
+    draws = Draws(Pictures(examples, net.inputs), seed=0, samples=2)
     found, _ = look(net, draws, World(), torch.device("cpu"), batch=4)
     net.eval()
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_a_second_task_is_looked_at_where_examples_have_an_attribute():
 def test_a_look_averages_the_views_whatever_the_batch():
     torch.set_num_threads(1)
     net, data = sets.net(), sets.data_set(0, 9)
-    draws = Draws(Pictures(data.test, net.inputs), seed=0, views=3)
+    draws = Draws(Pictures(data.test, net.inputs), seed=0, samples=3)
     net.train()
     found, bad = look(net, draws, World(), torch.device("cpu"), batch=7)
     assert net.training and bad == {}

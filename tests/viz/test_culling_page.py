@@ -53,7 +53,7 @@ def rated(tmp_path):
         path = tmp_path / "photos" / name.replace("/", "_")
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (400 + i, 300), (40 * i, 0, 0)).save(path, "PNG")
-        scores.append(Score(path=str(path), mean=0.9 - 0.1 * i, std=0.05, label="high", views=50))
+        scores.append(Score(path=str(path), mean=0.9 - 0.1 * i, std=0.05, label="high", samples_count=50))
     return scores
 
 
@@ -81,7 +81,7 @@ def test_the_page_needs_nothing_from_elsewhere(rated, tmp_path):
 
 
 def test_bars_stay_inside_their_frame(rated, tmp_path):
-    write(tmp_path / "s.html", [Score(path=rated[0].path, mean=0.98, std=0.1, views=50)], [], 1)
+    write(tmp_path / "s.html", [Score(path=rated[0].path, mean=0.98, std=0.1, samples_count=50)], [], 1)
     styles = Page((tmp_path / "s.html").read_text()).all("span", "style")
     assert [style for style in styles if style] == ["--mean:98.0%;--left:88.0%;--width:12.0%"]
 
@@ -95,7 +95,7 @@ def test_what_failed_and_what_is_left_out_is_said(rated, tmp_path):
 
 
 def test_labels_stand_where_there_is_no_mean(rated, tmp_path):
-    style = Score(path=rated[0].path, probs={"silhouettes": 0.7, "macro": 0.3}, label="silhouettes", views=50)
+    style = Score(path=rated[0].path, probs={"silhouettes": 0.7, "macro": 0.3}, label="silhouettes", samples_count=50)
     write(tmp_path / "s.html", [style], [], 1)
     assert "silhouettes" in Page((tmp_path / "s.html").read_text()).text
 

@@ -20,7 +20,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 # The allowed difference of a score from the CPU's in float32, by the operands' rounding; probabilities are between 0 and 1.
 ALLOWED = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 6e-2}
 WORKERS = (1, 4, 16, 40)  # the last is more than torch's streams
-VIEWS = 50
+SAMPLES = 50
 
 
 def run(setting: Setting) -> Iterator[Finding]:
@@ -77,7 +77,7 @@ def against_the_cpu(name: str, scores: Sequence[Score], expected: Sequence[float
 
 
 def _views(setting: Setting) -> int:
-    return 2 if setting.simulated else VIEWS
+    return 2 if setting.simulated else SAMPLES
 
 
 def _models(setting: Setting) -> Iterator[tuple[str, Model, Sequence[str]]]:

@@ -35,10 +35,10 @@ from dcnn_fast.ops.recording import Step as Recordable
 from dcnn_fast.runtime.contexts import own_stream
 from dcnn_fast.training import ConvNetUpdate, groups_of
 from dcnn_fast.training.distributed import World
-from dcnn_fast.training.learning import computed_in
-from dcnn_fast.training.lesson import lesson_of
-from dcnn_fast.training.loading import Request
-from dcnn_fast.training.place import Place
+from dcnn_fast.training.learning_layers import computed_in
+from dcnn_fast.training.mini_batches import Request
+from dcnn_fast.training.run_examples import lesson_of
+from dcnn_fast.training.run_place import Place
 from dcnn_fast.training.settings import Settings, TrainingPrecision
 from dcnn_fast.training.step import At, Step
 from devtools.taped import Taped
@@ -198,13 +198,13 @@ def _scores(setting: Setting) -> Iterator[Finding]:
     """Pictures per second end to end from arrays, for several numbers of workers, with the host's time."""
     papers = {name: networks.preset(name) for name in ("scnn-arch1", "dcnn")}
     scored = {"small": small_network()} if setting.simulated else papers
-    shape, count, views = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
+    shape, count, samples = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
     pictures = [picture(*shape, seed % 8) for seed in range(count)]
     for name, network in scored.items():
         for dtype in ("float16",) if setting.simulated else ("float32", "float16", "bfloat16"):
             with setting.kernels():
                 model = Model(build(network, seed=1).eval(), {})
-                scorer = Scorer(model, setting.scorers, views, dtype=dtype)
+                scorer = Scorer(model, setting.scorers, samples, dtype=dtype)
                 for workers in WORKERS[: 1 if setting.simulated else None]:
                     yield _pictures(setting, f"{SCORE} {name} {dtype}, {workers} workers", scorer, pictures, workers)
 

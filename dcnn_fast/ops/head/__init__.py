@@ -1,4 +1,4 @@
-"""The head for scoring: the columns' last layers, the label layer, softmax, mean and deviation over each image's views."""
+"""The head for scoring: the columns' last layers, the label layer, softmax, mean and deviation over each image's samples."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ def head(
     window_of: Sequence[Tensor | None] | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Every view's probabilities [views, labels], and over each image's views their mean and deviation, both [images, labels].
+    """Every sample's probabilities [samples, labels]; over an image's samples their mean and deviation, both [images, labels].
 
-    A view's logits are label_weight @ joined + label_bias; joined holds ReLU(weight @ row + bias) of one row of each column,
+    A sample's logits are label_weight @ joined + label_bias; joined holds ReLU(weight @ row + bias) of one row of each column,
     one column after the other. std is the standard deviation of the population, as in `scoring.Score`.
 
     features, weights, biases: for each column [rows, inputs], [outputs, inputs] and [outputs]. label_weight: [labels, sum of
-    outputs]. label_bias: [labels]. counts: how many views each image has, at least 1; images lie one after the other.
-    window_of: for each column the row that each view has, [views] int64, or None where row i is view i's (then there are as
-    many rows as views); views may share rows, whose products are computed once. A view whose row does not exist gets NaN.
+    outputs]. label_bias: [labels]. counts: how many samples each image has, at least 1; images lie one after the other.
+    window_of: for each column the row that each sample has, [samples] int64, or None where row i is sample i's (then there are
+    as many rows as samples); samples may share rows, whose products are computed once. A sample whose row does not exist gets
+    NaN.
 
     Weights all in float32 (precision "ieee"), or in float16 or bfloat16: features, in float32 or the weights' dtype, are
     rounded to it and products summed in float32, in which are biases, label layer and results. Or everything in float64.
     out_dtype: of the results: float64 beside float32 sums for the probabilities of the logits as they are; None: of the sums.
-    The bits of a view's probabilities depend on its rows alone, not on other views, images or its place; those of a mean and
-    deviation on the image's own views, in their order.
+    The bits of a sample's probabilities depend on its rows alone, not on other samples, images or its place; those of a mean
+    and deviation on the image's own samples, in their order.
 
     Not differentiable: raises RuntimeError when gradients are asked for. Raises ValueError or TypeError naming the argument;
     BackendError when no backend can run it. Source: docs/design.md#scores, docs/design.md#data-flow.
@@ -102,7 +103,7 @@ def _require_columns(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     window_of: Sequence[Tensor | None],
-    views: int,
+    samples: int,
 ) -> None:
     if not features:
         raise ValueError("features must be of at least one column, got none")
@@ -124,17 +125,17 @@ def _require_columns(
                 f"features[{i}] must have dtype {_wide(weight.dtype)} or that of the weights, {weight.dtype}, and all of them "
                 f"the same, got {x.dtype}"
             )
-        _require_rows(i, rows, views, x)
+        _require_rows(i, rows, samples, x)
 
 
-def _require_rows(i: int, rows: Tensor | None, views: int, x: Tensor) -> None:
+def _require_rows(i: int, rows: Tensor | None, samples: int, x: Tensor) -> None:
     if rows is None:
-        if x.shape[0] != views:
-            raise ValueError(f"features[{i}] must have a row for each of {views} views, got {x.shape[0]} rows")
+        if x.shape[0] != samples:
+            raise ValueError(f"features[{i}] must have a row for each of {samples} samples, got {x.shape[0]} rows")
         return
     require_tensors(**{f"window_of[{i}]": rows})
-    if tuple(rows.shape) != (views,) or rows.dtype != torch.int64:
-        raise ValueError(f"window_of[{i}] must be int64 [{views}], got {rows.dtype} {list(rows.shape)}")
+    if tuple(rows.shape) != (samples,) or rows.dtype != torch.int64:
+        raise ValueError(f"window_of[{i}] must be int64 [{samples}], got {rows.dtype} {list(rows.shape)}")
     if rows.device != x.device:
         raise ValueError(f"window_of[{i}] must be on {x.device}, as the features are, got {rows.device}")
 

@@ -15,8 +15,8 @@ from dcnn_fast.ops.head.params import HeadParams
 
 @dataclass(frozen=True)
 class Operands:
-    """The operands of a head, as `ops.head` takes it: its columns' rows and layers, the label layer, and which views each
-    image has. window_of: for each column the row of each view, None where row i is view i's.
+    """The operands of a head, as `ops.head` takes it: its columns' rows and layers, the label layer, and which samples each
+    image has. window_of: for each column the row of each sample, None where row i is sample i's.
     """
 
     features: Sequence[Tensor]
@@ -29,7 +29,7 @@ class Operands:
 
 
 class Results(NamedTuple):
-    """probs: [views, labels]. mean, std: [images, labels]."""
+    """probs: [samples, labels]. mean, std: [images, labels]."""
 
     probs: Tensor
     mean: Tensor

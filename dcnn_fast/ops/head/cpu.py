@@ -25,7 +25,7 @@ class CpuHead(HeadBackend):
 
     def can_run(self, params: HeadParams, device: torch.device) -> str | None:
         """None, or the sentence that says why not."""
-        layer = LinearParams(params.views, params.joined, params.labels, dtype=params.dtype)
+        layer = LinearParams(params.samples, params.joined, params.labels, dtype=params.dtype)
         if why := linear.BACKEND.can_run(layer, device):
             return why
         if params.weight_dtype not in (torch.float32, torch.bfloat16):
@@ -33,8 +33,8 @@ class CpuHead(HeadBackend):
         return None
 
     def forward(self, params: HeadParams, operands: Operands) -> Results:
-        """Probabilities [views, labels], their means and standard deviations [images, labels]."""
-        joined, first = empty((params.views, params.joined)), 0
+        """Probabilities [samples, labels], their means and standard deviations [images, labels]."""
+        joined, first = empty((params.samples, params.joined)), 0
         of = operands
         for x, weight, bias, rows in zip(of.features, of.weights, of.biases, of.window_of, strict=True):
             hidden = _linear(x, weight, bias, relu=True).numpy()
@@ -45,8 +45,8 @@ class CpuHead(HeadBackend):
         mean, std = (np.empty((params.images, params.labels)) for _ in range(2))
         with np.errstate(all="ignore"):
             for i, last in enumerate(accumulate(of.counts)):
-                views = probs[last - of.counts[i] : last]
-                mean[i], std[i] = views.mean(axis=0), views.std(axis=0)
+                samples = probs[last - of.counts[i] : last]
+                mean[i], std[i] = samples.mean(axis=0), samples.std(axis=0)
             return Results(_given(probs, params), _given(mean, params), _given(std, params))
 
 
@@ -61,7 +61,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
 
 
 def _take(hidden: np.ndarray, rows: np.ndarray | None, out: np.ndarray) -> None:
-    """Write each view's row to `out`; NaN for one that does not exist."""
+    """Write each sample's row to `out`; NaN for one that does not exist."""
     if rows is None:
         out[...] = hidden
         return

@@ -11,7 +11,7 @@ from dcnn_fast.networks import Network
 
 @dataclass(frozen=True)
 class HeadParams:
-    """Columns of `rows` rows of `inputs` values through `outputs` weights each, joined for `views` views of `images` images.
+    """Columns of `rows` rows, `inputs` values through `outputs` weights, joined for `samples` samples of `images` images.
 
     weight_dtype: of the columns' weights, to which their rows are rounded. dtype: of everything summed. out_dtype: of the
     results, `dtype` where None.
@@ -20,7 +20,7 @@ class HeadParams:
     rows: tuple[int, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    views: int
+    samples: int
     images: int
     labels: int
     weight_dtype: torch.dtype = torch.float32
@@ -34,14 +34,14 @@ class HeadParams:
 
     @property
     def joined(self) -> int:
-        """Values that the label layer sees for a view."""
+        """Values that the label layer sees for a sample."""
         return sum(self.outputs)
 
     @property
     def macs(self) -> int:
         """Multiply-adds."""
         columns = zip(self.rows, self.inputs, self.outputs, strict=True)
-        return sum(r * i * o for r, i, o in columns) + self.views * self.joined * self.labels
+        return sum(r * i * o for r, i, o in columns) + self.samples * self.joined * self.labels
 
     @property
     def bytes(self) -> int:
@@ -49,7 +49,7 @@ class HeadParams:
         columns = zip(self.rows, self.inputs, self.outputs, strict=True)
         narrow = sum((r + o) * i for r, i, o in columns)
         wide = self.joined + self.labels * (self.joined + 1)
-        results = self.labels * (self.views + 2 * self.images)
+        results = self.labels * (self.samples + 2 * self.images)
         return narrow * self.weight_dtype.itemsize + wide * self.dtype.itemsize + results * self.results.itemsize
 
     def tolerances(self) -> tuple[float, float]:
@@ -64,12 +64,12 @@ class HeadParams:
     def __str__(self) -> str:
         columns = "+".join(f"{r}x{i}-{o}" for r, i, o in zip(self.rows, self.inputs, self.outputs, strict=True))
         dtypes = "-".join(str(dtype).removeprefix("torch.") for dtype in (self.weight_dtype, self.out_dtype) if dtype)
-        return f"{columns}-{self.labels} labels-{self.views} views-{self.images} images-{dtypes}"
+        return f"{columns}-{self.labels} labels-{self.samples} samples-{self.images} images-{dtypes}"
 
 
-def problem_of(network: Network, dtype: torch.dtype, out_dtype: torch.dtype | None = None, views: int = 50) -> HeadParams:
-    """The problem of a network's head for one image whose views all differ. dtype: of weights, out_dtype: of results."""
+def problem_of(network: Network, dtype: torch.dtype, out_dtype: torch.dtype | None = None, samples: int = 50) -> HeadParams:
+    """The problem of a network's head for one image whose samples all differ. dtype: of weights, out_dtype: of results."""
     last = [(column.features, *column.fc)[-2:] for column in network.columns]
     inputs, outputs = zip(*last, strict=True)
     wide = torch.promote_types(dtype, torch.float32)
-    return HeadParams((views,) * len(last), inputs, outputs, views, 1, len(network.labels), dtype, wide, out_dtype)
+    return HeadParams((samples,) * len(last), inputs, outputs, samples, 1, len(network.labels), dtype, wide, out_dtype)

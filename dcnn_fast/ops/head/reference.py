@@ -21,13 +21,13 @@ class ReferenceHead(HeadBackend):
         return None
 
     def forward(self, params: HeadParams, operands: Operands) -> Results:
-        """Probabilities [views, labels], their means and standard deviations [images, labels]."""
+        """Probabilities [samples, labels], their means and standard deviations [images, labels]."""
         return forward(params, operands)
 
 
 @plainly
 def forward(params: HeadParams, operands: Operands) -> Results:
-    """Probabilities [views, labels], their means and standard deviations [images, labels]."""
+    """Probabilities [samples, labels], their means and standard deviations [images, labels]."""
     columns = []
     for x, weight, bias, rows in zip(operands.features, operands.weights, operands.biases, operands.window_of, strict=True):
         rounded = x.to(weight.dtype).to(params.dtype)

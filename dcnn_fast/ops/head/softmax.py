@@ -8,7 +8,7 @@ from dcnn_fast import engine
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """The probabilities of logits [views, labels], in float64: a row's bits depend on the row alone.
+    """The probabilities of logits [samples, labels], in float64: a row's bits depend on the row alone.
 
     The engine computes float32 (csrc/core/softmax.h), so that no version of numpy and no other processor gives other bits. NaN
     where a logit is NaN or the largest one is infinite.

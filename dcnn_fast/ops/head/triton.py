@@ -14,7 +14,7 @@ from dcnn_fast.ops import launch
 from dcnn_fast.ops.head.backend import HeadBackend, Operands, Results
 from dcnn_fast.ops.head.params import HeadParams
 
-MAX_LABELS = 64  # a program holds all labels of its views
+MAX_LABELS = 64  # a program holds all labels of its samples
 
 
 class TritonHead(HeadBackend):
@@ -33,10 +33,10 @@ class TritonHead(HeadBackend):
         return None
 
     def forward(self, params: HeadParams, operands: Operands) -> Results:
-        """Probabilities [views, labels], their means and standard deviations [images, labels]."""
+        """Probabilities [samples, labels], their means and standard deviations [images, labels]."""
         like = operands.label_weight
         mean, std = like.new_empty(2, params.images, params.labels)
-        results = Results(like.new_empty(params.views, params.labels), mean, std)
+        results = Results(like.new_empty(params.samples, params.labels), mean, std)
         for what in launches_of(params, operands, results):
             launch.launch(what)
         return results
@@ -58,8 +58,8 @@ def launches_of(params: HeadParams, operands: Operands, results: Results) -> tup
     indices = [None if rows is None else rows.contiguous() for rows in operands.window_of]
     sizes = [r * o for r, o in zip(params.rows, params.outputs, strict=True)]
     hidden = label_weight.new_empty(sum(sizes))
-    # A column in the table: the addresses of features, weight, bias and the views' rows (0: row i is view i's), the number of
-    # rows, inputs and outputs, and where it begins in `hidden`. Behind the columns, each image's first view.
+    # A column in the table: the addresses of features, weight, bias and the samples' rows (0: row i is sample i's), the number
+    # of rows, inputs and outputs, and where it begins in `hidden`. Behind the columns, each image's first sample.
     table = [
         (x.data_ptr(), w.data_ptr(), b.data_ptr(), 0 if rows is None else rows.data_ptr(), *w_and_x, place)
         for x, w, b, rows, w_and_x, place in zip(

@@ -57,11 +57,11 @@ def head_layer_kernel(
 def head_label_kernel(
     table,
     columns,
-    first,  # [images + 1] int64: each image's first view
+    first,  # [images + 1] int64: each image's first sample
     hidden,
     label_weight,  # [labels, joined]
     label_bias,
-    probs,  # [views, labels]
+    probs,  # [samples, labels]
     mean,  # [images, labels]
     std,
     labels,
@@ -70,7 +70,7 @@ def head_label_kernel(
     BL: tl.constexpr,  # at least `labels`
     BK: tl.constexpr,
 ):
-    """A program for an image: BV views at a time, whose mean and squared deviations are merged into those so far."""
+    """A program for an image: BV samples at a time, whose mean and squared deviations are merged into those so far."""
     image = tl.program_id(0).to(tl.int64)
     begin = tl.load(first + image)
     end = tl.load(first + image + 1)
@@ -82,8 +82,8 @@ def head_label_kernel(
     average = tl.zeros([BL], tl.float32)
     squares = tl.zeros([BL], tl.float32)
     for start in range(begin, end, BV):
-        view = start + tl.arange(0, BV)
-        present = view < end
+        sample = start + tl.arange(0, BV)
+        present = sample < end
         logits = tl.zeros([BV, BL], tl.float32)
         place = 0
         for c in range(columns):
@@ -91,9 +91,9 @@ def head_label_kernel(
             index = tl.load(column + 3)
             rows = tl.load(column + 4)
             outputs = tl.load(column + 6).to(tl.int32)
-            row = view
+            row = sample
             if index != 0:
-                row = tl.load(index.to(tl.pointer_type(tl.int64)) + view, present, 0)
+                row = tl.load(index.to(tl.pointer_type(tl.int64)) + sample, present, 0)
             inside = present & (row >= 0) & (row < rows)
             x_at = hidden + tl.load(column + 7) + row[:, None] * outputs + k[None, :]
             w_at = label_weight + place + n[None, :] * joined + k[:, None]
@@ -102,13 +102,13 @@ def head_label_kernel(
                 x = tl.load(x_at + low, inside[:, None] & there[None, :], 0.0)
                 w = tl.load(w_at + low, known[None, :] & there[:, None], 0.0)
                 logits = tl.dot(x, w, logits, input_precision="ieee")
-            # A view whose row does not exist must not pass for one.
+            # A sample whose row does not exist must not pass for one.
             logits = tl.where((inside | ~present)[:, None], logits, float("nan"))
             place += outputs
         logits = tl.where(known[None, :], logits + bias[None, :], float("-inf"))
         powers = tl.exp(logits - tl.max(logits, 1)[:, None])
         p = tl.div_rn(powers, tl.sum(powers, 1)[:, None])
-        tl.store(probs + view[:, None] * labels + n[None, :], p, present[:, None] & known[None, :])
+        tl.store(probs + sample[:, None] * labels + n[None, :], p, present[:, None] & known[None, :])
         here = tl.minimum(end - start, BV).to(tl.float32)
         middle = tl.div_rn(tl.sum(tl.where(present[:, None], p, 0.0), 0), here)
         off = tl.where(present[:, None], p - middle[None, :], 0.0)

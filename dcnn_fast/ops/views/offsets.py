@@ -9,17 +9,18 @@ import hashlib
 
 import numpy as np
 
-from dcnn_fast import engine
+from dcnn_fast import engine, former
 from dcnn_fast.networks import VIEWS, View
 
 _END = 2**31 - 1  # the most that a side, and with it a draw, may be
 
 
+@former.renamed(views="samples")
 def draw_windows(
     digest: str,
     seed: int,
     column_key: str,
-    views: int,
+    samples: int,
     *,
     view: View,
     plane_shape: tuple[int, int],
@@ -27,37 +28,37 @@ def draw_windows(
     window: int = 224,
     grid: int = 1,
 ) -> np.ndarray:
-    """(top, left) of each view's window in its plane: [views, 2] int64.
+    """(top, left) of each sample's window in its plane: [samples, 2] int64.
 
     digest: the picture's (`Photo.digest`). column_key: e.g. "warp:0" (`Network.column_keys`). plane_shape: (height, width) of
     what windows are cut from. grid: every draw is a multiple of it.
 
     The window's offset in the plane is uniform over 0, grid, ... up to plane - window. For `local`, a plane x plane crop is
-    drawn first, at 0, grid, ... up to height - plane (width - plane), and the offset is the sum of both draws. View i depends
-    on its number and the key alone, so more views begin with the same ones.
+    drawn first, at 0, grid, ... up to height - plane (width - plane), and the offset is the sum of both draws. Sample i depends
+    on its number and the key alone, so more samples begin with the same ones.
 
     Convention: (top, left) is the first row and column, inclusive; the window covers `window` pixels from there.
     Raises ValueError naming the argument.
     """
-    _require(views, seed, view, plane_shape, plane, window, grid)
+    _require(samples, seed, view, plane_shape, plane, window, grid)
     key = hashlib.sha256(f"dcnn_fast views 1|{seed}|{digest}|{column_key}".encode()).digest()
     words = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:16], "little")
     windows = plane - window, plane - window
     crops = (plane_shape[0] - plane, plane_shape[1] - plane) if view == "local" else (0, 0)
     grid = min(grid, _END)  # no draw reaches the next multiple
     if engine.reason():
-        return by_numpy(words, views, windows, crops, grid)
-    drawn: np.ndarray = engine.native.window_offsets(words, views, windows, crops, grid)
+        return by_numpy(words, samples, windows, crops, grid)
+    drawn: np.ndarray = engine.native.window_offsets(words, samples, windows, crops, grid)
     return drawn
 
 
-def by_numpy(key: tuple[int, int], views: int, windows: tuple[int, int], crops: tuple[int, int], grid: int) -> np.ndarray:
-    """The offsets without the engine: [views, 2] int64.
+def by_numpy(key: tuple[int, int], samples: int, windows: tuple[int, int], crops: tuple[int, int], grid: int) -> np.ndarray:
+    """The offsets without the engine: [samples, 2] int64.
 
     key: two words of 64 bits. windows, crops: the most that either draw may be, along rows and columns.
     """
     limits = *windows, *crops
-    words = np.random.Philox(key=np.array(key, np.uint64)).random_raw(views * len(limits)).reshape(views, len(limits))
+    words = np.random.Philox(key=np.array(key, np.uint64)).random_raw(samples * len(limits)).reshape(samples, len(limits))
     draws = np.stack([_bounded(words[:, i], most, grid) for i, most in enumerate(limits)], axis=1)
     offsets: np.ndarray = draws[:, :2] + draws[:, 2:]
     return offsets
@@ -72,8 +73,8 @@ def _bounded(words: np.ndarray, most: int, grid: int) -> np.ndarray:
     return (product >> np.uint64(32)).astype(np.int64) * grid
 
 
-def _require(views: int, seed: int, view: str, plane_shape: tuple[int, int], plane: int, window: int, grid: int) -> None:
-    for name, value, least in (("views", views, 1), ("seed", seed, 0), ("window", window, 1), ("grid", grid, 1)):
+def _require(samples: int, seed: int, view: str, plane_shape: tuple[int, int], plane: int, window: int, grid: int) -> None:
+    for name, value, least in (("samples", samples, 1), ("seed", seed, 0), ("window", window, 1), ("grid", grid, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     if view not in VIEWS:

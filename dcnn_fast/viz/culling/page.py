@@ -167,7 +167,7 @@ def _link(path: str, folder: Path) -> str:
 
 
 def _bar(mean: float | None, std: float | None) -> str:
-    """The score as a bar's style, and its deviation over the views."""
+    """The score as a bar's style, and its deviation over the samples."""
     if mean is None:
         return ""
     left, right = max(0.0, mean - (std or 0)), min(1.0, mean + (std or 0))

@@ -1,4 +1,4 @@
-// Registers and active masks of a batch of blocks, in numpy's memory.
+// Registers and active masks of a batch of thread blocks, in numpy's memory.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct Active {
   bool at(Index row, Index column) const { return mask.data == nullptr || mask.at(row, column) != 0; }
 };
 
-// The addresses of an instruction and its active threads. rows: 1 where all blocks do the same, otherwise one for each block.
+// The addresses of an instruction and its active threads. rows: 1 where all thread blocks do the same, otherwise one for each block.
 struct Accesses {
   Register<std::int64_t> address;
   Active active;

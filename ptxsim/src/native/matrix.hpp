@@ -18,7 +18,7 @@ inline bool whole_warps(const Active& active, Index rows, Index threads) {
   return true;
 }
 
-// Threads 8i … 8i + 7 of a warp give the addresses of matrix i's 16-byte rows; out: (matrices, blocks, threads) of 32 bits.
+// Threads 8i … 8i + 7 of a warp give the addresses of matrix i's 16-byte rows; out: (matrices, thread blocks, threads) of 32 bits.
 inline bool load_matrices(Accesses accesses, const Shared& shared, Index matrices, bool transposed, std::uint32_t* out) {
   if (!whole_warps(accesses.active, accesses.rows, accesses.threads)) return false;
   accesses.first = 8 * matrices;

@@ -9,10 +9,10 @@ namespace ptxsim {
 constexpr int kInstructionBits = 20, kWarpBits = 6;
 constexpr std::int64_t kSeveral = ((std::int64_t{1} << kWarpBits) - 1) << kInstructionBits;
 
-// Shared memory of a batch. tag_rows: 1 while all blocks do the same, otherwise one for each block.
+// Shared memory of a batch. tag_rows: 1 while all thread blocks do the same, otherwise one for each block.
 struct Shared {
   char* bytes;
-  Index blocks, stride, size;  // stride: bytes from block to block; size: accessible bytes
+  Index blocks, stride, size;  // stride: bytes from thread block to thread block; size: accessible bytes
   std::int64_t *written, *read;
   Index tag_rows;
   int granule_bits;  // a tag covers 1 << granule_bits bytes

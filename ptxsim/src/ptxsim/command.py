@@ -55,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     run.add_argument("ptx", type=Path, help="The PTX file.")
     run.add_argument("--entry", required=True, help="The kernel's name in the file.")
-    run.add_argument("--grid", required=True, type=_sizes, help="Blocks in the grid: 4, or 4,2 or 4,2,1.")
-    run.add_argument("--block", required=True, type=_sizes, help="Threads in a block: 128, or 16,8 or 16,8,1.")
+    run.add_argument("--grid", required=True, type=_sizes, help="Thread blocks in the grid: 4, or 4,2 or 4,2,1.")
+    run.add_argument("--block", required=True, type=_sizes, help="Threads in a thread block: 128, or 16,8 or 16,8,1.")
     run.add_argument("--shared", type=int, default=0, help="Bytes of dynamic shared memory; default 0.")
     run.add_argument("--arg", action="append", default=[], metavar="VALUE", help=_ARGUMENT)
     run.add_argument("--write", type=Path, metavar="DIR", help="Write the arrays, as the kernel left them, to DIR/arg0.npy …")
@@ -124,7 +124,7 @@ def _write(folder: Path, values: Sequence[Any]) -> None:
 
 
 def _text(report: Report) -> str:
-    lines = [f"{report.kernel}: {report.blocks} blocks of {report.threads} threads, {report.issued} warp instructions"]
+    lines = [f"{report.kernel}: {report.blocks} thread blocks of {report.threads} threads, {report.issued} warp instructions"]
     lines += [f"  {name.replace('_', ' ')}: {getattr(report, name)}" for name in SUMMED if getattr(report, name)]
     lines += [f"\n{finding}" for finding in report.findings]
     lines.append("" if report.findings else "no rule is broken")

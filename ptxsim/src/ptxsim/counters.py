@@ -24,7 +24,7 @@ class Report:
     """Counts of one launch. Instructions, requests, sectors and wavefronts are per warp; bytes are of active threads.
 
     `unique_load_sectors` and `unique_store_sectors`: different 32-byte sectors per thread block, summed over the blocks: the
-    device memory's traffic if each block had a cache and shared none. `lines` has the counts of each PTX line.
+    device memory's traffic if each thread block had a cache and shared none. `lines` has the counts of each PTX line.
     """
 
     kernel: str

@@ -24,7 +24,7 @@ class Finding:
 
     def __str__(self) -> str:
         return (
-            f"{self.kind} in {self.kernel}, block {self.block}, thread {self.thread}: {self.message}\n"
+            f"{self.kind} in {self.kernel}, thread block {self.block}, thread {self.thread}: {self.message}\n"
             f"    PTX line {self.line}: {self.text}\n    source {self.source}"
         )
 

@@ -42,9 +42,11 @@ def fragment_registers(kernel: Kernel) -> frozenset[str]:
 
 
 class Fragments:
-    """State of registers in a batch of blocks, by slot: the group and role in which each is in flight, and its last touch.
+    """State of registers in a batch of thread blocks, by slot: the group and role in which each is in flight, and its last
+    touch.
 
-    A flight is recorded as the number of its `wgmma` group, by block and warp; a touch as 1 + the number of earlier fences.
+    A flight is recorded as the number of its `wgmma` group, by thread block and warp; a touch as 1 + the number of earlier
+    fences.
     """
 
     def __init__(self, lanes: Lanes, reporter: Reporter, proxies: Proxies) -> None:
@@ -114,7 +116,7 @@ class Fragments:
             self._touched[target] = self._merged(touched, self._touched.get(target))
 
     def issue(self, slots: list[int], role: str, number: Array) -> None:
-        """A `wgmma` of the group `number`, by block and warp, uses registers in the given role."""
+        """A `wgmma` of the group `number`, by thread block and warp, uses registers in the given role."""
         for slot in slots:
             for other, warps in self.flights(slot):
                 if other != role:

@@ -1,4 +1,4 @@
-"""The running threads of a batch of blocks: the memories' whole interface to the machine."""
+"""The running threads of a batch of thread blocks: the memories' whole interface to the interpreter."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ WARP = 32
 class Lanes:
     """The threads of a batch, and those that execute the current instruction.
 
-    first: grid number of the batch's first block. blocks: in the batch. threads: per block, in whole warps. at: index in the
-    program of the current instruction. active: the running threads, None for all. mask: the threads whose registers are
+    first: grid number of the batch's first block. blocks: in the batch. threads: per thread block, in whole warps. at: index in
+    the program of the current instruction. active: the running threads, None for all. mask: the threads whose registers are
     written, None for all, including threads that have ended. Arrays of (blocks or 1, threads or 1).
     """
 
@@ -35,7 +35,7 @@ class Lanes:
         return self.threads // WARP
 
     def whole(self, x: Array | bool) -> Array:
-        """`x` broadcast to every block and thread of the batch."""
+        """`x` broadcast to every thread block and thread of the batch."""
         return np.broadcast_to(x, (self.blocks, self.threads))
 
 

@@ -13,7 +13,7 @@ from .building import program
 from .counters import Counters, Report
 from .errors import Finding
 from .garbage import no_collection
-from .machine import Machine
+from .interpreter import Interpreter
 from .memory import GlobalMemory
 from .parser import Variable
 from .program import Program
@@ -138,10 +138,10 @@ def launch(
     unique = {"load": 0, "store": 0}
     for first in range(0, blocks, batch):
         n = min(batch, blocks - first)
-        machine = Machine(p, grid_shape, block_shape, first, n, p.shared_bytes + shared, memory, counters, findings,
+        interpreter = Interpreter(p, grid_shape, block_shape, first, n, p.shared_bytes + shared, memory, counters, findings,
                           check == "collect", tensor_core)  # fmt: skip
-        machine.run()
-        machine.forget()
+        interpreter.run()
+        interpreter.forget()
         for kind in unique:
             unique[kind] += sum(a.unique(kind, n) for a in memory.allocations)
     report = counters.report()

@@ -16,7 +16,7 @@ BYTES = 8  # of an mbarrier
 
 @dataclass
 class _Barrier:
-    """One place in shared memory, in every block of the batch.
+    """One place in shared memory, in every thread block of the batch.
 
     expected, pending: arrivals of a phase, and those still missing. bytes: still expected. phase: number of complete phases.
     known: the clocks (known, fenced) of all threads that have arrived; told: those clocks at the end of the last phase, passed
@@ -39,7 +39,7 @@ class _Barrier:
 
 
 def _some(threads: Array) -> Array:
-    """The blocks with any of the threads."""
+    """The thread blocks with any of the threads."""
     blocks: Array = np.any(threads, axis=1)
     return blocks
 
@@ -48,7 +48,7 @@ class MBarriers:
     """All mbarriers of a batch. Addresses are offsets of (blocks, threads); the running threads are those of `lanes`."""
 
     def __init__(self, lanes: Lanes, reporter: Reporter, proxies: Proxies, ordered: Callable[[Array], None]) -> None:
-        """ordered: called with a mask of blocks in which later accesses are ordered after earlier ones."""
+        """ordered: called with a mask of thread blocks in which later accesses are ordered after earlier ones."""
         self._lanes, self._reporter, self._proxies, self._ordered = lanes, reporter, proxies, ordered
         self._at: dict[int, _Barrier] = {}
         self._under_way: list[tuple[int, int, Array]] = []

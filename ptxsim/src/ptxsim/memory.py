@@ -47,14 +47,15 @@ class Allocation:
         return self._writer, self._granule
 
     def sectors_touched(self, kind: str, blocks: int | None) -> Array:
-        """Sectors touched by each block, (blocks, sectors), or with None those touched by all blocks, (sectors,)."""
+        """Sectors touched by each thread block, (blocks, sectors), or with None those touched by all thread blocks,
+        (sectors,)."""
         key = (kind, blocks is None)
         if key not in self.touched:
             self.touched[key] = np.zeros(self.sectors if blocks is None else (blocks, self.sectors), dtype=bool)
         return self.touched[key]
 
     def unique(self, kind: str, blocks: int) -> int:
-        """Sectors touched by each block of the batch, summed; clears the record."""
+        """Sectors touched by each thread block of the batch, summed; clears the record."""
         own = self.touched.pop((kind, False), None)
         common = self.touched.pop((kind, True), None)
         total = 0
@@ -282,7 +283,7 @@ class GlobalMemory:
         """Write `size` bytes of `values` for every active thread."""
         address = np.broadcast_to(address, np.broadcast_shapes(address.shape, values.shape))
         if address.shape[0] == 1 and self._lanes.blocks > 1:
-            # All blocks write the same place: record every block.
+            # All thread blocks write the same place: record every block.
             address = np.broadcast_to(address, (self._lanes.blocks, address.shape[1]))
         shape, a, chosen = self._select(address)
         data = np.broadcast_to(values, shape)

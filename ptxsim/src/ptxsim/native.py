@@ -35,7 +35,7 @@ class Native(Protocol):
         """Arguments: a `SharedState` and the bytes of each thread. Records the start of an asynchronous copy."""
 
     def shared_matrices(self, *state: Any) -> tuple[Array, SharedCounts] | None:
-        """Arguments: a `SharedState`, matrices, transposed. Returns (matrices, blocks, threads) and counts."""
+        """Arguments: a `SharedState`, matrices, transposed. Returns (matrices, thread blocks, threads) and counts."""
 
     def global_find(self, address: Array, active: Array | None, size: int, bases: Array, ends: Array) -> int:
         """Index of the allocation that holds all accesses, which are aligned; -1 where there is none."""

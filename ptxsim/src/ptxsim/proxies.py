@@ -1,4 +1,4 @@
-"""Ordering of accesses to shared memory: between the warps of a block, and with accesses that hardware makes for them.
+"""Ordering of accesses to shared memory: between the warps of a thread block, and with accesses that hardware makes for them.
 
 For each 16 bytes, the agent's time of its last write and read there is recorded for every agent. Agents are the warps, the
 tensor cores of each warpgroup, and those that complete bulk copies: an mbarrier, or a thread's bulk groups. Each warp has a
@@ -73,15 +73,15 @@ class Proxies:
         self._latest = wider(self._latest, 1)
 
     def committed(self, agent: int) -> Array:
-        """The number of an agent's committed groups, by block; callers change it in place."""
+        """The number of an agent's committed groups, by thread block; callers change it in place."""
         return self._committed.setdefault(agent, np.zeros(self._lanes.blocks, dtype=np.int32))
 
     def copying_threads(self) -> list[int]:
-        """The threads of a block that have started bulk copies from shared memory."""
+        """The threads of a thread block that have started bulk copies from shared memory."""
         return [name[1] for name in self._agents if isinstance(name, tuple) and name[0] == "bulk"]
 
     def finish(self) -> None:
-        """Report bulk copies that still read the shared memory of a block that has ended."""
+        """Report bulk copies that still read the shared memory of a thread block that has ended."""
         for thread in self.copying_threads():
             agent = self._agents["bulk", thread]
             left = self._latest[:, agent] > self.known[:, thread // WARP, agent]
@@ -203,9 +203,10 @@ class Proxies:
     # Accesses by hardware
 
     def read_by(self, agent: int, time: Array, rows: Array, warps: Array, units: Array, what: str) -> None:
-        """The asynchronous proxy reads `units` of the blocks `rows` for `warps`, which must all know of the writes there.
+        """The asynchronous proxy reads `units` of the thread blocks `rows` for `warps`, which must all know of the writes
+        there.
 
-        time: the agent's, by block of `rows`. what: the reader, for the findings' texts.
+        time: the agent's, by thread block of `rows`. what: the reader, for the findings' texts.
         """
         lane = int(warps[0]) * WARP
         copying = self._copying[rows[:, None], units]
@@ -223,7 +224,8 @@ class Proxies:
         self._begin(agent, time, rows)
 
     def write_by(self, agent: int, time: Array, rows: Array, warps: Array, units: Array, what: str) -> None:
-        """The asynchronous proxy writes `units` of the blocks `rows` for `warps`, which must know of all earlier accesses."""
+        """The asynchronous proxy writes `units` of the thread blocks `rows` for `warps`, which must know of all earlier
+        accesses."""
         lane = int(warps[0]) * WARP
         self._ordered(rows, warps, units, what, "writes")
         last = self._last(self._read, rows, units)

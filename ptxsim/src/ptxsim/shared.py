@@ -1,7 +1,7 @@
-"""Shared memory of a batch of blocks, with a record of who last wrote and read each word, and when.
+"""Shared memory of a batch of thread blocks, with a record of who last wrote and read each word, and when.
 
-A tag says who touched a granule of shared memory last: barrier epoch of the block, warp, instruction. Two accesses of different
-warps in one epoch, one of them a write, are a race. While all blocks do the same, one row of tags serves all.
+A tag says who touched a granule of shared memory last: barrier epoch of the thread block, warp, instruction. Two accesses of
+different warps in one epoch, one of them a write, are a race. While all thread blocks do the same, one row of tags serves all.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Access:
 
     common: bool
     offset: Array  # one for each accessing thread
-    lanes: Array | None  # threads of a block if common, otherwise of the batch; None: all
-    rows: Array | None  # each access's block if not common
+    lanes: Array | None  # threads of a thread block if common, otherwise of the batch; None: all
+    rows: Array | None  # each access's thread block if not common
 
     @property
     def block(self) -> Array:
-        """The block of each access, where they are not common."""
+        """The thread block of each access, where they are not common."""
         assert self.rows is not None
         return self.rows
 
@@ -80,13 +80,13 @@ class SharedMemory:
         self._copies_made = 0
 
     def next_epoch(self, done: Array | None) -> None:
-        """Complete a barrier in the blocks `done` (None: in all)."""
+        """Complete a barrier in the thread blocks `done` (None: in all)."""
         self.epoch = self.epoch + (1 if done is None else done[:, None].astype(np.int64))
         if self.epoch.shape[0] > 1:
             self._expand()
 
     def _expand(self) -> None:
-        """Expand one row of tags for all blocks to a row for each."""
+        """Expand one row of tags for all thread blocks to a row for each."""
         if self._written.shape[0] != self.blocks:
             self._written, self._read, self._pending = (
                 np.repeat(x, self.blocks, axis=0) for x in (self._written, self._read, self._pending)
@@ -193,7 +193,7 @@ class SharedMemory:
         return done
 
     def quick_matrices(self, address: Array, count: int, trans: bool) -> tuple[Array, SharedCounts] | None:
-        """The result of `ldmatrix`: (matrices, blocks, threads)."""
+        """The result of `ldmatrix`: (matrices, thread blocks, threads)."""
         if native.fast is None or self.watch is not None:
             return None
         return native.fast.shared_matrices(*self._state(address, 16), count, trans)
@@ -369,7 +369,7 @@ class SharedMemory:
             written[index] = tag
 
     def fill(self, row: int, start: int, data: Array) -> None:
-        """Write a bulk copy's `data` to the block `row`, from the offset `start` on, a multiple of 16."""
+        """Write a bulk copy's `data` to the thread block `row`, from the offset `start` on, a multiple of 16."""
         self._expand()
         self._bytes[row, start : start + data.size] = data
         self._written[row, start // self._granule : (start + data.size) // self._granule] = 1  # before every epoch

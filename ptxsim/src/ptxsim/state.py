@@ -1,4 +1,4 @@
-"""The machine's state as instructions see it."""
+"""The interpreter's state as instructions see it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class State(Reporter, Protocol):
         """Threads `mask` end."""
 
     def barrier(self, number: int, count: int | None, successor: int) -> None:
-        """The group arrives at a barrier: its threads go on when all threads of their block, or `count`, have arrived."""
+        """The group arrives at a barrier: its threads go on when all threads of their thread block, or `count`, have
+        arrived."""
 
     def gather(self, successor: int) -> None:
         """The group waits; each thread continues once all threads of its warpgroup have arrived here."""

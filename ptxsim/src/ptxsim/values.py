@@ -1,8 +1,8 @@
 """Registers as numpy arrays.
 
-A register is an array of shape (blocks or 1, threads or 1): a value common to all blocks, or to all threads, is held once and
-numpy broadcasts it. Arrays are never changed in place, so a `mov` is an alias. The dtype is that of the register's last write;
-readers reinterpret the bits.
+A register is an array of shape (blocks or 1, threads or 1): a value common to all thread blocks, or to all threads, is held
+once and numpy broadcasts it. Arrays are never changed in place, so a `mov` is an alias. The dtype is that of the register's
+last write; readers reinterpret the bits.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ BACKEND = pytest.mark.parametrize("backend", [*ON_CPU, "triton"])
 
 @dataclass(frozen=True)
 class Problem:
-    """rows, inputs, outputs: of each column. indexed: the columns whose views share rows."""
+    """rows, inputs, outputs: of each column. indexed: the columns whose samples share rows."""
 
     rows: tuple[int, ...]
     inputs: tuple[int, ...]
@@ -55,8 +55,8 @@ class Problem:
         features = [drawn(r, i, dtype=self.feature) for r, i, _ in columns]
         weights = [(drawn(o, i) * i**-0.5).to(self.weight) for _, i, o in columns]
         joined = sum(self.outputs)
-        views = [torch.randint(rows, (sum(self.counts),), generator=generator) for rows in self.rows]
-        window_of = [each if i in self.indexed else None for i, each in enumerate(views)]
+        samples = [torch.randint(rows, (sum(self.counts),), generator=generator) for rows in self.rows]
+        window_of = [each if i in self.indexed else None for i, each in enumerate(samples)]
         biases = [drawn(o) for o in self.outputs]
         label_weight = drawn(self.labels, joined) * joined**-0.5
         return features, weights, biases, label_weight, drawn(self.labels), list(self.counts), window_of
@@ -70,7 +70,7 @@ class Problem:
 
     @property
     def shapes(self):
-        """Those of the probabilities of views, and of their means and deviations of images."""
+        """Those of the probabilities of samples, and of their means and deviations of images."""
         return [(count, self.labels) for count in (sum(self.counts), len(self.counts), len(self.counts))]
 
     def __str__(self):
@@ -251,10 +251,10 @@ def test_an_images_bits_do_not_depend_on_its_neighbours_or_its_place(backend, ha
     *operands, _, _ = problem.operands()
     features, others = operands[0], operands[1:]
     order = [2, 0, 3, 1]
-    views = torch.split(torch.arange(51), counts)
+    samples = torch.split(torch.arange(51), counts)
     with Way(backend).running():
         together = ops.head(features, *others, counts)
-        taken = torch.cat([views[i] for i in order])
+        taken = torch.cat([samples[i] for i in order])
         moved = ops.head([x[taken] for x in features], *others, [counts[i] for i in order])
         backwards = torch.arange(50, -1, -1)
         indexed = ops.head([x[backwards] for x in features], *others, counts, window_of=[backwards, backwards])
@@ -321,7 +321,7 @@ def test_it_is_the_scorers_head(backend):
     model = small.model()
     net, executor = model.net, executor_of(model.net)
     photos = [np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3)).astype(np.uint8) for i in range(2)]
-    images = [executor.blocks(prepare(photo, model.spec, views=7 - i, grid=1, seed=0).jobs) for i, photo in enumerate(photos)]
+    images = [executor.blocks(prepare(photo, model.spec, samples=7 - i, grid=1, seed=0).jobs) for i, photo in enumerate(photos)]
     expected = executor.head(images)
     features, window_of = [], []
     for i, column in enumerate(net.columns):
@@ -376,7 +376,7 @@ def test_what_the_engine_does_not_do_is_refused_by_name(monkeypatch):
 
 
 def test_a_problem_knows_its_work():
-    params = HeadParams((3, 2), (10, 20), (4, 5), views=6, images=2, labels=7)
+    params = HeadParams((3, 2), (10, 20), (4, 5), samples=6, images=2, labels=7)
     assert params.joined == 9
     assert params.macs == 3 * 10 * 4 + 2 * 20 * 5 + 6 * 9 * 7
     assert params.bytes == 4 * (3 * 10 + 4 * 10 + 2 * 20 + 5 * 20 + 9 + 7 * 9 + 7 + 6 * 7 + 2 * 2 * 7)
@@ -386,7 +386,7 @@ def test_a_problem_knows_its_work():
 
 
 def test_a_networks_problem_is_of_its_last_layers():
-    found = problem_of(small.network(), torch.bfloat16, torch.float64, views=7)
+    found = problem_of(small.network(), torch.bfloat16, torch.float64, samples=7)
     assert found == HeadParams((7, 7), (20, 20), (16, 16), 7, 1, 2, torch.bfloat16, torch.float32, torch.float64)
     alone = Network("one", (replace(small.column("warp"), fc=(5,)),), ("a", "b", "c"))
     assert problem_of(alone, torch.float32) == HeadParams((50,), (alone.columns[0].features,), (5,), 50, 1, 3)
@@ -420,7 +420,7 @@ GIVEN = ("features", "weights", "biases", "label_weight", "label_bias", "counts"
             "features", lambda x: [each.double() for each in x], TypeError,
             r"features\[0\] must have dtype torch.float32 or that of the weights",
         ),
-        ("counts", [1, 4], ValueError, r"features\[0\] must have a row for each of 5 views, got 4 rows"),
+        ("counts", [1, 4], ValueError, r"features\[0\] must have a row for each of 5 samples, got 4 rows"),
         (
             "window_of", lambda rows: [None, rows[1].int()], ValueError,
             r"window_of\[1\] must be int64 \[4\], got torch.int32 \[4\]",

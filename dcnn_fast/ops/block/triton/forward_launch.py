@@ -27,7 +27,7 @@ from dcnn_fast.ops.region import RegionList
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
 _OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a tile they are 32 bits wide
-_TIMED_IMAGES = 50  # an image's views
+_TIMED_IMAGES = 50  # an image's samples
 _NOTHING = Saved()
 
 
@@ -222,7 +222,7 @@ def tile_shape(config: ForwardConfig) -> Any:
 
 
 def _band_of(config: ForwardConfig, params: BlockParams) -> Tensor | None:
-    """[n, n] float32: 1 where the filter at place i is in the norm's window of the filter at place j, n places of a tile.
+    """[n, n] float32: 1 where the filter at place i is in the norm window of the filter at place j, n places of a tile.
 
     None without a norm across maps, and for a tile whose matrix would not fit shared memory.
     """

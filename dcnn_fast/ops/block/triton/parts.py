@@ -14,13 +14,13 @@ GATHER                       whether a step's terms are any, each fetched by its
 OPERAND, PRECISION           what `tl.dot` multiplies: its dtype and, of float32, how
 SOURCE_TYPE, OUT_TYPE        dtypes behind addresses; ALIGN: elements, OUT_ALIGN: bytes, that these are multiples of
 SUBTRACT, BIASED             whether a mean is taken off and a scale applied; whether a bias is added
-POOL, POOL_STRIDE            of the pool, 1 and 1 without one; COVERING: its windows along an axis that an output can be in
+POOL, POOL_STRIDE            of the pool, 1 and 1 without one; COVERING: pool windows along an axis that an output can be in
 AVERAGE                      whether the pool takes averages, otherwise maxima
 RELU_LAST                    whether the ReLU comes behind pool and norm
 TIES_FIRST                   whether the first of equal maxima gets the gradient, otherwise all do
-NORM, NORM_SIZE, NORM_FIRST  its kind (norms.py), its window, whether it comes before the pool
-MAPS_BEFORE, MAPS_AFTER      maps of a norm's window before and after its own
-FIRST, APART                 of a norm's window: where it begins, seen from its own place; places from one to the next
+NORM, NORM_SIZE, NORM_FIRST  its kind (norms.py), the norm window, whether it comes before the pool
+MAPS_BEFORE, MAPS_AFTER      maps of a norm window before and after its own
+FIRST, APART                 of a norm window: where it begins, seen from its own place; places from one to the next
 BANDED, EXACT                whether the norm's sums are products with a matrix; whether these are of all bits of float32
 BEFORE, AFTER                rows and columns by which a forward tile overlaps its neighbours; FLAT: a tile in row-major order
 KEEP_VALUES, KEEP_HITS       whether the norm's input and the pool's hits are written beside the result; so KEEP_TERMS

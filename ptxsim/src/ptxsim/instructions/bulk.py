@@ -52,7 +52,7 @@ class _As:
 
 @contextmanager
 def _spread(m: State, lanes: dict[int, int]) -> Iterator[None]:
-    """Attribute accesses to global memory by all lanes of a block to one thread each, within the context."""
+    """Attribute accesses to global memory by all lanes of a thread block to one thread each, within the context."""
     active = m.lanes.active
     m.memory.begin(m.lanes, _As(m, m.lanes.threads, lanes), m.counters)
     try:
@@ -63,7 +63,7 @@ def _spread(m: State, lanes: dict[int, int]) -> Iterator[None]:
 
 
 def _copies(m: State, *operands: Array) -> Iterator[tuple[dict[int, int], Array]]:
-    """The running threads, one of each block at a time: {block: thread of the batch}, and their operands by block."""
+    """The running threads, one of each thread block at a time: {block: thread of the batch}, and their operands by block."""
     active = m.lanes.whole(True if m.lanes.active is None else m.lanes.active)
     for rank in range(int(active.sum(axis=1).max())):
         lanes = {}
@@ -192,7 +192,7 @@ def _wait(m: State, allowed: int) -> None:
 
 
 def _threads(m: State) -> Iterator[tuple[int, Array]]:
-    """The running threads among those that have started a bulk copy: (thread, its blocks)."""
+    """The running threads among those that have started a bulk copy: (thread, its thread blocks)."""
     active = m.lanes.whole(True if m.lanes.active is None else m.lanes.active)
     for thread in m.proxies.copying_threads():
         rows = np.flatnonzero(active[:, thread])

@@ -25,7 +25,7 @@ def _split(m: State, slot: int | None, negated: bool) -> tuple[Array | None, Arr
     if negated:
         p = ~p
     yes, no = (p, ~p) if m.lanes.active is None else (group & p, group & ~p)
-    # Returns the group itself where nobody leaves it: the machine recognises the object.
+    # Returns the group itself where nobody leaves it: the interpreter recognises the object.
     if not yes.any():
         return None, group
     return (yes, no) if no.any() else (group, None)
@@ -121,7 +121,7 @@ def barrier(s: Statement, ctx: Context) -> Run:
 
 
 def _cluster_barrier(s: Statement, ctx: Context) -> Run:
-    """In a cluster of one block, threads arrive at the wait instead."""
+    """In a cluster of one thread block, threads arrive at the wait instead."""
     if s.predicate is not None or s.parts[1] != "cluster":
         raise UnsupportedInstruction("this form of barrier")
     after = ctx.next_block

@@ -179,7 +179,7 @@ def _accumulators(m: State, slots: list[int], half: bool) -> Array:
     """C as (blocks, warps, 16, 8) in fp64."""
     registers = [m.lanes.whole(bits(m.registers[slot], U32)) for slot in slots]
     if half:
-        old = np.stack([half_to_double(halves(r)) for r in registers], axis=2)  # block, thread, half of the rows, column
+        old = np.stack([half_to_double(halves(r)) for r in registers], axis=2)  # thread block, thread, half of the rows, column
     else:
         old = np.stack([r.view(np.float32).astype(np.float64) for r in registers], axis=2)
     return old.reshape(-1, 8, 4, 2, 2).transpose(0, 3, 1, 2, 4).reshape(m.lanes.blocks, m.lanes.warps, 16, 8)
@@ -212,7 +212,7 @@ def mma(s: Statement, ctx: Context) -> Run:
         return held[0]
 
     def slow(m: State) -> None:
-        # By block and warp; values equal in every block are held once.
+        # By thread block and warp; values equal in every thread block are held once.
         left, right = (x.reshape(-1, m.lanes.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
         exact = m.tensor_core is None
         if m.tensor_core is None:

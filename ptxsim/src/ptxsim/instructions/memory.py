@@ -32,7 +32,7 @@ _SHARED_COUNTS = {
 
 def space_of(s: Statement) -> str:
     for p in s.parts[1:]:
-        if p.split("_")[0] in _SPACES:  # a cluster has one block, so its shared memory is the block's
+        if p.split("_")[0] in _SPACES:  # a cluster has one thread block, so its shared memory is the block's
             return p.split("_")[0]
     return "generic"
 

@@ -73,7 +73,7 @@ def _whole(m: State) -> Array:
 
 
 def _agents(m: State) -> Iterator[tuple[int, int, Array]]:
-    """For each warpgroup that runs: its number, the agent of its products, and the blocks in which it runs."""
+    """For each warpgroup that runs: its number, the agent of its products, and the thread blocks in which it runs."""
     whole = _whole(m)
     for group in range(whole.shape[1]):
         rows = np.flatnonzero(whole[:, group])
@@ -195,7 +195,7 @@ class _Product:
         """A in registers as (rows, 64, k): register 2j + i has rows 8i … of a warp's sixteen, and columns of half j."""
         held = np.stack([m.lanes.whole(bits(m.registers[slot], U32))[rows, threads] for slot in slots], axis=-1)
         numbers = self._numbers(held if self.kind == "tf32" else held.view(np.uint16))
-        numbers = numbers.reshape(rows.size, WARPGROUP, 8, 4, 2, 2, -1)  # block, warp, group, thread, j, i, element
+        numbers = numbers.reshape(rows.size, WARPGROUP, 8, 4, 2, 2, -1)  # thread block, warp, group, thread, j, i, element
         return numbers.transpose(0, 1, 5, 2, 4, 3, 6).reshape(rows.size, _ROWS, self.k)
 
     def _numbers(self, raw: Array) -> Array:
@@ -242,12 +242,12 @@ class _Product:
             m.report("misaligned descriptor", message, lane)
 
     def _places(self, tile: Array) -> Iterator[tuple[int, Array]]:
-        """The part of sums, (rows, 64, n), in each accumulator register: its number, and a view by block and thread."""
-        # block, warp, half of the rows, group, eight columns, thread, column of two
+        """The part of sums, (rows, 64, n), in each accumulator register: its number, and a view by thread block and thread."""
+        # thread block, warp, half of the rows, group, eight columns, thread, column of two
         parts = tile.reshape(len(tile), WARPGROUP, 2, 8, self.n // 8, 4, 2)
         for i in range(self.n // 8):
             for half in (0, 1):
-                pair = parts[:, :, half, :, i]  # block, warp, group, thread, column of two
+                pair = parts[:, :, half, :, i]  # thread block, warp, group, thread, column of two
                 if self.result == "f16":
                     yield 2 * i + half, pair
                 else:

@@ -14,10 +14,10 @@ from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import AnyColumn, Column, Input, MultiColumn
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.aims import Aim, aim_of
-from dcnn_fast.training.learning import columns_of, multi_column
-from dcnn_fast.training.learnt import summary_of
-from dcnn_fast.training.loading import Draws
-from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.learning_layers import columns_of, multi_column
+from dcnn_fast.training.mini_batches import Draws
+from dcnn_fast.training.model_history import summary_of
+from dcnn_fast.training.photographs import Pictures
 from dcnn_fast.training.settings import Settings
 
 
@@ -65,8 +65,8 @@ def lesson_of(
     return Lesson(
         train,
         Draws(Pictures(train, inputs, decoded=decoded), seed=seed, flip=settings.flip),
-        Draws(Pictures(val, inputs, decoded=decoded), seed=seed, views=settings.test_views),
-        Draws(Pictures(test, inputs, decoded=decoded), seed=seed, views=settings.test_views),
+        Draws(Pictures(val, inputs, decoded=decoded), seed=seed, samples=settings.test_samples),
+        Draws(Pictures(test, inputs, decoded=decoded), seed=seed, samples=settings.test_samples),
         aim_of(data, train, settings),
         summary_of(data, train, seen),
         " ".join([runs.fingerprint_of(data, inputs, shape), *more.values()]),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dcnn_fast.data import Example
-from dcnn_fast.training.signs import is_looked_at, loss_of_guessing, signs_of
+from dcnn_fast.training.no_learning import is_looked_at, loss_of_guessing, signs_of
 from tests.cli.command import run
 
 

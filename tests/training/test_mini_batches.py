@@ -17,8 +17,8 @@ from PIL import Image
 from dcnn_fast.data import Example
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
-from dcnn_fast.training.loading import Cases, Draws, Request, cut_planes, epoch_order, load
-from dcnn_fast.training.pictures import Picture, Pictures, means
+from dcnn_fast.training.mini_batches import Cases, Draws, Request, cut_planes, epoch_order, load
+from dcnn_fast.training.photographs import Picture, Pictures, means
 from tests.training import sets
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_a_flip_is_the_same_for_all_columns_and_half_of_them_happen():
 
 
 def test_the_evaluation_sees_several_windows_always_the_same():
-    ours = draws(views=5)
+    ours = draws(samples=5)
     first, again = windows(ours[Request(None, (1, 2))]), windows(ours[Request(None, (2,))])
     for a, b in zip(first, again, strict=True):
         assert a.shape[0] == 10 and torch.equal(a[5:], b)
@@ -186,7 +186,7 @@ def test_workers_work_after_torchs_threads_have_run(decoded):
 def test_workers_need_no_shared_memory(decoded):
     """Docker's default is 64 MB of it; the run waited for ever."""
     code = (
-        "from tests.training.test_loading import draws, load, Request\n"
+        "from tests.training.test_mini_batches import draws, load, Request\n"
         f"requests = [Request(epoch, tuple(range(40))) for epoch in range(4)]\n"
         f"print(sum(len(cases.numbers) for cases in load(draws(40, decoded={decoded}), requests, workers=2)))"
     )

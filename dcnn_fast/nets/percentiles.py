@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dcnn_fast import former
 from dcnn_fast.printable import quoted
 
 
 @dataclass(frozen=True)
-class Reference:
+class Percentiles:
     """about: a description of the photographs. scores: the model's scores of them, ascending, from 0 to 1.
 
     Raises ValueError for invalid scores.
@@ -37,17 +38,20 @@ class Reference:
         return 50 * (below + up_to) / len(self.scores)
 
     @classmethod
-    def of(cls, about: str, scores: Sequence[float]) -> Reference:
+    def of(cls, about: str, scores: Sequence[float]) -> Percentiles:
         """The reference of scores in any order."""
         return cls(about, tuple(sorted(float(score) for score in scores)))
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict, which `from_dict` reads back to an equal Reference."""
+        """A JSON-ready dict, which `from_dict` reads back to an equal Percentiles."""
         return {"about": self.about, "scores": list(self.scores)}
 
     @classmethod
-    def from_dict(cls, data: Any) -> Reference:
-        """The Reference of such a dict. Raises ValueError naming the fault."""
+    def from_dict(cls, data: Any) -> Percentiles:
+        """The Percentiles of such a dict. Raises ValueError naming the fault."""
         if not isinstance(data, dict) or data.keys() != {"about", "scores"} or not isinstance(data["scores"], list):
             raise ValueError("reference must be a JSON object of about and scores")
         return cls(data["about"], tuple(data["scores"]))
+
+
+__getattr__ = former.names(__name__, {"Reference": "Percentiles"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.training.learnt import learnt_by, summary_of
+from dcnn_fast.training.model_history import learnt_by, summary_of
 
 
 def _example(path, content, label=1):

@@ -16,31 +16,31 @@ from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
 from dcnn_fast.cli.rows import CSV, JSONL
-from dcnn_fast.nets import Model, ModelError, Reference, load_model, save_model
+from dcnn_fast.nets import Model, ModelError, Percentiles, load_model, save_model
 from dcnn_fast.scoring import Scorer
 from tests import small, small_lite
 
 PHOTO = np.random.default_rng(3).integers(0, 256, (50, 60, 3)).astype(np.uint8)
-REFERENCE = Reference.of("four photographs", [0.5, 0.1, 0.2, 0.2])
+PERCENTILES = Percentiles.of("four photographs", [0.5, 0.1, 0.2, 0.2])
 
 
 @pytest.mark.parametrize(
     ("score", "expected"), [(0.0, 0), (0.1, 12.5), (0.15, 25), (0.2, 50), (0.3, 75), (0.5, 87.5), (0.6, 100), (1.0, 100)]
 )
 def test_a_percentile_counts_the_lower_ones_and_half_of_the_equal(score, expected):
-    assert REFERENCE.percentile(score) == expected
+    assert PERCENTILES.percentile(score) == expected
 
 
-def _model(reference=REFERENCE):
-    return replace(small.model(), reference=reference)
+def _model(percentiles=PERCENTILES):
+    return replace(small.model(), percentiles=percentiles)
 
 
 def test_a_score_has_it_and_a_model_without_one_has_none(tmp_path):
-    plain, score = Scorer(_model(None), views=3).score(PHOTO), Scorer(_model(), views=3).score(PHOTO)
-    assert plain.percentile is None and score == replace(plain, percentile=REFERENCE.percentile(plain.mean))
-    many = Model(small.model(labels=("a", "b", "c")).net, {}, REFERENCE)
-    assert Scorer(many, views=3).score(PHOTO).percentile is None
-    broken = Scorer(_model(), views=3).score_many([tmp_path / "none.png"])
+    plain, score = Scorer(_model(None), samples=3).score(PHOTO), Scorer(_model(), samples=3).score(PHOTO)
+    assert plain.percentile is None and score == replace(plain, percentile=PERCENTILES.percentile(plain.mean))
+    many = Model(small.model(labels=("a", "b", "c")).net, {}, PERCENTILES)
+    assert Scorer(many, samples=3).score(PHOTO).percentile is None
+    broken = Scorer(_model(), samples=3).score_many([tmp_path / "none.png"])
     assert next(broken).percentile is None
 
 
@@ -48,8 +48,8 @@ def test_a_file_and_copies_keep_it_and_it_decides_the_digest(tmp_path):
     model = _model()
     save_model(model, tmp_path / "m.safetensors")
     for found in (load_model(tmp_path / "m.safetensors"), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert found.reference == REFERENCE and found.digest == model.digest
-    assert model.digest != _model(None).digest != _model(Reference.of("others", REFERENCE.scores)).digest
+        assert found.percentiles == PERCENTILES and found.digest == model.digest
+    assert model.digest != _model(None).digest != _model(Percentiles.of("others", PERCENTILES.scores)).digest
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_wrong_one_in_a_file_is_refused_by_name(tmp_path, reference, message):
 
 @pytest.mark.parametrize("form", [CSV, JSONL], ids=["csv", "jsonl"])
 def test_rows_hold_it(form):
-    score = replace(Scorer(_model(), views=3).score(PHOTO), path="p.png", percentile=62.5)
+    score = replace(Scorer(_model(), samples=3).score(PHOTO), path="p.png", percentile=62.5)
     for each in (score, replace(score, percentile=None)):
         (found,) = form.read(form.head + form.line(each))
         assert found.percentile == each.percentile
@@ -91,7 +91,7 @@ def test_the_table_shows_it_and_a_spread_only_where_views_can_disagree(tmp_path,
     Image.fromarray(PHOTO).save(tmp_path / "p.png")
     assert small_lite.network(column).windows_differ == varied
     net = small_lite.model(column).net
-    save_model(Model(net, {}, REFERENCE), tmp_path / "m.safetensors")
+    save_model(Model(net, {}, PERCENTILES), tmp_path / "m.safetensors")
     arguments = [
         "score",
         str(tmp_path / "p.png"),
@@ -102,5 +102,5 @@ def test_the_table_shows_it_and_a_spread_only_where_views_can_disagree(tmp_path,
     ]
     result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    assert "percentile" in result.output and ("std over views" in result.output) == varied
+    assert "percentile" in result.output and ("std over samples" in result.output) == varied
     assert " · percentile " in (tmp_path / "s.html").read_text()

@@ -7,7 +7,7 @@ import pytest
 from dcnn_fast.nets import build
 from dcnn_fast.networks import LayerRule
 from dcnn_fast.training import Settings
-from dcnn_fast.training.learning import rate_groups
+from dcnn_fast.training.learning_layers import rate_groups
 from tests import small
 
 

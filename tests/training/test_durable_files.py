@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcnn_fast.training.files import put
+from dcnn_fast.training.durable_files import put
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):

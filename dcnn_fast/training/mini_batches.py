@@ -13,8 +13,8 @@ from torch import Tensor
 from dcnn_fast.data import ReadError
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
-from dcnn_fast.training.pictures import Picture, Pictures, generator
-from dcnn_fast.training.windows import Place, cut_batch
+from dcnn_fast.training.photographs import Picture, Pictures, generator
+from dcnn_fast.training.window_cuts import Place, cut_batch
 from dcnn_fast.training.workers import work
 
 _ALIGNMENT = 16  # bytes, of photographs that travel in one piece
@@ -33,7 +33,7 @@ class Cases:
     """What a request brought: windows, or the photographs and where to cut them.
 
     numbers: the examples that could be read, in the request's order. bad: the others, each with the reason. windows: one
-    [n * views, window, window, 3] uint8 array an input, the views of an example beside each other; None when the device is
+    [n * samples, window, window, 3] uint8 array an input, the samples of an example beside each other; None when the device is
     to cut them out of `photos` (one array for all, and each one's height, width) at `places`. Arrays, not tensors: a worker
     process makes them, where torch's threads are not to be woken after the fork.
     """
@@ -46,7 +46,7 @@ class Cases:
     places: tuple[tuple[Place, ...], ...] = ()
 
     def on(self, device: torch.device, inputs: Sequence[Input]) -> tuple[Tensor, ...]:
-        """The windows on `device`: [n * views, 3, window, window] uint8, in channels_last memory."""
+        """The windows on `device`: [n * samples, 3, window, window] uint8, in channels_last memory."""
         if self.windows is not None:
             return tuple(torch.from_numpy(batch).permute(0, 3, 1, 2).to(device) for batch in self.windows)
         assert self.photos is not None
@@ -57,13 +57,14 @@ class Draws:
     """The windows of a set, request by request: a pure function of the seed, the request and the photographs.
 
     In training an example gets one window for each input, drawn anew each epoch by its key, the epoch and the input's key; in
-    the evaluation `views` windows, always the same. flip: half of the examples, drawn likewise, are mirrored, for every input.
+    the evaluation `samples` windows, always the same. flip: half of the examples, drawn likewise, are mirrored, for every
+    input.
     """
 
-    def __init__(self, pictures: Pictures, *, seed: int, views: int = 1, flip: bool = False) -> None:
+    def __init__(self, pictures: Pictures, *, seed: int, samples: int = 1, flip: bool = False) -> None:
         self.pictures = pictures
         self.seed = seed
-        self.views = views
+        self.samples = samples
         self.flip = flip
 
     def __getitem__(self, request: Request) -> Cases:
@@ -95,7 +96,7 @@ class Draws:
         key = self.pictures.examples[number].key
         purpose = "evaluation" if epoch is None else f"epoch {epoch}"
         drawn = views.draw_windows(
-            f"{purpose}|{key}", self.seed, wanted.key, 1 if epoch is not None else self.views, view=wanted.view,
+            f"{purpose}|{key}", self.seed, wanted.key, 1 if epoch is not None else self.samples, view=wanted.view,
             plane_shape=picture.shape(wanted.view, wanted.plane), plane=wanted.plane, window=wanted.window,
         )  # fmt: skip
         flip = self.flip and epoch is not None and _coin(self.seed, epoch, key)

@@ -1,4 +1,4 @@
-"""The plan of a collection's run: its photographs in shards, and the settings of their scores, as files in one folder.
+"""How a collection's run is dealt out: its photographs in shards, and the settings of their scores, as files in one folder.
 
 FOLDER/run.json             the settings that decide the scores, and the number of shards (schema "batch-run.v1.json")
 FOLDER/lists/00000.jsonl    the photographs of a shard, a line each (schema "batch-listed.v1.json")
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dcnn_fast import strict_json
+from dcnn_fast import former, strict_json
 from dcnn_fast.batch.callable import require_options
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.batch.keys import deciding, differing, shard_of
@@ -24,15 +24,16 @@ from dcnn_fast.scoring import Scorer
 from dcnn_fast.version import version
 
 _FORMAT = 1
+_FORMER = {"views": "samples"}  # options in deals of earlier versions
 _MOST_SHARDS = 100_000
 _IN_MEMORY = 2**28  # bytes of lists kept in memory before they go to temporary files
 
 
 @dataclass(frozen=True)
-class Plan:
+class Deal:
     """shards: their number. settings: everything that determines a score, with the model's digest. model: the path of its file,
     None for the shipped one. options: of `Scorer`. photographs: their number. version: the version of the program that made the
-    plan. lines: the number in each shard's list, None in a plan by an earlier version. being_made: whether the lists are still
+    deal. lines: the number in each shard's list, None in a deal by an earlier version. being_made: whether the lists are still
     incomplete.
     """
 
@@ -46,16 +47,17 @@ class Plan:
     being_made: bool = False
 
 
-def plan_shards(
+@former.renamed(views="samples")
+def deal_shards(
     photographs: Iterable[Listed], folder: str, shards: int, *, model: str | None = None, **options: Any
-) -> Plan:  # fmt: skip
-    """Divide the photographs among shards and write the plan into `folder`, which is local or in an object store.
+) -> Deal:  # fmt: skip
+    """Divide the photographs among shards and write the deal into `folder`, which is local or in an object store.
 
-    In a folder that already has a plan, the lists are rebuilt; unchanged photographs keep their scores. A photograph's shard
+    In a folder that already has a deal, the lists are rebuilt; unchanged photographs keep their scores. A photograph's shard
     follows from its path alone. shards: 1 to 100,000; aim at some minutes of work in each, about 10,000 photographs, as a lost
     shard is done again. model, options: as `ScoreBatch` takes them; options must be JSON's values. Raises BatchError where the
-    folder has a plan with another number of shards, another model or other settings, or lists or scores without a plan.
-    Planning that was killed can be resumed.
+    folder has a deal with another number of shards, another model or other settings, or lists or scores without a deal.
+    Dealing that was killed can be resumed.
     """
     require_options(options)
     if isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= _MOST_SHARDS:
@@ -65,38 +67,39 @@ def plan_shards(
     with tempfile.TemporaryDirectory() as scratch:
         lists = _Lists(Path(scratch), shards)
         count = sum(map(lists.add, photographs))
-        plan = Plan(shards, settings, model, options, count, version(), lists.counts(), being_made=True)
-        _write(folder, plan)
+        deal = Deal(shards, settings, model, options, count, version(), lists.counts(), being_made=True)
+        _write(folder, deal)
         for number in range(shards):
             write(list_of(folder, number), lists.content(number))
-    plan = replace(plan, being_made=False)
-    _write(folder, plan)
-    return plan
+    deal = replace(deal, being_made=False)
+    _write(folder, deal)
+    return deal
 
 
-def read_plan(folder: str) -> Plan:
-    """The plan in a folder. Raises BatchError where there is no readable plan or an unfinished one."""
-    plan = _found(folder)
-    if plan.being_made:
-        raise BatchError(f"the plan in {folder} was not finished: plan_shards makes it anew")
-    return plan
+def read_deal(folder: str) -> Deal:
+    """The deal in a folder. Raises BatchError where there is no readable deal or an unfinished one."""
+    deal = _found(folder)
+    if deal.being_made:
+        raise BatchError(f"the deal in {folder} was not finished: deal_shards makes it anew")
+    return deal
 
 
-def _write(folder: str, plan: Plan) -> None:
-    write(joined(folder, "run.json"), (json.dumps({"dcnn_fast_batch": _FORMAT, **asdict(plan)}, indent=1) + "\n").encode())
+def _write(folder: str, deal: Deal) -> None:
+    write(joined(folder, "run.json"), (json.dumps({"dcnn_fast_batch": _FORMAT, **asdict(deal)}, indent=1) + "\n").encode())
 
 
-def _found(folder: str) -> Plan:
+def _found(folder: str) -> Deal:
     content = read(joined(folder, "run.json"))
     if content is None:
-        raise BatchError(f"{folder} has no plan: plan_shards makes one")
+        raise BatchError(f"{folder} has no deal: deal_shards makes one")
     try:
         found = strict_json.loads(content)
         if found.pop("dcnn_fast_batch") != _FORMAT:
             raise ValueError(f"dcnn_fast_batch must be {_FORMAT}")
-        return Plan(**found)
+        found["options"] = {_FORMER.get(name, name): value for name, value in found["options"].items()}
+        return Deal(**found)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BatchError(f"the plan {folder}/run.json cannot be read: {error}") from None
+        raise BatchError(f"the deal {folder}/run.json cannot be read: {error}") from None
 
 
 def list_of(folder: str, number: int) -> str:
@@ -109,15 +112,15 @@ def scores_of(folder: str, number: int) -> str:
     return joined(folder, "scores", f"{number:05d}.parquet")
 
 
-def photographs_of(folder: str, number: int, plan: Plan) -> Sequence[Listed]:
+def photographs_of(folder: str, number: int, deal: Deal) -> Sequence[Listed]:
     """The photographs of a shard, each once. Raises BatchError, also for an incomplete list."""
     content = read(list_of(folder, number))
     if content is None:
-        raise BatchError(f"the plan in {folder} has no list of shard {number}")
+        raise BatchError(f"the deal in {folder} has no list of shard {number}")
     try:
         lines = [json.loads(line) for line in content.splitlines()]
-        if plan.lines is not None and len(lines) != plan.lines[number]:
-            raise ValueError(f"it has {len(lines)} lines, and {plan.lines[number]} in the plan")
+        if deal.lines is not None and len(lines) != deal.lines[number]:
+            raise ValueError(f"it has {len(lines)} lines, and {deal.lines[number]} in the deal")
         return list({each["path"]: Listed(each["path"], each["version"]) for each in lines}.values())
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise BatchError(f"{list_of(folder, number)} cannot be read: {error}") from None
@@ -127,12 +130,12 @@ def _require_same(folder: str, shards: int, settings: dict[str, str]) -> None:
     if read(joined(folder, "run.json")) is None:
         there = next((name for name in ("lists", "scores") if exists(joined(folder, name))), None)
         if there is not None:
-            raise BatchError(f"{folder} has {there} and no plan that they are of: choose another folder")
+            raise BatchError(f"{folder} has {there} and no deal that they are of: choose another folder")
         return
     before = _found(folder)
     shares = [f"{before.shards} shards (here {shards})"] if before.shards != shards else []
     if others := shares + differing(before.settings, settings):
-        raise BatchError(f"{folder} has a plan of {', '.join(others)}: choose another folder")
+        raise BatchError(f"{folder} has a deal of {', '.join(others)}: choose another folder")
 
 
 class _Lists:
@@ -172,6 +175,9 @@ class _Lists:
             file.writelines(self._lines.pop(number))
 
 
-def shard_numbers(plan: Plan) -> Iterator[int]:
+def shard_numbers(deal: Deal) -> Iterator[int]:
     """The numbers of all shards."""
-    return iter(range(plan.shards))
+    return iter(range(deal.shards))
+
+
+__getattr__ = former.names(__name__, {"plan_shards": "deal_shards", "read_plan": "read_deal"})

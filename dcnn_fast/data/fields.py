@@ -1,4 +1,4 @@
-"""Columns of a CSV file by what their heads mean: `Table`; two that could be meant are refused."""
+"""Fields of a CSV file by what their heads mean: `Table`; two that could be meant are refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Table:
             raise ValueError(f"{path}: must have a row for each photograph, got none")
         if "path" not in self._columns:
             wanted = " or ".join(NAMES["path"][:3])
-            hint = "; --column path=NAME says which it is, and `data import` reads many others"
+            hint = "; --field path=NAME says which it is, and `data import` reads many others"
             raise ValueError(f"{path}: must have a column {wanted}, got {shortened(self.head)}{hint}")
         require_once(path, self.head, self._columns.values())
 
@@ -105,7 +105,7 @@ class Table:
         first = [name for name in there if plain(name) == names[0]]
         if len(there) > 1 and len(first) != 1:
             raise ValueError(
-                f"{self.path}: must have one column for the {what}, got {shortened(there)}; --column {what}=NAME says which"
+                f"{self.path}: must have one column for the {what}, got {shortened(there)}; --field {what}=NAME says which"
             )
         if len(there) > 1:
             left = shortened([name for name in there if name not in first])

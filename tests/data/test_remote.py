@@ -16,7 +16,7 @@ from dcnn_fast import Scorer
 from dcnn_fast.batch import BatchError, listing
 from dcnn_fast.data import in_flight
 from dcnn_fast.data.folders import Search
-from dcnn_fast.data.stores import StoreError, stored
+from dcnn_fast.data.remote import StoreError, stored
 from tests import small
 from tests.serve.server import picture
 
@@ -117,7 +117,7 @@ def test_a_pipe_behind_a_store_that_leads_back_here_is_not_waited_for(tmp_path):
     (tmp_path / "d.png").write_bytes(picture())
     os.symlink(tmp_path / "d.png", tmp_path / "e.png")
     asked = [stored(f"dir://{name}::file://{tmp_path}") for name in ("a.jpg", "b.jpg", "c.jpg", "d.png", "e.png")]
-    scores = list(Scorer(small.model(), views=2).score_many(asked))
+    scores = list(Scorer(small.model(), samples=2).score_many(asked))
     assert [score.error for score in scores] == ["not a regular file"] * 3 + [None] * 2
     assert scores[3].mean == scores[4].mean
 
@@ -181,7 +181,7 @@ def test_the_memory_of_files_from_stores_is_waited_for(limited, monkeypatch, tmp
         Watched().pipe_file(f"/{number}.bmp", content)
     limited(4 * files * len(content))
     asked = [image for number in range(12) for image in (stored(f"watched://{number}.bmp"), tmp_path / "a.bmp")]
-    scores = list(Scorer(small.model(), views=2).score_many(asked, workers=8))
+    scores = list(Scorer(small.model(), samples=2).score_many(asked, workers=8))
     assert [score.error for score in scores] == [None] * 24 and len({score.mean for score in scores}) == 1
     assert 1 <= Watched.most <= (most if says_size else 1)
 
@@ -190,7 +190,7 @@ def test_a_file_of_a_store_that_exceeds_the_limit_is_refused_by_its_name(limited
     content = picture(kind="BMP")
     fsspec.filesystem("memory").pipe_file("/large/a.bmp", content)
     limited(len(content) - 1, "--max-memory 1")
-    (score,) = Scorer(small.model(), views=2).score_many([stored("memory://large/a.bmp")])
+    (score,) = Scorer(small.model(), samples=2).score_many([stored("memory://large/a.bmp")])
     assert "reading it takes" in score.error and "--max-memory 1 leaves for pictures" in score.error
 
 
