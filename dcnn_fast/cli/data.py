@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ import typer
 
 from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
-from dcnn_fast.cli.options import Panel, takes
+from dcnn_fast.cli.options import Panel, takes, values_of
 from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
@@ -85,21 +86,27 @@ _IMPORT_WORDS = (
 )
 
 
-@app.command("import")
-def import_(
-    words: Annotated[list[str], typer.Argument(metavar="[FORMAT] SOURCE [OUT]", help=_IMPORT_WORDS)],
-    images: sets.Images = None,
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """The command line of `dcnn-fast data import`."""
+
+    words: Annotated[tuple[str, ...], typer.Argument(metavar="[FORMAT] SOURCE [OUT]", help=_IMPORT_WORDS)]
+    images: sets.Images = None
     column: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         typer.Option(
             "--column",
             metavar="MEANING=NAME",
             help="A CSV file's column where its head leaves a choice: path=NAME, rating=NAME, split=NAME, or votes=PREFIX, the "
             "beginning of ten names.",
         ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported CSV file that is there.")] = False,
-) -> None:
+    ] = ()
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported CSV file that is there.")] = False
+
+
+@app.command("import")
+@takes(ImportOptions)
+def import_(options: ImportOptions) -> None:
     """Write what another project's label file says, or ratings in XMP, as a CSV file that the other commands read.
 
     The columns of a CSV file are told by its head: image_id, filename and the like name the photographs, mean, MOS, score and
@@ -114,13 +121,13 @@ def import_(
     from dcnn_fast.cli.targets import Wanted, reason, reserve  # noqa: PLC0415
     from dcnn_fast.data import importing  # noqa: PLC0415
 
-    form, source, out = _import_words(words)
-    remarks = importing.Remarks(columns=sets.named(column))
+    form, source, out = _import_words(options.words)
+    remarks = importing.Remarks(columns=sets.named(options.column))
     try:
         form = form or importing.format_of(source)
         out = out or f"{form}.csv"
-        with reserve([Wanted("OUT", out, _imported())], inputs=[source], overwrite=overwrite) as (target,):
-            head, rows = importing.convert(source, images, form, remarks)
+        with reserve([Wanted("OUT", out, _imported())], inputs=[source], overwrite=options.overwrite) as (target,):
+            head, rows = importing.convert(source, options.images, form, remarks)
             folder = Path.cwd() if target.file is None else target.file.parent
             content = importing.csv_text(folder, head, rows).encode("utf-8", "surrogateescape")
             try:
@@ -145,7 +152,7 @@ def _tell(remarks: Remarks) -> None:
         note(line)
 
 
-def _import_words(words: list[str]) -> tuple[str | None, Path, str | None]:
+def _import_words(words: Sequence[str]) -> tuple[str | None, Path, str | None]:
     """FORMAT, SOURCE and OUT. Two words are FORMAT and SOURCE where the first can be no source or the second is one.
 
     Exits with 2 for another number of words, or for a first word that is neither.
@@ -222,16 +229,22 @@ def examples(options: ExamplesOptions) -> None:
     raise typer.Exit(3 if failed else 0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MakeOptions:
+    """The command line of `dcnn-fast data make`."""
+
+    kind: Annotated[str, typer.Argument(help="Kind of set to make: ava, iad, folders, csv, histograms, idealo, nima or para.")]
+    out: Annotated[Path, typer.Argument(help="Folder to write to, new or empty.")]
+    images: Annotated[int, typer.Option(help="How many photographs to make.")] = 128
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the set; the same one makes the same set.")] = 0
+    corrupt: Annotated[int, typer.Option(help="How many files to cut short.")] = 0
+    missing: Annotated[int, typer.Option(help="How many files to list and not write.")] = 0
+    crlf: Annotated[bool, typer.Option("--crlf", help="End lines as AVA's own files do, by CR LF.")] = False
+
+
 @app.command()
-def make(
-    kind: Annotated[str, typer.Argument(help="Kind of set to make: ava, iad, folders, csv, histograms, idealo, nima or para.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write to, new or empty.")],
-    images: Annotated[int, typer.Option(help="How many photographs to make.")] = 128,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the set; the same one makes the same set.")] = 0,
-    corrupt: Annotated[int, typer.Option(help="How many files to cut short.")] = 0,
-    missing: Annotated[int, typer.Option(help="How many files to list and not write.")] = 0,
-    crlf: Annotated[bool, typer.Option("--crlf", help="End lines as AVA's own files do, by CR LF.")] = False,
-) -> None:
+@takes(MakeOptions)
+def make(options: MakeOptions) -> None:
     """Draw a small data set to try things with: its labels follow its pictures, so that a small network learns them.
 
     Exit status: 0, 2 for a wrong call, 3 when a file could not be written; those before it are there.
@@ -240,11 +253,11 @@ def make(
     from dcnn_fast.data import synthetic  # noqa: PLC0415
 
     try:
-        made = synthetic.make(kind, out, images=images, seed=seed, corrupt=corrupt, missing=missing, crlf=crlf)
+        made = synthetic.make(**values_of(options))
     except ValueError as error:
         fail(str(error))
     except OSError as error:
-        fail(f"{error.filename or out}: {reason(error)}", 3)
+        fail(f"{error.filename or options.out}: {reason(error)}", 3)
     stdout().print(str(made))
 
 
