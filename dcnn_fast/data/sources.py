@@ -19,9 +19,9 @@ from dcnn_fast.data.tables import load_iad, load_table
 class Source:
     """A data set at a path.
 
-    path: a folder or a file, as the kind has it; text is taken for the path that it names, here as for images. parts: the part to hold out of a set without a split of its own, and the share
-    of the training part that is drawn for validation. by: "quality", or "category" for a set whose labels are what photographs
-    show (`examples.by_category`).
+    path: a folder or a file, as the kind has it; here and in images text is taken for the path that it names. parts: the part
+    to hold out of a set without a split of its own, and the share of the training part that is drawn for validation. by:
+    "quality", or "category" for a set whose labels are what photographs show (`examples.by_category`).
     """
 
     kind: ClassVar[str]
