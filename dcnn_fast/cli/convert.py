@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from dcnn_fast import networks
 from dcnn_fast.cli.console import fail, note, stderr, stdout
 from dcnn_fast.cli.input_files import require_file
+from dcnn_fast.cli.options import Panel, takes
 from dcnn_fast.cli.targets import MODEL, Kind, Wanted, check
 from dcnn_fast.printable import printable
 
@@ -28,40 +30,58 @@ _IMAGENET = (".pth", ".pt", ".safetensors")
 _LABELS = ("low", "high")
 
 
-def convert(
-    source: Annotated[Path, typer.Argument(help=SOURCE)],
-    out: Annotated[str, typer.Argument(help="The model file to write; .cfg: the layer definitions of the model file SOURCE.")],
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Files beside SOURCE and OUT, and how layer files are written."""
+
     layer_params: Annotated[
         str | None, typer.Option(metavar="PATH", help="The parameter file of the layer-definition file SOURCE or OUT.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model file or layer files.")] = False,
-    view: Annotated[
-        list[str] | None, typer.Option(help="View of each column, in order, or one for all. Default: warp.")
-    ] = None,
+    ] = None
+    dialect: Annotated[str, typer.Option(help="Version of the layer files to write: v1, the fork that has dropout, or v2.")] = (
+        "v2"
+    )
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model file or layer files.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """Properties of the network that a file of weights does not state."""
+
+    view: Annotated[tuple[str, ...], typer.Option(help="View of each column, in order, or one for all. Default: warp.")] = ()
     plane: Annotated[
         int | None, typer.Option(help="Side of the plane that windows are cut from; default: in proportion, 256 for 224.")
-    ] = None,
+    ] = None
     window: Annotated[
         int | None,
         typer.Option(help="Side of the windows, the network's input: 32 for CIFAR's; default: the checkpoint's own, or 224."),
-    ] = None,
+    ] = None
     mean: Annotated[
         str | None, typer.Option(help="Mean of each channel, which training subtracted: red,green,blue. Default: 0,0,0.")
-    ] = None,
+    ] = None
     fc: Annotated[
         str | None, typer.Option(help="Sizes of new, untrained layers for each column, below a new label layer, e.g. 256.")
-    ] = None,
+    ] = None
     stages: Annotated[
         str | None,
         typer.Option(
             metavar="NUMBERS", help="EfficientNet-Lite's stages, from 0, whose mean activations are features too: 3,4,5."
         ),
-    ] = None,
-    labels: Annotated[str | None, typer.Option(help="Names of the outputs, in order: low,high.")] = None,
-    dialect: Annotated[
-        str, typer.Option(help="Version of the layer files to write: v1, the fork that has dropout, or v2.")
-    ] = "v2",
-) -> None:
+    ] = None
+    labels: Annotated[str | None, typer.Option(help="Names of the outputs, in order: low,high.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """The command line of `dcnn-fast convert`."""
+
+    source: Annotated[Path, typer.Argument(help=SOURCE)]
+    out: Annotated[str, typer.Argument(help="The model file to write; .cfg: the layer definitions of the model file SOURCE.")]
+    files: Annotated[Files, Panel("Files")] = field(default_factory=Files)
+    made: Annotated[Made, Panel("The network")] = field(default_factory=Made)
+
+
+@takes(ConvertOptions)
+def convert(options: ConvertOptions) -> None:
     """Write the network of a checkpoint, or a fresh one of layer files, as a model file; nothing in a file is executed.
 
     Weights of layer files are initialised as their parameters say. --fc prepares a network for another task, as the paper's
@@ -72,8 +92,11 @@ def convert(
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - imports torch
     from dcnn_fast.cli.writing import model_failed  # noqa: PLC0415 - imports torch
 
+    source, out, files, made = options.source, options.out, options.files, options.made
+    layer_params, overwrite = files.layer_params, files.overwrite
+    plane, window, mean, fc, stages = made.plane, made.window, made.mean, made.fc, made.stages
     if out.endswith(".cfg"):
-        _write_layer_files(source, out, layer_params, dialect, overwrite)
+        _write_layer_files(source, out, layer_params, files.dialect, overwrite)
         return
     failed = False
     try:
@@ -82,8 +105,8 @@ def convert(
             if os.path.lexists(path):
                 require_file(path)
         (target,) = check([Wanted("OUT", out, MODEL)], inputs=inputs, overwrite=overwrite)
-        names = tuple(labels.split(",")) if labels is not None else None
-        views: tuple[Any, ...] = tuple(view or ["warp"])
+        names = tuple(made.labels.split(",")) if made.labels is not None else None
+        views: tuple[Any, ...] = made.view or ("warp",)
         more = None if fc is None else integers("fc", fc)
         if source.suffix in _IMAGENET:
             _refuse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.former import Command
-from dcnn_fast.cli.options import Panel, takes
+from dcnn_fast.cli.options import Panel, takes, values_of
 from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
@@ -86,21 +87,27 @@ _IMPORT_WORDS = (
 )
 
 
-@app.command("import", cls=Command)
-def import_(
-    words: Annotated[list[str], typer.Argument(metavar="[FORMAT] SOURCE [OUT]", help=_IMPORT_WORDS)],
-    images: sets.Images = None,
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """The command line of `dcnn-fast data import`."""
+
+    words: Annotated[tuple[str, ...], typer.Argument(metavar="[FORMAT] SOURCE [OUT]", help=_IMPORT_WORDS)]
+    images: sets.Images = None
     field: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         typer.Option(
             "--field",
             metavar="MEANING=NAME",
             help="The name of a CSV file's field where its header is ambiguous: path=NAME, rating=NAME, split=NAME, or "
             "votes=PREFIX, the common beginning of ten names.",
         ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the CSV file of an earlier import.")] = False,
-) -> None:
+    ] = ()
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the CSV file of an earlier import.")] = False
+
+
+@app.command("import", cls=Command)
+@takes(ImportOptions)
+def import_(options: ImportOptions) -> None:
     """Convert another project's label file, or ratings in XMP, to a CSV file that the other commands read.
 
     The columns of a CSV file are recognised by its header: image_id, filename and the like name the photographs; mean, MOS,
@@ -115,13 +122,13 @@ def import_(
     from dcnn_fast.cli.targets import Wanted, reason, reserve  # noqa: PLC0415
     from dcnn_fast.data import importing  # noqa: PLC0415
 
-    form, source, out = _import_words(words)
-    remarks = importing.Remarks(columns=sets.named(field))
+    form, source, out = _import_words(options.words)
+    remarks = importing.Remarks(columns=sets.named(options.field))
     try:
         form = form or importing.format_of(source)
         out = out or f"{form}.csv"
-        with reserve([Wanted("OUT", out, _imported())], inputs=[source], overwrite=overwrite) as (target,):
-            head, rows = importing.convert(source, images, form, remarks)
+        with reserve([Wanted("OUT", out, _imported())], inputs=[source], overwrite=options.overwrite) as (target,):
+            head, rows = importing.convert(source, options.images, form, remarks)
             folder = Path.cwd() if target.file is None else target.file.parent
             content = importing.csv_text(folder, head, rows).encode("utf-8", "surrogateescape")
             try:
@@ -146,7 +153,7 @@ def _tell(remarks: Remarks) -> None:
         note(line)
 
 
-def _import_words(words: list[str]) -> tuple[str | None, Path, str | None]:
+def _import_words(words: Sequence[str]) -> tuple[str | None, Path, str | None]:
     """FORMAT, SOURCE and OUT. Two words are FORMAT and SOURCE if the first cannot be a source or the second is one.
 
     Exits with 2 for another number of words, or for a first word that is neither.
@@ -223,16 +230,22 @@ def examples(options: ExamplesOptions) -> None:
     raise typer.Exit(3 if failed else 0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MakeOptions:
+    """The command line of `dcnn-fast data make`."""
+
+    kind: Annotated[str, typer.Argument(help="Kind of set to make: ava, iad, folders, csv, histograms, idealo, nima or para.")]
+    out: Annotated[Path, typer.Argument(help="Folder to write to, new or empty.")]
+    images: Annotated[int, typer.Option(help="How many photographs to make.")] = 128
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the set; the same one makes the same set.")] = 0
+    corrupt: Annotated[int, typer.Option(help="How many files to cut short.")] = 0
+    missing: Annotated[int, typer.Option(help="How many files to list without writing them.")] = 0
+    crlf: Annotated[bool, typer.Option("--crlf", help="End lines with CR LF, as AVA's own files do.")] = False
+
+
 @app.command(cls=Command)
-def make(
-    kind: Annotated[str, typer.Argument(help="Kind of set to make: ava, iad, folders, csv, histograms, idealo, nima or para.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write to, new or empty.")],
-    images: Annotated[int, typer.Option(help="How many photographs to make.")] = 128,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the set; the same one makes the same set.")] = 0,
-    corrupt: Annotated[int, typer.Option(help="How many files to cut short.")] = 0,
-    missing: Annotated[int, typer.Option(help="How many files to list without writing them.")] = 0,
-    crlf: Annotated[bool, typer.Option("--crlf", help="End lines with CR LF, as AVA's own files do.")] = False,
-) -> None:
+@takes(MakeOptions)
+def make(options: MakeOptions) -> None:
     """Make a small synthetic data set whose labels depend on its pictures, so that a small network can learn them.
 
     Exit status: 0; 2 for a wrong call; 3 when a file could not be written (those before it are).
@@ -241,11 +254,11 @@ def make(
     from dcnn_fast.data import synthetic  # noqa: PLC0415
 
     try:
-        made = synthetic.make(kind, out, images=images, seed=seed, corrupt=corrupt, missing=missing, crlf=crlf)
+        made = synthetic.make(**values_of(options))
     except ValueError as error:
         fail(str(error))
     except OSError as error:
-        fail(f"{error.filename or out}: {reason(error)}", 3)
+        fail(f"{error.filename or options.out}: {reason(error)}", 3)
     stdout().print(str(made))
 
 

@@ -15,6 +15,7 @@ import typer
 from dcnn_fast import networks
 from dcnn_fast.cli.console import fail, note, plain_table, stdout
 from dcnn_fast.cli.input_files import require_file
+from dcnn_fast.cli.options import takes
 from dcnn_fast.cli.targets import TargetError, Wanted, check, json_with, reason
 from dcnn_fast.printable import printable
 
@@ -44,17 +45,20 @@ Window = Annotated[
 ]
 
 
-def describe(
+@dataclass(frozen=True, kw_only=True)
+class DescribeOptions:
+    """The command line of `dcnn-fast describe`."""
+
     name: Annotated[
         str | None,
         typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg; default: list the presets."),
-    ] = None,
+    ] = None
     geometry: Annotated[
         str, typer.Option(help="Geometry of a preset: convnet (rounding up, pads 0/2/1/1) or valid (rounding down, no pads).")
-    ] = "convnet",
-    layer_params: LayerParams = None,
-    plane: Plane = None,
-    window: Window = None,
+    ] = "convnet"
+    layer_params: LayerParams = None
+    plane: Plane = None
+    window: Window = None
     json_path: Annotated[
         str | None,
         typer.Option(
@@ -62,19 +66,28 @@ def describe(
             metavar="PATH",
             help="Write the description as JSON; - is standard output. Only an earlier description is replaced.",
         ),
-    ] = None,
+    ] = None
     filters: Annotated[
         Path | None,
         typer.Option(
             file_okay=False,
             help="Draw a model file's first filters in this folder, a picture per column; only such pictures are replaced.",
         ),
-    ] = None,
-) -> None:
+    ] = None
+
+    @property
+    def layer_files(self) -> LayerFiles:
+        """The options that belong to a layer-definition file."""
+        return LayerFiles(self.layer_params, self.plane, self.window)
+
+
+@takes(DescribeOptions)
+def describe(options: DescribeOptions) -> None:
     """Print a network's layers: sizes, parameters and multiplications per view; and the origin of a model file's weights.
 
     Exit status: 0; 2 for a wrong call; 3 when a picture or the JSON could not be written.
     """
+    name, json_path, filters = options.name, options.json_path, options.filters
     if name is None and json_path is not None:
         raise typer.Exit(3 * _json_failed(json_path, {"dcnn_fast_presets": 1, "presets": networks.preset_names()}))
     if name is None:
@@ -84,7 +97,7 @@ def describe(
         stdout().print(table)
         return
     try:
-        network = network_named(name, geometry, LayerFiles(layer_params, plane, window))
+        network = network_named(name, options.geometry, options.layer_files)
         provenance = _provenance_of(name)
         failed = filters is not None and _draw_filters(name, filters)
     except (ValueError, OSError) as error:

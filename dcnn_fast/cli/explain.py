@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dcnn_fast.cli.console import fail, stdout
 from dcnn_fast.cli.describe import LayerFiles, LayerParams, Plane, Window, network_named
+from dcnn_fast.cli.options import takes
 
 if TYPE_CHECKING:
     from dcnn_fast.ops.backend import Answer, Backend
@@ -19,17 +20,28 @@ _WHY_NO_BLOCK = "a block is a convolution with biases of maps, a relu, a pool an
 _PHOTOGRAPH = 768, 1024  # height and width in pixels of the photograph whose view is explained
 
 
-def explain(
-    name: Annotated[str, typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg.")] = "dcnn",
-    geometry: Annotated[str, typer.Option(help="Geometry of a preset: convnet or valid.")] = "convnet",
-    device: Annotated[str, typer.Option(help="The device to ask for, e.g. cpu or cuda:0.")] = "cpu",
-    layer_params: LayerParams = None,
-    plane: Plane = None,
-    window: Window = None,
-    dtype: Annotated[
-        str, typer.Option(help="Format of weights and of the layers' outputs: float32, float16 or bfloat16.")
-    ] = "float32",
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """The command line of `dcnn-fast explain`."""
+
+    name: Annotated[str, typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg.")] = "dcnn"
+    geometry: Annotated[str, typer.Option(help="Geometry of a preset: convnet or valid.")] = "convnet"
+    device: Annotated[str, typer.Option(help="The device to ask for, e.g. cpu or cuda:0.")] = "cpu"
+    layer_params: LayerParams = None
+    plane: Plane = None
+    window: Window = None
+    dtype: Annotated[str, typer.Option(help="Format of weights and of the layers' outputs: float32, float16 or bfloat16.")] = (
+        "float32"
+    )
+
+    @property
+    def layer_files(self) -> LayerFiles:
+        """The options that belong to a layer-definition file."""
+        return LayerFiles(self.layer_params, self.plane, self.window)
+
+
+@takes(ExplainOptions)
+def explain(options: ExplainOptions) -> None:
     """Print the backend that would make each column's view and run each layer, the head and a training update of a network,
     and every other backend's reason for refusing.
     """
@@ -41,7 +53,8 @@ def explain(
     from dcnn_fast.ops.block.triton import conv_gradient  # noqa: PLC0415
 
     try:
-        network, where = network_named(name, geometry, LayerFiles(layer_params, plane, window)), torch.device(device)
+        network = network_named(options.name, options.geometry, options.layer_files)
+        where, dtype = torch.device(options.device), options.dtype
         if dtype not in ("float32", "float16", "bfloat16"):
             raise ValueError(f"dtype must be one of float32, float16, bfloat16; got {dtype!r}")
         forced, about = choice.forced_backend(), engine.describe()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from dcnn_fast.cli.options import takes
 
 PHOTOGRAPHS = (
     "A folder of photographs on which to measure how far single.onnx is from fifty samples; not needed for a model whose "
@@ -17,16 +20,22 @@ CHECK = (
 )
 
 
-def export(
-    model: Annotated[Path, typer.Argument(help="A model file; shipped: the one that comes with the package.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder for the files; created if it does not exist.")],
-    check: Annotated[bool, typer.Option("--check", help=CHECK)] = False,
-    photographs: Annotated[Path | None, typer.Option(metavar="FOLDER", help=PHOTOGRAPHS)] = None,
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """The command line of `dcnn-fast export`."""
+
+    model: Annotated[Path, typer.Argument(help="A model file; shipped: the one that comes with the package.")]
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder for the files; created if it does not exist.")]
+    check: Annotated[bool, typer.Option("--check", help=CHECK)] = False
+    photographs: Annotated[Path | None, typer.Option(metavar="FOLDER", help=PHOTOGRAPHS)] = None
     darktable: Annotated[
         bool, typer.Option("--darktable", help="Also write a .dtmodel package for darktable's AI preferences.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier export in DIR.")] = False,
-) -> None:
+    ] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier export in DIR.")] = False
+
+
+@takes(ExportOptions)
+def export(options: ExportOptions) -> None:
     """Write a model as plain ONNX and as an exported PyTorch program, for programs in any language.
 
     windows.onnx takes windows, planes.onnx takes planes and the offsets of their windows, single.onnx takes planes alone and
@@ -37,4 +46,4 @@ def export(
     """
     from dcnn_fast.cli.export_run import run  # noqa: PLC0415 - imports torch and onnx
 
-    run(model, folder, check=check, photographs=photographs, for_darktable=darktable, overwrite=overwrite)
+    run(options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,6 +17,9 @@ from dcnn_fast.data.folders import find_images
 from dcnn_fast.nets import Model, load_model
 from dcnn_fast.printable import printable
 
+if TYPE_CHECKING:
+    from dcnn_fast.cli.export import ExportOptions
+
 _NEEDED = "pip install 'dcnn-fast[export]'"
 _ONNX = Kind("an ONNX file of this program", lambda head: head[:1] == b"\x08" and b"\x12\x09dcnn_fast" in head[:16])
 _PT2 = Kind("a program as torch.export saves it", lambda head: head[:4] == b"PK\x03\x04" and b"archive/" in head[:64])
@@ -25,22 +29,23 @@ _PACKAGE = Kind(
 _EXPECTED = json_with("what an export must give", "dcnn_fast_expected", "files")
 
 
-def run(model: Path, folder: Path, *, check: bool, photographs: Path | None, for_darktable: bool, overwrite: bool) -> None:
-    """Write the files and check them as requested; raises typer.Exit with the exit status."""
+def run(options: ExportOptions) -> None:
+    """Write the files and check them, as requested; raises typer.Exit with the exit status."""
+    folder, photographs, check, for_darktable = options.folder, options.photographs, options.check, options.darktable
     if find_spec("onnx") is None:
         fail(f"export needs the package onnx: {_NEEDED}")
     if check and find_spec("onnxruntime") is None:
         fail(f"--check needs the package onnxruntime: {_NEEDED}")
-    path = model_named(model)
+    path = model_named(options.model)
     try:
         require_file(path)
         loaded = load_model(path)
-        if check and not overwrite and _is_export(folder):
+        if check and not options.overwrite and _is_export(folder):
             if photographs is not None or for_darktable:
                 given = "--photographs" if photographs is not None else "--darktable"
                 raise ValueError(f"{given} needs --overwrite: {folder} holds an export, which --check takes as it is")
         else:
-            _write(loaded, path, folder, photographs, for_darktable, overwrite)
+            _write(loaded, path, folder, photographs, for_darktable, options.overwrite)
     except (ValueError, OSError) as error:
         if isinstance(error, StreamError):
             raise

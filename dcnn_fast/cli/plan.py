@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,22 +11,29 @@ from rich.console import Console
 
 from dcnn_fast.cli import ranges
 from dcnn_fast.cli.console import StreamError, fail, plain_table, stderr, stdout
+from dcnn_fast.cli.options import takes
 from dcnn_fast.cli.targets import Kind, Wanted, check
 
 
-def plan(
-    image: Annotated[Path, typer.Argument(help="The photograph to plan for.")],
-    model: Annotated[str | None, typer.Option(help="A model file or a preset; default: the shipped model.")] = None,
-    samples: Annotated[int, typer.Option(help="Samples in the plan: random windows, one of each column.")] = 50,
-    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0,
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """The command line of `dcnn-fast plan`."""
+
+    image: Annotated[Path, typer.Argument(help="The photograph to plan for.")]
+    model: Annotated[str | None, typer.Option(help="A model file or a preset; default: the shipped model.")] = None
+    samples: Annotated[int, typer.Option(help="Samples in the plan: random windows, one for each column.")] = 50
+    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0
     svg: Annotated[
         str | None,
         typer.Option(
             metavar="PATH", help="Draw block 1's regions over the photograph; only a picture of this command is replaced."
         ),
-    ] = None,
-) -> None:
+    ] = None
+
+
+@takes(PlanOptions)
+def plan(options: PlanOptions) -> None:
     """Print, for each column and block, the regions of the plan and its multiplications with and without sharing.
 
     Windows of one class have offsets that agree modulo the convolution's stride, and read the same results of the previous
@@ -42,14 +50,15 @@ def plan(
     from dcnn_fast.scoring.shipped import shipped_model  # noqa: PLC0415
     from dcnn_fast.viz.plan_picture import is_plan_picture, plan_picture  # noqa: PLC0415
 
+    image, model, svg = options.image, options.model, options.svg
     wanted = [] if svg is None else [Wanted("--svg", svg, Kind("a picture of a plan", is_plan_picture), kept=True)]
     inputs: list[str | Path] = [image, *([] if model is None else [model])]
     failed = False
     try:
         targets = check(wanted, inputs=inputs)
-        require_draws(samples, grid, seed)
+        require_draws(options.samples, options.grid, options.seed)
         network = network_named(str(shipped_model()) if model is None else model, "convnet")
-        prepared = prepare(str(image), network, samples=samples, grid=grid, seed=seed)
+        prepared = prepare(str(image), network, samples=options.samples, grid=options.grid, seed=options.seed)
         jobs = require_kind("jobs", prepared.jobs, PlaneJob)
         for key, column, job in zip(network.column_keys(), network.columns, jobs, strict=True):
             _print_column(key, column, job, stderr() if any(each.is_standard_output for each in targets) else stdout())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,29 +11,50 @@ import typer
 
 from dcnn_fast.cli import ranges
 from dcnn_fast.cli.console import StreamError, fail, note, stderr, stdout
+from dcnn_fast.cli.options import Panel, takes
 from dcnn_fast.cli.targets import Kind, TargetError, Wanted, check, json_with
 
 if TYPE_CHECKING:
     from dcnn_fast.scoring.why import HeatMap
 
 
-def why(
-    photograph: Annotated[Path, typer.Argument(help="The photograph to explain.")],
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Files that are written."""
+
     out: Annotated[
         str,
         typer.Option(metavar="PATH", help="The picture to write, .png or .jpg: the photograph beside its heat map."),
-    ],
-    model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
+    ]
     json_path: Annotated[
         str | None, typer.Option("--json", metavar="PATH", help="Also write the cells' values as JSON; - is standard output.")
-    ] = None,
-    cells: Annotated[int, typer.Option(help="Cells along the long side of the photograph, 2 to 64.")] = 12,
-    samples: Annotated[int, typer.Option(help="Number of samples, for a model whose windows differ.")] = 50,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; equal seeds give equal maps.")] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the picture and the JSON file of an earlier run.")
-    ] = False,
-) -> None:
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture and the JSON file of an earlier run.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """The model to explain, and the map's detail."""
+
+    model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None
+    cells: Annotated[int, typer.Option(help="Cells along the long side of the photograph, 2 to 64.")] = 12
+    samples: Annotated[int, typer.Option(help="Number of samples, for a model whose windows differ.")] = 50
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; equal seeds give equal maps.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhyOptions:
+    """The command line of `dcnn-fast why`."""
+
+    photograph: Annotated[Path, typer.Argument(help="The photograph to explain.")]
+    written: Annotated[Written, Panel("Files that are written")]
+    explained: Annotated[Explained, Panel("The map")] = field(default_factory=Explained)
+
+
+@takes(WhyOptions)
+def why(options: WhyOptions) -> None:
     """Draw which parts of a photograph raise its score and which lower it.
 
     For a model that sees the whole photograph, as the shipped one does, each cell in turn is covered and the photograph scored
@@ -48,15 +70,17 @@ def why(
     from dcnn_fast.viz.heat_map import heat_picture  # noqa: PLC0415
     from dcnn_fast.viz.picture_files import save_picture  # noqa: PLC0415
 
+    photograph, written, explained = options.photograph, options.written, options.explained
+    out, json_path, model = written.out, written.json_path, explained.model
     if Path(out).suffix not in (".png", ".jpg"):
         fail(f"--out must end in .png or .jpg, got {out}")
     numbers: Kind = json_with("the values of a heat map", "dcnn_fast_heat_map", "values")
     wanted = [Wanted("--out", out, PICTURE), *([] if json_path is None else [Wanted("--json", json_path, numbers)])]
     inputs: list[str | Path] = [photograph, *([] if model is None else [model])]
     try:
-        picture, *values = check(wanted, inputs=inputs, overwrite=overwrite)
-        scorer = Scorer(model, samples=samples, seed=seed, per_sample=True)
-        found = heat_map(scorer, photograph, cells=cells)
+        picture, *values = check(wanted, inputs=inputs, overwrite=written.overwrite)
+        scorer = Scorer(model, samples=explained.samples, seed=explained.seed, per_sample=True)
+        found = heat_map(scorer, photograph, cells=explained.cells)
     except ReadError as error:
         note(f"{photograph}: {error}")
         raise typer.Exit(1) from None

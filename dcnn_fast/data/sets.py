@@ -6,16 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcnn_fast.data.examples import DataSet, by_category
 from dcnn_fast.data.fields import NAMES, Table
 from dcnn_fast.data.leaks import require_apart
-from dcnn_fast.data.sources import SOURCES, Csv, Source
+from dcnn_fast.data.sources import SOURCES, Csv, Source, SourceOptions
 from dcnn_fast.data.splits import Parts
 from dcnn_fast.data.spreadsheets import read_sheet
 from dcnn_fast.data.tables import IAD_THRESHOLDS, written_elsewhere
 from dcnn_fast.printable import quoted
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 KINDS = tuple(SOURCES)
 _LABELS = ("quality", "category")
@@ -71,7 +74,7 @@ def open_dataset(source: Source) -> DataSet:
     return replace(found, notes=(*found.notes, *_of_labels(source.kind, found)))
 
 
-def source_at(path: str | os.PathLike[str], kind: str | None = None, **options: Any) -> Source:
+def source_at(path: str | os.PathLike[str], kind: str | None = None, **options: Unpack[SourceOptions]) -> Source:
     """The source at `path`, of one of `KINDS`, or None for what lies there.
 
     options: fields of the kind's source, but for its `Parts`, whose fields stand beside them. Raises ValueError for an option
@@ -83,19 +86,19 @@ def source_at(path: str | os.PathLike[str], kind: str | None = None, **options: 
     kind = kind_of(where, options.get("columns")) if kind is None else kind
     if kind not in SOURCES:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
-    options["images"] = None if options.get("images") is None else Path(options["images"])
-    parts = {name: options.pop(name) for name in _SPLIT if name in options}
+    given: dict[str, Any] = dict(options)
+    parts = {name: given.pop(name) for name in _SPLIT if name in given}
     own = {field.name for field in fields(SOURCES[kind])}
     neutral = {field.name: field.default for each in SOURCES.values() for field in fields(each) if field.name not in _OTHERWISE}
-    for name, value in options.items():
+    for name, value in given.items():
         if name not in neutral:
             raise TypeError(f"an option of a data set must be one of {', '.join(sorted({*neutral, *_SPLIT}))}; got {name!r}")
         if name not in own and value != neutral[name]:
             raise ValueError(f"{name} must not be given for a set of kind {kind}, got {quoted(value)}")
-    return SOURCES[kind](where, parts=Parts(**parts), **{name: value for name, value in options.items() if name in own})
+    return SOURCES[kind](where, parts=Parts(**parts), **{name: value for name, value in given.items() if name in own})
 
 
-def load_set(path: str | os.PathLike[str], kind: str | None = None, **options: Any) -> DataSet:
+def load_set(path: str | os.PathLike[str], kind: str | None = None, **options: Unpack[SourceOptions]) -> DataSet:
     """The set at `path`: AVA or its styles, IAD, a folder for each label or a CSV file.
 
     The same as `open_dataset` of `source_at`. by: "quality", or "category" for a set whose labels are what photographs show

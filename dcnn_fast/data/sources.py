@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 from dcnn_fast.data.ava import load_ava, load_ava_style
 from dcnn_fast.data.class_folders import load_folders
 from dcnn_fast.data.examples import DataSet
-from dcnn_fast.data.splits import DEALT, Parts
+from dcnn_fast.data.splits import DEALT, Parts, Unsplit
 from dcnn_fast.data.tables import load_iad, load_table
 
 
@@ -18,9 +19,9 @@ from dcnn_fast.data.tables import load_iad, load_table
 class Source:
     """A data set at a path.
 
-    path: a folder or a file, as the kind has it. parts: the part to hold out of a set without a split of its own, and the share
-    of the training part that is drawn for validation. by: "quality", or "category" for a set whose labels are what photographs
-    show (`examples.by_category`).
+    path: a folder or a file, as the kind has it; here and in images text is taken for the path that it names. parts: the part
+    to hold out of a set without a split of its own, and the share of the training part that is drawn for validation. by:
+    "quality", or "category" for a set whose labels are what photographs show (`examples.by_category`).
     """
 
     kind: ClassVar[str]
@@ -32,6 +33,13 @@ class Source:
     _: KW_ONLY
     parts: Parts = DEALT
     by: str = "quality"
+
+    def __post_init__(self) -> None:
+        """Make paths of texts. Raises TypeError for a value that is neither, by its name."""
+        for name in ("path", "images"):
+            value = getattr(self, name, None)
+            if value is not None or name == "path":
+                object.__setattr__(self, name, _path(name, value))
 
     def load(self) -> DataSet:
         """The set as its files have it, unchecked. Raises ValueError naming a file or an argument, or FileNotFoundError."""
@@ -120,6 +128,33 @@ class Csv(Source):
             self.path, self.images, columns=self.columns, threshold=self.threshold, positive=self.positive,
             category=self.category, attributes=self.attributes, parts=self.parts,
         )  # fmt: skip
+
+
+def _path(name: str, value: object) -> Path:
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"{name} must be a path or its text, got {type(value).__name__}")
+    return Path(value)
+
+
+class SourceOptions(TypedDict, total=False):
+    """The options of `sets.source_at` and `sets.load_set`: fields of the sources, and those of their `Parts` beside them."""
+
+    by: str
+    images: str | os.PathLike[str] | None
+    columns: Mapping[str, str] | None
+    delta: float
+    category: str | None
+    attributes: bool
+    exclude_test_overlap: bool
+    drop_unlabelled: bool
+    variant: str
+    threshold: float | None
+    positive: str | None
+    fold: int | None
+    folds: int | None
+    seed: int | None
+    unsplit: Unsplit
+    val: float | None
 
 
 SOURCES: Mapping[str, type[Source]] = {each.kind: each for each in (Ava, AvaStyle, Iad, Folders, Csv)}

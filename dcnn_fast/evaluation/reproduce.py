@@ -420,8 +420,8 @@ class Experiments:
             raise ImpossibleError("needs AVA's ratings, around whose middle delta lies")
         columns = dict(self.protocol.columns) or None if self.kind in ("csv", "iad") else None
         images = None if self.kind == "folders" else images
-        options = {"images": images, "columns": columns, "delta": float(wanted.delta), "variant": wanted.variant}
-        return open_dataset(source_at(self.path, self.kind, **options))
+        delta, variant = float(wanted.delta), wanted.variant
+        return open_dataset(source_at(self.path, self.kind, images=images, columns=columns, delta=delta, variant=variant))
 
     def _categories(self) -> Sequence[str]:
         return self._data(AESTHETICS).categories

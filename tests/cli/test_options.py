@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from inspect import signature
+from typing import Annotated, get_args, get_type_hints
 
 import pytest
 import typer
+from typer.models import OptionInfo
 from typer.testing import CliRunner
 
 from dcnn_fast.cli.adapt import AdaptOptions
@@ -118,3 +120,24 @@ def test_help_is_in_panels(command):
     result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "120"})
     titles = [line.strip("╭─╮ ") for line in result.output.splitlines() if line.startswith("╭")]
     assert [title for title in titles if title in PANELS[command]] == list(PANELS[command])
+
+
+def _commands(of=app):
+    """Every command with its function, those of groups too."""
+    for each in of.registered_commands:
+        yield each.name or each.callback.__name__, each.callback
+    for group in of.registered_groups:
+        yield from ((f"{group.name} {name}", function) for name, function in _commands(group.typer_instance))
+
+
+@pytest.mark.parametrize(("name", "function"), [pytest.param(*each, id=each[0]) for each in _commands()])
+def test_every_command_has_its_options_from_a_frozen_record_and_many_in_panels(name, function):
+    record = list(get_type_hints(function.__wrapped__).values())[-2]  # before the result; after the context, where there is one
+    assert record.__dataclass_params__.frozen, name
+    bare = [each.name for each in signature(function).parameters.values() if _without_panel(each)]
+    assert len(bare) <= 6, f"{name}: more than six options in no panel: {bare}"
+
+
+def _without_panel(parameter):
+    notes = get_args(parameter.annotation)
+    return any(isinstance(note, OptionInfo) and note.rich_help_panel is None for note in notes)

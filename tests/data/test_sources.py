@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from dcnn_fast.data import Ava, AvaStyle, Csv, Folders, Iad, load_set, open_dataset, source_at, synthetic
+from dcnn_fast.data.sources import SOURCES, SourceOptions
 from dcnn_fast.data.splits import Parts
 
 OF_KIND = {"ava": Ava, "iad": Iad, "folders": Folders, "csv": Csv}
@@ -54,3 +55,27 @@ def test_what_a_kind_does_not_have_is_refused_by_its_name(made, tmp_path):
     }.items():
         with pytest.raises(ValueError, match=refusal):
             open_dataset(wrong)
+
+
+@pytest.mark.parametrize("kind", OF_KIND)
+def test_a_path_may_be_text(made, kind):
+    source = OF_KIND[kind](str(made[kind]))
+    assert source == OF_KIND[kind](made[kind]) and source.path == made[kind]
+    assert open_dataset(source) == load_set(str(made[kind]))
+
+
+def test_the_place_of_photographs_may_be_text_and_what_is_no_path_is_refused_by_its_name(made, tmp_path):
+    assert Csv(made["csv"], images=str(tmp_path)) == Csv(made["csv"], images=tmp_path)
+    assert source_at(made["csv"], images=str(tmp_path)) == Csv(made["csv"], images=tmp_path)
+    for wrong in (5, None, b"ratings.csv", ["ratings.csv"]):
+        with pytest.raises(TypeError, match=f"path must be a path or its text, got {type(wrong).__name__}"):
+            Csv(wrong)
+    with pytest.raises(TypeError, match="images must be a path or its text, got int"):
+        Csv(made["csv"], images=3)
+    with pytest.raises(ValueError, match="path must be a file for a set of kind csv, got nowhere.csv"):
+        open_dataset(Csv("nowhere.csv"))
+
+
+def test_the_typed_options_are_the_fields_of_the_sources_and_of_their_parts():
+    of_sources = {field.name for each in SOURCES.values() for field in dataclasses.fields(each)} - {"path", "parts"}
+    assert set(SourceOptions.__annotations__) == of_sources | {field.name for field in dataclasses.fields(Parts)}

@@ -4,35 +4,80 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dcnn_fast import ops
 from dcnn_fast.ops.block import BACKENDS, BlockOptions, Pool, params_of
-from tests.ops import statements, tester
+from tests.ops import tester
 from tests.ops.block.problems import POOL, SMALL, keywords, operands, preset_problems, problem, runnable
+from tests.ops.block.tested import BLOCK, BY_LOOPS, reaches
+from tests.ops.block.variety import BF16, BF16X3, LATE, VARIETY
+from tests.ops.tester import ENGINE, REFERENCE, TRITON, WAYS
 
 PRESETS = preset_problems()
+SINGLE = [replace(params, dtype=torch.float32, out_dtype=torch.float32, weight_dtype=torch.float32) for params in SMALL]
 
 
-def _stated(x, weight, bias, options):
-    pool = options.pool and (options.pool.size, options.pool.stride, options.pool.kind)
-    arguments = {
-        "stride": options.stride, "padding": options.padding, "groups": options.groups, "rounding": options.rounding,
-        "pool_": pool, "norm_": options.norm, "order": options.order,
-    }  # fmt: skip
-    return np.stack([statements.block(image, weight.numpy(), bias.numpy(), **arguments) for image in x.numpy()])
+WIDE = [*VARIETY, *LATE, *PRESETS, *BF16, *BF16X3]
+ONE_OF_SEVERAL = [replace(params, images=5) for params in (*VARIETY[14:42:3], *LATE[::7], *BF16[5:14:3], *BF16X3[3:12:3])]
+EACH_ISA = pytest.mark.parametrize("way", ENGINE, ids=str)
+EACH_WAY = pytest.mark.parametrize("way", WAYS, ids=str)
 
 
 @pytest.mark.parametrize("params", SMALL, ids=str)
-def test_reference_is_what_the_loops_say(params):
-    x, weight, bias = operands(params)
-    result = ops.block(x, weight, bias, **keywords(params.options))
+def test_values_of_the_reference_are_those_of_loops(params):
+    tester.values(BY_LOOPS, REFERENCE, params)
+
+
+@EACH_WAY
+@pytest.mark.parametrize("params", SINGLE[::5], ids=str)
+def test_values_of_every_way_are_those_of_loops(params, way):
+    tester.values(BY_LOOPS, way, params)
+
+
+@EACH_ISA
+@pytest.mark.parametrize("params", WIDE, ids=str)
+def test_values(params, way):
+    if reaches(way, params):
+        tester.values(BLOCK, way, params)
+        return
+    with pytest.raises(ValueError, match="no tile unit for bf16x3"):
+        BLOCK.run(way, params, BLOCK.operands(params))
+
+
+@EACH_WAY
+@pytest.mark.parametrize("params", SINGLE[2:9:3], ids=str)
+def test_nothing_beside_the_operands_is_read(params, way):
+    tester.memory(BLOCK, way, params)
+
+
+@EACH_ISA
+@pytest.mark.parametrize("params", ONE_OF_SEVERAL, ids=str)
+def test_an_image_has_the_same_bits_alone_anywhere_and_on_any_number_of_threads(params, way):
+    if reaches(way, params):
+        tester.bits(BLOCK, way, params, threads=(2, 5, 16), alone=[3])
+
+
+def test_an_image_has_the_same_bits_alone_and_in_a_batch_by_triton():
+    tester.bits(BLOCK, TRITON, replace(SINGLE[2], images=3))
+
+
+@EACH_WAY
+@pytest.mark.parametrize("precision", ["ieee", "bf16", "bf16x3"])
+def test_nan_reaches_the_results_that_see_it_and_no_other(precision, way):
+    params = problem(1, 1, 17, 15, 3, 3, torch.float32, pool=POOL, precision=precision)
+    if (way.backend == "cpu" and reaches(way, params)) or precision == "ieee":
+        tester.not_a_number(BLOCK, way, params, at=(0, 0, 4, 4), spoilt=[torch.nan])
+
+
+@pytest.mark.parametrize("params", SMALL, ids=str)
+def test_the_result_of_whole_images_lies_in_channels_last_memory(params):
+    result = ops.block(*operands(params), **keywords(params.options))
     assert tuple(result.shape) == params.out_shape
     assert result.is_contiguous(memory_format=torch.channels_last)
-    np.testing.assert_allclose(result.numpy(), _stated(x, weight, bias, params.options), rtol=1e-12, atol=1e-13)
+    tester.assert_same([result], BLOCK.run(REFERENCE, params, operands(params)))
 
 
 @pytest.mark.parametrize("params", SMALL, ids=str)
@@ -81,31 +126,14 @@ def test_a_large_error_would_be_noticed():
     assert params.tolerance() < 2e-5
 
 
-@pytest.mark.parametrize("params", SMALL[:8], ids=str)
-def test_any_memory_layout_gives_the_same_values(params, monkeypatch):
-    params = replace(params, dtype=torch.float32, out_dtype=torch.float32)
+@pytest.mark.parametrize("way", [REFERENCE, *ENGINE], ids=str)
+@pytest.mark.parametrize("params", SINGLE[:8], ids=str)
+def test_operands_may_lie_in_memory_as_they_like(params, way):
     x, weight, bias = operands(params)
-    big = torch.full((x.shape[0] + 2, x.shape[1] + 1, x.shape[2] + 3, 2 * x.shape[3] + 1), float("nan"))
-    view = big[1:-1, 1:, 2:-1, 1::2]
-    view.copy_(x)
-    for backend in runnable(params):
-        monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
-        expected = ops.block(x.contiguous(memory_format=torch.channels_last), weight, bias, **keywords(params.options))
-        for variant in (view, x.contiguous(), x.transpose(2, 3).contiguous().transpose(2, 3)):
-            result = ops.block(variant, weight.transpose(0, 1).contiguous().transpose(0, 1), bias, **keywords(params.options))
-            exact = 0 if backend == "cpu" else params.tolerance()  # torch picks another algorithm for another layout
-            assert (result - expected).abs().max() <= exact * expected.abs().max(), backend
-
-
-def test_an_image_has_the_same_bits_alone_and_in_a_batch(monkeypatch):
-    params = problem(5, 3, 31, 29, 8, 5, torch.float32, stride=2, padding=2, pool=POOL, norm=ops.CrossMapNorm())
-    x, weight, bias = operands(params)
-    for backend in set(runnable(params)) - {"reference"}:
-        monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
-        together = ops.block(x, weight, bias, **keywords(params.options))
-        for i in range(5):
-            alone = ops.block(x[i : i + 1], weight, bias, **keywords(params.options))
-            assert torch.equal(alone[0], together[i])
+    weight = weight.transpose(0, 1).contiguous().transpose(0, 1)
+    exact = 0.0 if way.backend == "cpu" else params.tolerance()  # torch picks another algorithm for another layout
+    with way.running():
+        tester.layouts(lambda images: ops.block(images, weight, bias, **keywords(params.options)), x, exact)
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
@@ -181,36 +209,41 @@ def test_params_count_what_the_facts_count():
     assert params.bytes == 4 * (3 * 224 * 224 + 64 * (363 + 1) + 64 * 54 * 54)
 
 
-X, W, B = torch.zeros(1, 4, 8, 8), torch.zeros(6, 2, 3, 3), torch.zeros(6)
+GOOD = {"x": torch.zeros(1, 4, 8, 8), "weight": torch.zeros(6, 2, 3, 3), "bias": torch.zeros(6), "groups": 2}
+WHOLE = {"x": torch.Tensor.int, "weight": torch.Tensor.int, "bias": None}
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "message"),
+    ("change", "error", "sentence"),
     [
-        (lambda: ops.block(X[0], W, groups=2), ValueError, r"x must have shape \[N, C, H, W\], got \[4, 8, 8\]"),
-        (lambda: ops.block(X, W), ValueError, "x must have weight.shape.1. . groups = 2 . 1 channels, got 4"),
-        (lambda: ops.block(X, W[..., :2], groups=2), ValueError, "weight must have shape"),
-        (lambda: ops.block(X, W[:5], groups=2), ValueError, "groups must divide the 5 filters, got 2"),
-        (lambda: ops.block(X, W, B[:5], groups=2), ValueError, r"bias must be \[6\]"),
-        (lambda: ops.block(X, W.double(), groups=2), TypeError, "weight must have x's dtype"),
-        (lambda: ops.block(X.int(), W.int(), groups=2), TypeError, "x must be float64"),
-        (lambda: ops.block(X, W.to("meta"), groups=2), ValueError, "must be on one device"),
-        (lambda: ops.block(X, W, groups=2, stride=0), ValueError, "stride must be an integer of at least 1, got 0"),
-        (lambda: ops.block(X, W, groups=2, stride=4), ValueError, "stride must not exceed the filter size 3, got 4"),
-        (lambda: ops.block(X, W, groups=2, padding=3), ValueError, "padding must be less than the filter size 3"),
-        (lambda: ops.block(X, W, groups=2, pool=(2, 3)), ValueError, "stride must not exceed size"),
-        (lambda: ops.block(X, W, groups=2, pool=3), ValueError, "pool must be None"),
-        (lambda: ops.block(X, W, groups=2, norm="lrn"), ValueError, "norm must be None"),
-        (lambda: ops.block(X, W, groups=2, order="pool-norm"), ValueError, "order must be one of"),
-        (lambda: ops.block(X, W, groups=2, ties="last"), ValueError, "ties must be one of"),
-        (lambda: ops.block(X, W, groups=2, rounding="near"), ValueError, "rounding must be one of"),
-        (lambda: ops.block(X, W, groups=2, precision="fp8"), ValueError, "precision must be one of"),
-        (lambda: ops.block(X[:, :, :1], W, groups=2), ValueError, "x must be large enough for one output"),
+        ({"x": lambda x: x[0]}, ValueError, r"x must have shape \[N, C, H, W\], got \[4, 8, 8\]"),
+        ({"groups": 1}, ValueError, "x must have weight.shape.1. . groups = 2 . 1 channels, got 4"),
+        ({"weight": lambda weight: weight[..., :2]}, ValueError, "weight must have shape"),
+        ({"weight": lambda weight: weight[:5], "bias": None}, ValueError, "groups must divide the 5 filters, got 2"),
+        ({"bias": lambda bias: bias[:5]}, ValueError, r"bias must be \[6\]"),
+        ({"weight": torch.Tensor.double}, TypeError, "weight must have x's dtype"),
+        (WHOLE, TypeError, "x must be float64"),
+        ({"weight": lambda weight: weight.to("meta"), "bias": None}, ValueError, "must be on one device"),
+        ({"stride": 0}, ValueError, "stride must be an integer of at least 1, got 0"),
+        ({"stride": 4}, ValueError, "stride must not exceed the filter size 3, got 4"),
+        ({"padding": 3}, ValueError, "padding must be less than the filter size 3"),
+        ({"pool": (2, 3)}, ValueError, "stride must not exceed size"),
+        ({"pool": 3}, ValueError, "pool must be None"),
+        ({"pool": ()}, ValueError, r"pool must be None, \(size, stride\) or Pool, got \(\)"),
+        ({"pool": (3, 2, 1)}, ValueError, "pool must be None"),
+        ({"pool": (2**40, 2**40)}, ValueError, "size must be at most 255"),
+        ({"norm": "lrn"}, ValueError, "norm must be None"),
+        ({"order": "pool-norm"}, ValueError, "order must be one of"),
+        ({"ties": "last"}, ValueError, "ties must be one of"),
+        ({"rounding": "near"}, ValueError, "rounding must be one of"),
+        ({"precision": "fp8"}, ValueError, "precision must be one of"),
+        ({"x": lambda x: x[:, :, :1]}, ValueError, "x must be large enough for one output"),
+        ({"x": [1.0]}, TypeError, "x must be a torch.Tensor, got list"),
+        ({"bias": 0.5}, TypeError, "bias must be a torch.Tensor, got float"),
     ],
 )
-def test_bad_operands_are_named_with_the_rule_and_what_came(call, error, message):
-    with pytest.raises(error, match=message):
-        call()
+def test_bad_operands_are_refused_by_name(change, error, sentence):
+    tester.refused(ops.block, GOOD, change, error, sentence)
 
 
 def test_every_backend_answers_yes_or_one_sentence():
@@ -219,19 +252,3 @@ def test_every_backend_answers_yes_or_one_sentence():
             for backend in BACKENDS.values():
                 answer = backend.can_run(params, torch.device(device))
                 assert answer is None or (len(answer) > 10 and "\n" not in answer)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"pool": ()}, r"pool must be None, \(size, stride\) or Pool, got \(\)"),
-        ({"pool": (3, 2, 1)}, "pool must be None"),
-        ({"pool": (2**40, 2**40)}, "size must be at most 255"),
-        ({"x": [1.0]}, "x must be a torch.Tensor, got list"),
-        ({"bias": 0.5}, "bias must be a torch.Tensor, got float"),
-    ],
-)
-def test_arguments_of_wrong_kinds_are_named(change, message):
-    arguments = {"x": torch.zeros(1, 2, 8, 8), "weight": torch.zeros(3, 2, 3, 3), "bias": None, **change}
-    with pytest.raises((TypeError, ValueError), match=message):
-        ops.block(arguments.pop("x"), arguments.pop("weight"), arguments.pop("bias"), **arguments)

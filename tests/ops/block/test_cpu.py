@@ -1,4 +1,4 @@
-"""The C++ block, for every instruction set this processor has; collected only where the engine was built."""
+"""What the C++ block alone has, for every instruction set this processor has: regions, bytes, scratch, bf16x3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.region import of_windows, whole
-from tests.ops import guarded
 from tests.ops.block.on_engine import regions
 from tests.ops.block.problems import (
     AVERAGE,
@@ -23,89 +22,17 @@ from tests.ops.block.problems import (
     changed,
     geometry,
     operands,
-    preset_problems,
     problem,
     run_by,
     stated,
     typed,
 )  # fmt: skip
+from tests.ops.block.tested import reaches
+from tests.ops.block.variety import BF16, BF16X3, LATE, NORMS, VARIETY
+from tests.ops.tester import Way
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
-NORMS = [
-    None,
-    CROSS,
-    SAME,
-    ops.CrossMapNorm(4, 0.3, 0.5, 2.0),
-    ops.CrossMapNorm(9, 0.3),
-    ops.SameMapNorm(4, 0.3),
-    ops.SameMapNorm(2, 0.3),
-    ops.SameMapNorm(1, 0.3),
-    ops.SameMapNorm(1000, 0.3),
-]
-SHAPES = [
-    problem(2, 3, height, width, 7, size, torch.float32, stride=stride, padding=padding, rounding=rounding, pool=pool)
-    for height, width, size, stride, padding, pool in (
-        (1, 1, 1, 1, 0, None), (7, 63, 5, 2, 2, Pool(3, 2)), (23, 9, 3, 1, 1, Pool(2, 2)), (19, 31, 11, 4, 0, Pool(3, 1)),
-    )
-    for rounding in ("up", "down")
-]  # fmt: skip
-VARIETY = [
-    replace(shape, options=replace(shape.options, norm=norm, order=order))
-    for shape in SHAPES
-    for norm in NORMS
-    for order in ("conv-pool-norm", "conv-norm-pool")
-]
-VARIETY += [
-    problem(1, 6, 17, 12, filters, 3, torch.float32, padding=1, groups=groups, pool=Pool(3, 2), norm=norm)
-    for filters, groups in ((6, 2), (48, 3), (64, 2), (9, 3))
-    for norm in (CROSS, SAME)
-]
-
-# averages, and the ReLU last
-LATE = [
-    replace(
-        shape,
-        options=replace(
-            shape.options, norm=norm, order=order, pool=shape.options.pool and replace(shape.options.pool, kind=kind)
-        ),
-    )
-    for shape, norm in zip(SHAPES * 2, [None, CROSS, SAME, *NORMS[3:8]] * 2, strict=True)
-    for order in ("conv-pool-norm-relu", "conv-norm-pool-relu", "conv-norm-pool")
-    for kind in ("max", "avg")
-    if order.endswith("relu") or kind == "avg"
-]
-LATE += [
-    problem(
-        1, 6, 17, 12, filters, 3, torch.float32, padding=1, groups=groups, pool=AVERAGE, norm=CROSS, order="conv-norm-pool-relu"
-    )
-    for filters, groups in ((6, 2), (48, 3), (9, 3))
-]
-LATE += [problem(1, 3, 40, 41, 5, 3, torch.float32, pool=Pool(11, 4, "avg"), norm=SAME, order="conv-norm-pool-relu")]
-
 pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
-
-
-BF16 = [changed(params, precision="bf16") for params in (*VARIETY[::3], *VARIETY[-8:], *LATE[::5], *preset_problems()[::4])]
-BF16X3 = [changed(params, precision="bf16x3") for params in (*VARIETY[1::5], *VARIETY[-8:], *preset_problems()[1::4])]
-
-
-def _reaches(isa, params):
-    """Whether the instruction set has the problem's precision: bf16x3 takes a tile unit."""
-    return params.options.precision != "bf16x3" or engine.load().has_tiles(isa)
-
-
-@pytest.mark.parametrize("params", [*VARIETY, *LATE, *preset_problems(), *BF16, *BF16X3], ids=str)
-def test_values_are_the_references(isa, params):
-    x, weight, bias = operands(params)
-    if not _reaches(isa, params):
-        with pytest.raises(ValueError, match="no tile unit for bf16x3"):
-            regions(isa, [x], whole_images(params), weight, bias, params)
-        return
-    expected = stated(x.double(), weight.double(), bias.double(), typed(params, torch.float64))
-    table = whole_images(params)
-    (result,) = regions(isa, [guarded.poisoned(x)], table, weight, bias, params)
-    error = (result.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-3)
-    assert error <= params.tolerance()
 
 
 def test_a_pool_far_larger_than_its_input_takes_it_all(isa):
@@ -144,25 +71,9 @@ def test_bytes_windows_and_mean(isa, norm, order):
         assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
 
 
-@pytest.mark.parametrize("params", [*VARIETY[14:42:3], *LATE[::7], *BF16[5:14:3], *BF16X3[3:12:3]], ids=str)
-def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
-    if not _reaches(isa, params):
-        return
-    params = replace(params, images=5)
-    x, weight, bias = operands(params)
-    table = whole(5, params.height, params.width, **geometry(params))
-    (one,) = regions(isa, [x], table, weight, bias, params, threads=1)
-    for threads in (2, 5, 16):
-        (more,) = regions(isa, [x], table, weight, bias, params, threads=threads)
-        assert torch.equal(one, more)
-    single = whole(1, params.height, params.width, **geometry(params))
-    (alone,) = regions(isa, [x[3:4]], single, weight, bias, params)
-    assert torch.equal(alone[0], one[3])
-
-
 @pytest.mark.parametrize("params", [*VARIETY[14:42:5], *VARIETY[-8::3], *LATE[-5:], *BF16[::4], *BF16X3[::4]], ids=str)
 def test_what_others_left_in_the_scratch_changes_nothing(isa, params):
-    if not _reaches(isa, params):
+    if not reaches(Way("cpu", isa), params):
         return
     x, weight, bias = operands(params)
     table = whole_images(params)
@@ -182,7 +93,7 @@ def test_what_others_left_in_the_scratch_changes_nothing(isa, params):
 def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, pool, precision):
     """Three windows from one region with three pool phases equal three windows computed alone: what sharing rests on."""
     params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=pool, norm=norm, order=order, precision=precision)
-    if not _reaches(isa, params):
+    if not reaches(Way("cpu", isa), params):
         return
     x, weight, bias = operands(params)
     extent, rows = 21, 8  # a 21 x 21 window: conv 17 x 17, pooled 8 x 8
@@ -207,22 +118,10 @@ def test_pieces_with_a_halo_make_a_same_map_normed_whole(isa):
     assert torch.equal(result, expected)
 
 
-@pytest.mark.parametrize("precision", ["ieee", "bf16", "bf16x3"])
-def test_a_nan_pixel_reaches_every_output_that_sees_it(isa, precision):
-    params = problem(1, 1, 9, 9, 3, 3, torch.float32, pool=Pool(3, 2), precision=precision)
-    x, weight, bias = operands(params)
-    if not _reaches(isa, params):
-        return
-    x[0, 0, 4, 4] = float("nan")
-    expected = stated(x, weight, bias, params).isnan()
-    (result,) = regions(isa, [x], whole(1, 9, 9, **geometry(params)), weight, bias, params)
-    assert torch.equal(result.isnan(), expected)
-
-
 def test_bf16x3_errs_by_no_more_than_its_products_may(isa):
     """Against float64: 2**-15 of every product's magnitude, and what sums in float32 may add; bf16 alone errs far more."""
     params = problem(1, 64, 20, 17, 32, 5, torch.float32, padding=2, precision="bf16x3")
-    if not _reaches(isa, params):
+    if not reaches(Way("cpu", isa), params):
         return
     x, weight, _ = operands(params)
     table = whole(1, 20, 17, **geometry(params))
@@ -238,7 +137,7 @@ def test_bf16x3_errs_by_no_more_than_its_products_may(isa):
 def test_bf16x3_splits_operands_into_what_they_round_to_and_what_is_left(isa):
     """Bit for bit: a product with one is the sum of both parts, which float32 holds."""
     params = problem(1, 1, 64, 64, 1, 1, torch.float32, precision="bf16x3")
-    if not _reaches(isa, params):
+    if not reaches(Way("cpu", isa), params):
         return
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
@@ -263,7 +162,7 @@ def test_narrow_regions_have_the_bits_of_the_whole(isa, rows, cols, precision, s
     """However positions are cut into tiles: a region of the whole's convolution equals it bit for bit."""
     size = 4 if stride == 1 else 7  # no kernel computes these from tiles of outputs, whose bits depend on more
     params = problem(1, 9 if stride == 1 else 2, 95, 91, 40, size, torch.float32, stride=stride, precision=precision)
-    if not _reaches(isa, params):
+    if not reaches(Way("cpu", isa), params):
         return
     x, weight, bias = operands(params)
     (expected,) = regions(isa, [x], whole(1, 95, 91, **geometry(params)), weight, bias, params)
