@@ -154,7 +154,7 @@ def block_regions(
 
     Returns:
         One [images, F, height, width] tensor, in channels_last memory and out_dtype, for each of regions.outputs. In new
-        tensors, places that nothing is stored to are unspecified.
+            tensors, places that nothing is stored to are unspecified.
 
     Raises:
         RuntimeError: A gradient or a tangent is asked for, or a transform of torch.func (vmap too) is at work.
