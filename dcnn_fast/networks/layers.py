@@ -80,9 +80,22 @@ def require_dropout(owner: str, dropout: Any) -> None:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pooling over pool windows of `size` x `size`, `stride` apart; `stride` <= `size` (docs/cuda-convnet.md#layer-files).
+    """Pooling over pool windows of `size` x `size`, `stride` apart.
 
-    kind: "max", the largest value, or "avg", the average over the part of the pool window inside the maps.
+    Args:
+        size: The side of a pool window, in convolution outputs, at least 1.
+        stride: The step from window to window, in convolution outputs, 1 to `size`.
+        kind: "max", the largest value, or "avg", the average over the part of the pool window inside the maps.
+
+    Raises:
+        ValueError: A value breaks its rule; the message names it.
+
+    Example:
+        >>> Pool(3, 2)
+        Pool(size=3, stride=2, kind='max')
+
+    Source:
+        docs/cuda-convnet.md#layer-files
     """
 
     size: int = 3
@@ -110,7 +123,19 @@ def _require_norm(norm: CrossMapNorm | SameMapNorm) -> None:
 class CrossMapNorm:
     """Response norm across maps (cmrnorm): y_f = x_f * d_f**-power, d_f = k + scale/size * sum of x_j**2.
 
-    j runs over the window f - size//2 ... f - size//2 + size - 1, clipped to the maps. Source: docs/cuda-convnet.md#formulas.
+    j runs over the window f - size//2 ... f - size//2 + size - 1, clipped to the maps.
+
+    Args:
+        size: The window's length, in maps, at least 1.
+        scale: The factor of the mean square, finite and not negative.
+        power: The exponent of d, finite.
+        k: The summand of d, finite and positive.
+
+    Raises:
+        ValueError: A value breaks its rule; the message names it.
+
+    Source:
+        docs/cuda-convnet.md#formulas
     """
 
     size: int = 5
@@ -129,8 +154,18 @@ class CrossMapNorm:
 class SameMapNorm:
     """Response norm within a map (rnorm): as CrossMapNorm with k = 1 over a spatial norm window of size x size.
 
-    The window starts size//2 above and left of the pixel and is clipped to the map; the sum is divided by size**2. Source:
-    docs/cuda-convnet.md#formulas.
+    The window starts size//2 above and left of the pixel and is clipped to the map; the sum is divided by size**2.
+
+    Args:
+        size: The window's side, in values of a map, at least 1.
+        scale: The factor of the mean square, finite and not negative.
+        power: The exponent of d, finite.
+
+    Raises:
+        ValueError: A value breaks its rule; the message names it.
+
+    Source:
+        docs/cuda-convnet.md#formulas
     """
 
     size: int = 3

@@ -29,8 +29,17 @@ from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 
 @dataclass(frozen=True)
 class Store:
-    """Where results go: of a piece's results, the rectangle of `height` x `width` that starts at (`skip_top`, `skip_left`) is
-    stored in image `image` of output `output` at (`out_top`, `out_left`).
+    """Where results go: a rectangle of a piece's results, and its place in an output.
+
+    Args:
+        skip_top: The rectangle's first row among the piece's results.
+        skip_left: Its first column among them.
+        height: Its rows.
+        width: Its columns.
+        output: The output that it is stored in, counted from 0.
+        image: The image of that output.
+        out_top: The row of the image where its first row goes.
+        out_left: The column of the image where its first column goes.
     """
 
     skip_top: int
@@ -51,6 +60,13 @@ class Piece:
     (top % stride, left % stride). `rows` x `cols` of them are taken; one that passes the region's edge is clipped to it.
     A same-map norm that follows the pool sees these rows x cols and nothing else. Without a pool every convolution output is
     a window of its own.
+
+    Args:
+        top: The region's row of convolution outputs where the first pool window starts.
+        left: The region's column of convolution outputs where it starts.
+        rows: Rows of pool windows.
+        cols: Columns of pool windows.
+        stores: Where the results go.
     """
 
     top: int
@@ -62,7 +78,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of `rows` x `cols` convolution outputs of image `image` of source `source`, and the pieces it emits.
+    """A rectangle of convolution outputs of one image, and the pieces it emits.
 
     The first output's receptive field has its corner at pixel (`top`, `left`), which may lie outside the window by the
     padding. Pixels inside the window (`window_top`, `window_left`, `window_height`, `window_width`) are read from the
@@ -70,6 +86,21 @@ class Region:
 
     (`lattice_top`, `lattice_left`) is the first output's place on the lattice that all windows of an image share. A backend
     that computes outputs in tiles aligns them to it, so that an output's bits are the same in every region that computes it.
+
+    Args:
+        source: The source that is read, counted from 0.
+        image: The image of that source.
+        window_top: The window's first row, in pixels of the image.
+        window_left: The window's first column, in pixels of the image.
+        window_height: The window's rows.
+        window_width: The window's columns.
+        top: The row of the pixel at the corner of the first output's receptive field.
+        left: The column of that pixel.
+        rows: Rows of convolution outputs.
+        cols: Columns of convolution outputs.
+        lattice_top: The first output's row on the lattice.
+        lattice_left: The first output's column on the lattice.
+        pieces: The pieces that the region emits.
     """
 
     source: int
@@ -91,11 +122,14 @@ class Region:
 class RegionList:
     """Regions as tables, which is what kernels read.
 
-    regions, pieces, stores: [n, fields] int64 each, the records of csrc/core/tables.h as matrices. A region names the first of
-        its pieces and their number, a piece the first of its stores and theirs.
-    outputs: (images, height, width) of each output tensor that is stored to.
+    A region names the first of its pieces and their number, a piece the first of its stores and theirs. Anyone may write to
+    the tables at any time, so whoever executes them checks them first (`require_regions`).
 
-    Anyone may write to the tables at any time, so whoever executes them checks them first (`require_regions`).
+    Args:
+        regions: [n, fields] int64, the regions' records of csrc/core/tables.h as a matrix.
+        pieces: [n, fields] int64, the pieces' records.
+        stores: [n, fields] int64, the stores' records.
+        outputs: (images, height, width) of each output tensor that is stored to.
     """
 
     regions: Tensor
@@ -105,7 +139,21 @@ class RegionList:
 
     @classmethod
     def of(cls, regions: Iterable[Region], outputs: Sequence[tuple[int, int, int]]) -> RegionList:
-        """Tables of `regions`, whose stores go to tensors shaped `outputs` (images, height, width)."""
+        """Tables of `regions`.
+
+        Args:
+            regions: The regions, with their pieces and the pieces' stores.
+            outputs: (images, height, width) of each tensor that the stores go to.
+
+        Returns:
+            The tables, in memory of their own.
+
+        Example:
+            >>> piece = Piece(0, 0, 2, 2, (Store(0, 0, 2, 2, output=0, image=0, out_top=0, out_left=0),))
+            >>> tables = RegionList.of([Region(0, 0, 0, 0, 4, 4, 0, 0, 2, 2, 0, 0, (piece,))], [(1, 2, 2)])
+            >>> len(tables), tables.conv_outputs()
+            (1, 4)
+        """
         rows: list[tuple[int, ...]] = []
         pieces: list[tuple[int, ...]] = []
         stores: list[tuple[int, ...]] = []
@@ -130,12 +178,21 @@ class RegionList:
             yield Region(*row, pieces=tuple(pieces[first : first + count]))  # type: ignore[misc]
 
     def rows(self) -> Rows:
-        """[R], the table of regions by the names of its fields. Shares its memory."""
+        """The table of regions by the names of its fields.
+
+        Returns:
+            [R], a record for each region. Shares the table's memory.
+        """
         return records(self.regions, REGION)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The tables as matrices without gaps, of their own memory where it has none. Raises ValueError naming one that is no
-        table.
+        """The tables as matrices without gaps.
+
+        Returns:
+            regions, pieces and stores, [n, fields] int64 each; a table that has gaps is copied, others share their memory.
+
+        Raises:
+            ValueError: A tensor is no such table; the message names it.
         """
         return (
             _matrix("regions", self.regions, REGION), _matrix("pieces", self.pieces, PIECE),
@@ -143,7 +200,11 @@ class RegionList:
         )  # fmt: skip
 
     def conv_outputs(self) -> int:
-        """Convolution outputs computed per filter, over all regions."""
+        """Convolution outputs computed per filter, over all regions.
+
+        Returns:
+            Their number.
+        """
         rows = self.rows()
         return int((rows["rows"] * rows["cols"]).sum())
 

@@ -19,9 +19,11 @@ FIXED = "fixed"  # the name of a plan
 class ColumnPlan:
     """The plan for one column's windows on one plane.
 
-    name: the plan's kind, "brute-force", "sharing" or "fixed". blocks: one RegionList per block; block 1 reads the plane, each
-    later block the output of its predecessor; empty for a column without blocks, whose layers see whole windows, and in a fixed
-    plan. window_of: [samples] int64, the index of sample i's window among the distinct windows, sorted by row and column.
+    Attributes:
+        name: The plan's kind, "brute-force", "sharing" or "fixed".
+        blocks: One RegionList per block; block 1 reads the plane, each later block the output of its predecessor. Empty for a
+            column without blocks, whose layers see whole windows, and in a fixed plan.
+        window_of: [samples] int64, the index of sample i's window among the distinct windows, sorted by row and column.
     """
 
     name: str
@@ -44,7 +46,12 @@ def distinct_windows(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
     """One region per distinct window and block; only windows for a column without blocks, whose layers have no regions.
 
-    windows: [samples, 2] int64 (top, left) of each sample's window in the plane.
+    Args:
+        column: The column as data.
+        windows: [samples, 2] int64 (top, left) of each sample's window in the plane, in pixels.
+
+    Returns:
+        The plan "brute-force".
     """
     distinct, window_of = distinct_windows(windows)
     if not isinstance(column, Column):
@@ -73,7 +80,18 @@ def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
 
 @lru_cache(maxsize=16)
 def fixed(samples: int) -> ColumnPlan:
-    """The plan of an evaluation whose launches are the same for all photographs: every sample's window is separate, even equal
-    ones, and there is no list of regions, as they never change.
+    """The plan of an evaluation whose launches are the same for all photographs.
+
+    Every sample's window is separate, even equal ones, and there is no list of regions, as they never change.
+
+    Args:
+        samples: How many samples a picture has.
+
+    Returns:
+        The plan "fixed", the same object for the same number of samples while it is cached.
+
+    Example:
+        >>> fixed(3).window_of.tolist()
+        [0, 1, 2]
     """
     return ColumnPlan(FIXED, (), np.arange(samples))

@@ -20,7 +20,11 @@ from dcnn_fast.plan.cost import MACS_PER_BYTE, tiles_of
 
 
 def reason() -> str | None:
-    """Why every plan is brute force; None where windows may share."""
+    """Why every plan is brute force.
+
+    Returns:
+        The reason; None where windows may share.
+    """
     return "made by the C++ engine, which is not there: brute force, one region a window" if engine.reason() else None
 
 
@@ -28,13 +32,21 @@ def share(
     column: AnyColumn, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu", precision: Precision = "ieee",
     always: bool = False,
 ) -> ColumnPlan:  # fmt: skip
-    """A plan that costs no more than brute force, block by block; brute force without the C++ engine, and for a column without
-    blocks: a backbone's padding makes every layer's results depend on the window's position.
+    """A plan that costs no more than brute force, block by block.
 
-    windows: [samples, 2] int64 (top, left) of each sample's window in the plane. plane: its rows and columns. backend,
-    precision: those whose costs and tiles count; on another backend the plan gives the same results up to rounding. always:
-    share wherever possible, whether or not it pays, for examples and tests. A pure function of its arguments and the engine's
-    instruction set.
+    It is brute force without the C++ engine, and for a column without blocks: a backbone's padding makes every layer's results
+    depend on the window's position. A pure function of its arguments and the engine's instruction set.
+
+    Args:
+        column: The column as data.
+        windows: [samples, 2] int64 (top, left) of each sample's window in the plane, in pixels.
+        plane: The plane's rows and columns.
+        backend: The backend whose costs and tiles count; on another backend the plan gives the same results up to rounding.
+        precision: The precision whose costs and tiles count.
+        always: Share wherever possible, whether or not it pays, for examples and tests.
+
+    Returns:
+        The plan, "sharing" or "brute-force".
     """
     if engine.reason() or not isinstance(column, Column):
         return brute_force(column, windows)

@@ -52,29 +52,49 @@ def block(
 ) -> Tensor:
     """One fused block of whole images, differentiable in x, weight and bias.
 
-    x: [N, C, H, W], any strides (channels_last is fastest), floating point or bytes. weight: [F, C / groups, S, S],
-    cross-correlated. bias: [F] or None. All but bytes of one dtype, all on one device. Returns [N, F, H', W'] in weight's dtype
-    and in channels_last memory.
+    Where a gradient is asked for, the results that `BlockParams.kept` names are kept beside the operands until the backward.
+    With ties "all" the result of a pool may then differ in its last bits from the one without a gradient: equal inputs must
+    give equal outputs, lest ties be lost. With "first" they need not, and the C++ engine computes forward and backward in tiles
+    where it does so without a gradient.
 
-    stride, padding, groups: the convolution's; padding reads zeros. rounding: "up" (cuda-convnet: the last conv or pool
-    window may hang over the right and bottom edge; a conv reads zeros there, a pool ignores it) or "down".
-    pool: None, (size, stride) or a Pool, which says whether the largest value or the average is taken. norm: None, CrossMapNorm
-        or SameMapNorm. order: which of the two comes first; where it ends in "relu", the ReLU comes behind both.
-    ties: which elements get a pool's gradient, "all" equal maxima (cuda-convnet) or the "first" (torch).
-    mean, scale: bytes enter as (x - mean) * scale, mean per channel or empty for none, and are kept as bytes for the
-        backward; floating x enters as it is.
-    precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16", "bf16x3" or "fp16"
-        (dcnn_fast/ops/precision.py).
-
-    Where a gradient is asked for, what `BlockParams.kept` says is kept beside the operands until the backward. With ties "all"
-    the result of a pool may then differ in its last bits from the one without: equal inputs must give equal outputs, lest ties
-    be lost. With "first" they need not, and the C++ engine computes forward and backward in tiles where it does so without.
-
-    Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can run it.
     Under torch.autocast the block computes in weight's dtype and the named precision as without; an x in a narrower format, as
-    torch's own layers give there, is widened to it. vmap and the reverse-mode transforms of torch.func work; forward mode and
-    second derivatives raise RuntimeError (docs/training.md). Source: docs/design.md#blocks, docs/design.md#data-flow,
-    docs/cuda-convnet.md#formulas.
+    torch's own layers give there, is widened to it. vmap and the reverse-mode transforms of torch.func work (docs/training.md).
+
+    Args:
+        x: [N, C, H, W], any strides (channels_last is fastest), in weight's dtype or bytes, on weight's device.
+        weight: [F, C / groups, S, S], floating point; cross-correlated.
+        bias: [F] in weight's dtype and on its device, or None.
+        stride: The convolution's step, in pixels, 1 to S.
+        padding: Zeros that the convolution reads at each edge, in pixels, 0 to S - 1.
+        groups: The convolution's groups of channels and filters.
+        rounding: "up" (cuda-convnet: the last conv or pool window may hang over the right and bottom edge; a conv reads zeros
+            there, a pool ignores it) or "down".
+        pool: None, (size, stride) or a Pool, which says whether the largest value or the average is taken.
+        norm: None, CrossMapNorm or SameMapNorm.
+        order: Whether pool or norm comes first; where it ends in "relu", the ReLU comes behind both.
+        ties: The elements that get a pool's gradient, "all" equal maxima (cuda-convnet) or the "first" (torch).
+        mean: Subtracted from bytes, which enter as (x - mean) * scale and are kept as bytes for the backward: one value per
+            channel, or empty for none. Floating x enters as it is.
+        scale: The factor of bytes after `mean`.
+        precision: The precision of the convolution's products, named and never implied: "ieee", "tf32", "bf16", "bf16x3" or
+            "fp16" (dcnn_fast/ops/precision.py).
+
+    Returns:
+        [N, F, H', W'] in weight's dtype and in channels_last memory.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument, the rule and the value.
+        TypeError: An argument has the wrong type or dtype; the message names it, the rule and the type given.
+        BackendError: No backend can run it.
+        RuntimeError: Forward mode or a second derivative is asked for.
+
+    Example:
+        >>> x, weight = torch.ones(1, 3, 8, 8), torch.ones(4, 3, 3, 3)
+        >>> block(x, weight, padding=1, pool=(2, 2)).shape
+        torch.Size([1, 4, 4, 4])
+
+    Source:
+        docs/design.md#blocks, docs/design.md#data-flow, docs/cuda-convnet.md#formulas
     """
     call = call_of(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
     require_tensors(x=x, weight=weight)
@@ -111,13 +131,36 @@ def block_regions(
 ) -> list[Tensor]:
     """The block over a list of regions, the form that every backend executes, for brute force and sharing plans alike.
 
-    sources: images [N, C, H, W] each, all uint8 or all of weight's dtype; a pixel enters as (pixel - mean) * scale, mean
-    per channel or empty for none. padding and rounding bound how far a region may read past its window; inside these
-    bounds the regions say what is read (see `Region`). Returns one [images, F, height, width] tensor, in channels_last
-    memory, for each of regions.outputs, in out_dtype (default: weight's); what nothing is stored to is unspecified. out:
-    tensors of these shapes, that dtype and that memory to write to and return; what nothing is stored to stays as it was.
+    The regions say which pixels are read (see `Region`), inside the bounds that padding and rounding set. Not differentiable.
 
-    Not differentiable: raises RuntimeError when gradients are asked for. Otherwise raises as `block` does.
+    Args:
+        sources: Images [N, C, H, W] each, all uint8 or all in weight's dtype.
+        regions: The regions, and the shapes of the outputs.
+        weight: [F, C / groups, S, S], as for `block`.
+        bias: [F] in weight's dtype, or None.
+        stride: The convolution's step, in pixels.
+        padding: Bounds, with rounding, how far a region may read past its window, in pixels.
+        groups: The convolution's groups of channels and filters.
+        rounding: "up" or "down", as for `block`; bounds, with padding, how far a region may read past its window.
+        pool: None, (size, stride) or a Pool.
+        norm: None, CrossMapNorm or SameMapNorm.
+        order: As for `block`.
+        mean: Subtracted from every pixel, which enters as (pixel - mean) * scale: one value per channel, or empty for none.
+        scale: The factor of a pixel after `mean`.
+        precision: The precision of the convolution's products, as for `block`.
+        out_dtype: The results' dtype; None: weight's.
+        out: Tensors to write to and return, with the results' shapes, dtype and memory format; None: new ones. Places that
+            nothing is stored to stay as they were.
+
+    Returns:
+        One [images, F, height, width] tensor, in channels_last memory and out_dtype, for each of regions.outputs. In new
+            tensors, places that nothing is stored to are unspecified.
+
+    Raises:
+        RuntimeError: A gradient or a tangent is asked for, or a transform of torch.func (vmap too) is at work.
+        ValueError: An argument or a region breaks a rule; the message names it, the rule and the value.
+        TypeError: An argument has the wrong type or dtype; the message names it, the rule and the type given.
+        BackendError: No backend can run it.
     """
     options = BlockOptions(stride, padding, groups, rounding, _pool_of(pool), norm, order, "all", precision)
     _require_sources(sources, weight, bias, options, mean)

@@ -29,25 +29,40 @@ def head(
     window_of: Sequence[Tensor | None] | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Every sample's probabilities [samples, labels]; over an image's samples their mean and deviation, both [images, labels].
+    """Every sample's probabilities, and over each image's samples their mean and standard deviation.
 
     A sample's logits are label_weight @ joined + label_bias; joined holds ReLU(weight @ row + bias) of one row of each column,
-    one column after the other. std is the standard deviation of the population, as in `scoring.Score`.
+    one column after the other. The deviation is the standard deviation of the population, as in `scoring.Score`.
 
-    features, weights, biases: for each column [rows, inputs], [outputs, inputs] and [outputs]. label_weight: [labels, sum of
-    outputs]. label_bias: [labels]. counts: how many samples each image has, at least 1; images lie one after the other.
-    window_of: for each column the row that each sample has, [samples] int64, or None where row i is sample i's (then there are
-    as many rows as samples); samples may share rows, whose products are computed once. A sample whose row does not exist gets
-    NaN.
+    Weights are all in float32 (precision "ieee"), or in float16 or bfloat16: features, in float32 or the weights' dtype, are
+    rounded to it and products summed in float32, in which are biases, label layer and results. Or everything is in float64.
+    The bits of a sample's probabilities depend on its rows alone, not on other samples, images or its place; those of a mean and
+    deviation on the image's own samples, in their order. Not differentiable.
 
-    Weights all in float32 (precision "ieee"), or in float16 or bfloat16: features, in float32 or the weights' dtype, are
-    rounded to it and products summed in float32, in which are biases, label layer and results. Or everything in float64.
-    out_dtype: of the results: float64 beside float32 sums for the probabilities of the logits as they are; None: of the sums.
-    The bits of a sample's probabilities depend on its rows alone, not on other samples, images or its place; those of a mean
-    and deviation on the image's own samples, in their order.
+    Args:
+        features: [rows, inputs] for each column.
+        weights: [outputs, inputs] for each column.
+        biases: [outputs] for each column.
+        label_weight: [labels, sum of outputs].
+        label_bias: [labels].
+        counts: How many samples each image has, at least 1; images lie one after the other.
+        window_of: For each column the row that each sample has, [samples] int64, or None where row i is sample i's (then there
+            are as many rows as samples); samples may share rows, whose products are computed once. A sample whose row does not
+            exist gets NaN. None: no column has a table.
+        out_dtype: The results' dtype: float64 beside float32 sums for the probabilities of the logits as they are; None: the
+            sums' dtype.
 
-    Not differentiable: raises RuntimeError when gradients are asked for. Raises ValueError or TypeError naming the argument;
-    BackendError when no backend can run it. Source: docs/design.md#scores, docs/design.md#data-flow.
+    Returns:
+        Probabilities [samples, labels], means [images, labels] and standard deviations [images, labels].
+
+    Raises:
+        RuntimeError: A gradient is asked for.
+        ValueError: An argument breaks a rule; the message names it.
+        TypeError: An argument has the wrong type or dtype; the message names it.
+        BackendError: No backend can run it.
+
+    Source:
+        docs/design.md#scores, docs/design.md#data-flow
     """
     rows = [None] * len(features) if window_of is None else list(window_of)
     _require(features, weights, biases, label_weight, label_bias, counts, rows)

@@ -11,10 +11,20 @@ from dcnn_fast.networks import Network
 
 @dataclass(frozen=True)
 class HeadParams:
-    """Columns of `rows` rows, `inputs` values through `outputs` weights, joined for `samples` samples of `images` images.
+    """One problem of the head, without its values.
 
-    weight_dtype: of the columns' weights, to which their rows are rounded. dtype: of everything summed. out_dtype: of the
-    results, `dtype` where None.
+    Each column's rows pass through its own weights, and the results are joined for the samples of all images.
+
+    Args:
+        rows: Each column's rows.
+        inputs: Values of a row of each column.
+        outputs: Results of a row of each column.
+        samples: Samples of all images together.
+        images: Images that the samples belong to.
+        labels: Probabilities of a sample.
+        weight_dtype: The columns' weights' dtype, to which their rows are rounded.
+        dtype: The dtype of everything summed.
+        out_dtype: The results' dtype; None: `dtype`.
     """
 
     rows: tuple[int, ...]
@@ -55,7 +65,8 @@ class HeadParams:
     def tolerances(self) -> tuple[float, float]:
         """Largest allowed errors of a column's output and, beside what those bring, of a logit.
 
-        Both are relative to the sum of the terms' magnitudes: 4 * sqrt(depth) * eps, as for `ops.linear`.
+        Returns:
+            Both, relative to the sum of the terms' magnitudes: 4 * sqrt(depth) * eps, as for `ops.linear`.
         """
         eps = torch.finfo(self.dtype).eps
         hidden, logit = (float(4 * max(depth, 16) ** 0.5 * eps) for depth in (max(self.inputs), self.joined))

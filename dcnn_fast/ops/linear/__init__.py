@@ -20,13 +20,31 @@ _NO_BACKWARD = "linear has no backward: call it under torch.no_grad(), or use to
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:
-    """x @ weight.T + bias, with ReLU if asked for: x [rows, inputs], weight [outputs, inputs] -> [rows, outputs].
+    """x @ weight.T + bias, with ReLU if asked for.
 
-    A bfloat16 weight with x and bias in float32 names the precision "bf16": x is rounded to it, sums are in float32.
     A row gives the same bits alone, in any batch, at any place in it, and on any number of threads (docs/design.md#scores).
     Under torch.autocast it computes as without, and an x in a narrower format than weight's is widened to it; vmap works.
-    Not differentiable: raises RuntimeError when gradients are asked for, or in forward mode (train with torch's linear). Raises
-    ValueError or TypeError naming the argument.
+    Not differentiable: train with torch's linear.
+
+    Args:
+        x: [rows, inputs], floating point.
+        weight: [outputs, inputs] in x's dtype. In bfloat16, with x and bias in float32, it names the precision "bf16": x is
+            rounded to it, sums are in float32.
+        bias: [outputs] in x's dtype.
+        relu: Whether negative results become 0.
+
+    Returns:
+        [rows, outputs] in x's dtype.
+
+    Raises:
+        RuntimeError: A gradient is asked for, or it is called in forward mode.
+        ValueError: An argument has the wrong shape or device; the message names it.
+        TypeError: An argument has the wrong type or dtype; the message names it.
+        BackendError: No backend can run it.
+
+    Example:
+        >>> linear(torch.ones(1, 2), torch.tensor([[1.0, 2.0], [-3.0, 0.0]]), torch.zeros(2), relu=True)
+        tensor([[3., 0.]])
     """
     require_tensors(x=x, weight=weight, bias=bias)
     x = widened(x, weight)

@@ -27,15 +27,27 @@ def mbconv(
 ) -> Tensor:
     """One inverted residual block: ReLU6 behind the expansion and behind the filters, nothing behind the projection.
 
-    x: [N, channels, height, width], floating point, any strides (channels_last is fastest). weights: of x's dtype and device;
-    the filters' input is padded as `same_padding` says. stride: of the filters. residual: x is added to the result, whose shape
-    must be x's. precision: "ieee", or "bf16": the operands of the products at each pixel are rounded to bfloat16 and summed in
-    float32. Returns [N, filters, ceil(height / stride), ceil(width / stride)] in x's dtype and in channels_last memory.
+    A result's bits depend on the values it sees and the weights alone: not on the batch, its place or the threads
+    (docs/design.md#scores). Weights are packed anew in every call; `prepare` packs them once. Not differentiable.
 
-    A result's bits depend on what it sees and the weights alone: not on the batch, its place or the threads
-    (docs/design.md#scores). Weights are packed anew in every call; `prepare` packs them once. Not differentiable: raises
-    RuntimeError when gradients are asked for. Raises ValueError or TypeError naming the argument, the rule and what came;
-    BackendError when no backend can run it. Source: Sandler et al. 2018, section 3; Tan and Le 2019.
+    Args:
+        x: [N, channels, height, width], floating point, any strides (channels_last is fastest).
+        weights: The layers' weights, in x's dtype and on its device; the filters' input is padded as `same_padding` says.
+        stride: The filters' step, in pixels, 1 to their size.
+        residual: Whether x is added to the result, whose shape must be x's.
+        precision: "ieee", or "bf16": the operands of the products at each pixel are rounded to bfloat16 and summed in float32.
+
+    Returns:
+        [N, filters, ceil(height / stride), ceil(width / stride)] in x's dtype and in channels_last memory.
+
+    Raises:
+        RuntimeError: A gradient is asked for, or it is called in forward mode.
+        ValueError: An argument breaks a rule; the message names the argument, the rule and the value.
+        TypeError: An argument has the wrong type or dtype; the message names it, the rule and the type given.
+        BackendError: No backend can run it.
+
+    Source:
+        Sandler et al. 2018, section 3; Tan and Le 2019
     """
     named = _named(weights)
     require_tensors(x=x, **named)

@@ -16,8 +16,10 @@ from dcnn_fast.ops.mbconv.params import MbConvParams
 class MbConvWeights:
     """Weights and biases of the three layers. Batch norms are folded into them.
 
-    expand: [expanded, channels] and [expanded], None without an expansion. depthwise: [expanded, size, size] and [expanded].
-    project: [filters, expanded] and [filters].
+    Args:
+        expand: [expanded, channels] and [expanded], None without an expansion.
+        depthwise: [expanded, size, size] and [expanded].
+        project: [filters, expanded] and [filters].
     """
 
     expand: tuple[Tensor, Tensor] | None

@@ -13,12 +13,28 @@ from dcnn_fast.ops.torch_tools import has_tangent, in_transform, without_autocas
 
 
 def response_norm(x: Tensor, norm: Norm) -> Tensor:
-    """x * d**-power with d = k + s * (sum of squares over the norm's window): x [N, C, H, W], same shape out.
+    """x * d**-power with d = k + s * (sum of squares over the norm's window).
 
-    norm: CrossMapNorm (a window of maps) or SameMapNorm (a spatial window in each map); both are clipped at the border
-    without renormalising. Raises ValueError naming the argument. In a network, `block` does this fused. Source:
-    docs/cuda-convnet.md#formulas.
-    Under torch.autocast it computes in x's dtype. Second derivatives, forward mode and torch.func's transforms work.
+    In a network, `block` does this fused. Under torch.autocast it computes in x's dtype. Second derivatives, forward mode and
+    torch.func's transforms work.
+
+    Args:
+        x: [N, C, H, W].
+        norm: CrossMapNorm (a window of maps) or SameMapNorm (a spatial window in each map); both are clipped at the border
+            without renormalising.
+
+    Returns:
+        [N, C, H, W] in x's dtype.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names it.
+
+    Example:
+        >>> response_norm(torch.ones(1, 1, 1, 1), CrossMapNorm(size=1, scale=1.0, power=1.0)).item()
+        0.5
+
+    Source:
+        docs/cuda-convnet.md#formulas
     """
     if x.ndim != 4:
         raise ValueError(f"x must have shape [N, C, H, W], got {list(x.shape)}")

@@ -14,13 +14,33 @@ from dcnn_fast.ops.torch_tools import in_transform, no_forward_mode, refuse_tang
 
 
 def max_pool(x: Tensor, size: int, stride: int, *, rounding: Rounding = "up", ties: Ties = "all") -> Tensor:
-    """Max over windows of size x size, stride apart: x [N, C, H, W] -> [N, C, H', W'].
+    """Max over windows of size x size, stride apart.
 
-    rounding "up" adds a last window that hangs over the right or bottom edge and ignores what lies outside; "down" drops
-    it. ties: the gradient goes to "all" equal maxima (cuda-convnet) or to the "first" in row order (torch).
-    Raises ValueError naming the argument. In a network, `block` does this fused. Source: docs/cuda-convnet.md#formulas.
-    Under torch.autocast it computes in x's dtype. Second derivatives, vmap and the reverse-mode transforms of torch.func work;
-    forward mode raises RuntimeError.
+    In a network, `block` does this fused. Under torch.autocast it computes in x's dtype. Second derivatives, vmap and the
+    reverse-mode transforms of torch.func work.
+
+    Args:
+        x: [N, C, H, W], at least `size` high and wide.
+        size: The side of a window, in values.
+        stride: The step from window to window, in values, 1 to `size`.
+        rounding: "up" adds a last window that hangs over the right or bottom edge and ignores what lies outside; "down" drops
+            it.
+        ties: The gradient goes to "all" equal maxima (cuda-convnet) or to the "first" in row order (torch).
+
+    Returns:
+        [N, C, H', W'] in x's dtype.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names it.
+        RuntimeError: It is called in forward mode.
+
+    Example:
+        >>> max_pool(torch.arange(16.0).reshape(1, 1, 4, 4), 2, 2)
+        tensor([[[[ 5.,  7.],
+                  [13., 15.]]]])
+
+    Source:
+        docs/cuda-convnet.md#formulas
     """
     pool = Pool(size, stride)
     if x.ndim != 4:

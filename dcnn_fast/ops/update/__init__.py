@@ -38,10 +38,30 @@ def update(
     is its increment, as in cuda-convnet. The increment is the step that was taken, rate included: torch.optim.SGD, which
     keeps a mean of gradients, takes the same steps only while the rate is constant.
 
-    parameters, gradients: floating point of one dtype, any strides, a gradient's not necessarily its parameter's (which
-    costs a copy). increments: float32 for parameters in float32, float16 or bfloat16, float64 for float64; arithmetic is in
-    their dtype. Everything on one device. Not differentiable. Raises ValueError or TypeError naming the argument, the rule
-    and what came; BackendError when no backend can run it. Source: docs/cuda-convnet.md#formulas, docs/design.md#update-rule.
+    Arithmetic is in the increments' dtype. Everything is on one device. Not differentiable.
+
+    Args:
+        parameters: Different tensors, floating point of one dtype, any strides; written to.
+        gradients: One for each parameter, of its shape and dtype; strides not necessarily its parameter's (others cost a copy).
+        increments: One for each parameter, of its shape; float32 for parameters in float32, float16 or bfloat16, float64 for
+            float64. Written to.
+        rates: One learning rate for each parameter, finite and not negative.
+        momenta: One momentum for each parameter, finite and not negative.
+        decays: One weight decay for each parameter, finite and not negative.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument, the rule and the value.
+        TypeError: An argument has the wrong type or dtype; the message names it, the rule and the type given.
+        BackendError: No backend can run it.
+
+    Example:
+        >>> w, step = torch.ones(2), torch.zeros(2)
+        >>> update([w], [torch.ones(2)], [step], rates=[0.5], momenta=[0.0], decays=[0.0])
+        >>> w, step
+        (tensor([0.5000, 0.5000]), tensor([-0.5000, -0.5000]))
+
+    Source:
+        docs/cuda-convnet.md#formulas, docs/design.md#update-rule
     """
     options = {"rates": rates, "momenta": momenta, "decays": decays}
     _require(parameters, gradients, increments, options)
@@ -142,7 +162,18 @@ def _require_apart(step: Step) -> None:
 
 
 def increment_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the increment of a parameter in `dtype`."""
+    """The dtype of a parameter's increment.
+
+    Args:
+        dtype: The parameter's dtype, floating point.
+
+    Returns:
+        float32 for float32 and narrower parameters, float64 for float64.
+
+    Example:
+        >>> increment_dtype(torch.bfloat16)
+        torch.float32
+    """
     return torch.promote_types(dtype, torch.float32)
 
 

@@ -10,9 +10,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class UpdateParams:
-    """Parameters of `counts` values each in `dtype`, whose increments are in `step_dtype`.
+    """One problem of the update, without its values.
 
-    in_step: every parameter fills its memory without gaps, and its increment lies in memory as it does.
+    Args:
+        counts: Values of each parameter.
+        dtype: The parameters' dtype.
+        step_dtype: The increments' dtype.
+        in_step: Whether every parameter fills its memory without gaps, and its increment lies in memory as it does.
     """
 
     counts: tuple[int, ...]
@@ -31,9 +35,12 @@ class UpdateParams:
         return self.values * (3 * self.dtype.itemsize + 2 * self.step_dtype.itemsize)
 
     def tolerance(self) -> float:
-        """Largest allowed error of an increment, relative to the sum of its three terms' magnitudes.
+        """Largest allowed error of an increment.
 
         Three products and two sums round once each, and so do the rates and momenta: at most 4 roundings lie on any path.
+
+        Returns:
+            The error relative to the sum of the increment's three terms' magnitudes.
         """
         return float(4 * torch.finfo(self.step_dtype).eps)
 
@@ -43,7 +50,19 @@ class UpdateParams:
 
 
 def same_order(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of one shape lie in memory in the same way; strides along an axis of one value do not matter."""
+    """Whether two tensors of one shape lie in memory in the same way.
+
+    Args:
+        one: A tensor of any shape.
+        other: A tensor of the same shape.
+
+    Returns:
+        True where their strides are equal; strides along an axis of one value do not matter.
+
+    Example:
+        >>> same_order(torch.empty(2, 3), torch.empty(3, 2).T)
+        False
+    """
     pairs = zip(one.shape, one.stride(), other.stride(), strict=True)
     return all(size == 1 or first == second for size, first, second in pairs)
 

@@ -23,8 +23,34 @@ SUMMED = (
 class Report:
     """Counts of one launch. Instructions, requests, sectors and wavefronts are per warp; bytes are of active threads.
 
-    `unique_load_sectors` and `unique_store_sectors`: different 32-byte sectors per thread block, summed over the blocks: the
-    device memory's traffic if each thread block had a cache and shared none. `lines` has the counts of each PTX line.
+    Attributes:
+        kernel: The kernel's name.
+        blocks: Thread blocks that ran.
+        threads: Threads of a thread block.
+        instructions: Instructions by pipe, an estimate: the hardware does not run PTX.
+        opcodes: Instructions by opcode.
+        issued: All instructions; a predicated one counts if its warp reaches it.
+        global_load_requests: Loads from global memory.
+        global_store_requests: Stores to global memory.
+        global_load_bytes: Bytes that they load.
+        global_store_bytes: Bytes that they store.
+        global_load_sectors: 32-byte sectors that they load.
+        global_store_sectors: 32-byte sectors that they store.
+        unique_load_sectors: Different sectors loaded per thread block, summed over the blocks: the device memory's traffic if
+            each thread block had a cache and shared none.
+        unique_store_sectors: The same for stores.
+        copy_bytes: Bytes of asynchronous copies.
+        shared_load_requests: Loads from shared memory.
+        shared_store_requests: Stores to shared memory.
+        shared_load_bytes: Bytes that they load.
+        shared_store_bytes: Bytes that they store.
+        shared_wavefronts: Wavefronts of shared memory, with bank conflicts.
+        shared_ideal_wavefronts: Wavefronts that there would be without bank conflicts.
+        mma_multiply_adds: Multiply-adds of `mma` and `wgmma`.
+        atomic_operations: Atomic operations, one for each active thread and value.
+        barriers: Barriers, once per warp.
+        findings: The rules that were broken, the first of each kind and PTX line.
+        by_line: Computes `lines`, the counts of each PTX line.
     """
 
     kernel: str
@@ -60,12 +86,20 @@ class Report:
         return self.by_line()
 
     def to_dict(self) -> dict[str, Any]:
-        """All counts and findings, ready for `json.dumps`."""
+        """All counts and findings, ready for `json.dumps`.
+
+        Returns:
+            The counts by their names, `lines`, and `findings` as dictionaries.
+        """
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"by_line", "findings"}}
         return {**plain, "lines": self.lines, "findings": [asdict(f) for f in self.findings]}
 
     def by_source(self) -> dict[str, dict[str, int]]:
-        """The counts of `lines`, summed by source line (`file:line`)."""
+        """The counts of `lines`, summed by source line.
+
+        Returns:
+            By source line (`file:line`), the counts by their names.
+        """
         sums: dict[str, Counter[str]] = defaultdict(Counter)
         for counts in self.lines.values():
             sums[counts["source"]].update({k: v for k, v in counts.items() if isinstance(v, int)})

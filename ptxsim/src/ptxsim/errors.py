@@ -11,7 +11,18 @@ class UnsupportedInstruction(NotImplementedError):  # noqa: N818  (the name user
 
 @dataclass(frozen=True)
 class Finding:
-    """One broken rule: its kind, a description, the thread, and its place in the PTX and in the source."""
+    """One broken rule, the thread that broke it, and its place in the PTX and in the source.
+
+    Attributes:
+        kind: The rule's kind.
+        message: A description.
+        kernel: The kernel's name.
+        block: The thread block's index, (x, y, z).
+        thread: The thread's index in its block, (x, y, z).
+        line: The line in the PTX, counted from 1.
+        text: That line.
+        source: The source line that it was compiled from, `file:line`, as far as the PTX names one.
+    """
 
     kind: str
     message: str
@@ -30,7 +41,11 @@ class Finding:
 
 
 class SimulationError(RuntimeError):
-    """A kernel broke a rule. `findings` holds one `Finding` for each kind and PTX line."""
+    """A kernel broke a rule.
+
+    Args:
+        findings: One `Finding` for each kind and PTX line; kept as the attribute `findings`.
+    """
 
     def __init__(self, findings: list[Finding]) -> None:
         self.findings = findings

@@ -103,21 +103,35 @@ def launch(
     check: str = "raise",
     rounding: str = "exact",
 ) -> Report:
-    """Run `kernel` of the text `ptx` on the CPU.
+    """Run one kernel of a PTX text on the CPU.
 
-    `args`, in the order of the kernel's parameters: torch tensors and numpy arrays (passed by address; the kernel works on
-    their memory in place), numbers, None (a null pointer), bytes for structures. Up to two pointers at the end may be omitted:
-    Triton's scratch pointers. `shared`: bytes of dynamic shared memory. `buffers`: further accessible memory. `uninitialised`:
-    buffers that may not be read before the kernel has written them. `symbols`: contents of `__constant__` and `__device__`
-    variables by name; others start as the PTX says, or as zeros.
+    Args:
+        ptx: The PTX text.
+        kernel: The kernel's name in it.
+        grid: Thread blocks along x, or along up to three axes.
+        block: Threads of a block along x, or along up to three axes; at most 1024 in all.
+        args: The arguments in the order of the kernel's parameters: torch tensors and numpy arrays (passed by address; the
+            kernel works on their memory in place), numbers, None (a null pointer), bytes for structures. Up to two pointers at
+            the end may be omitted: Triton's scratch pointers.
+        shared: Bytes of dynamic shared memory.
+        buffers: Further accessible memory.
+        uninitialised: Buffers that may not be read before the kernel has written them.
+        symbols: Contents of `__constant__` and `__device__` variables by name; others start as the PTX says, or as zeros.
+        check: "raise" raises at the first broken rule; "collect" goes on where it can and lists the first finding of each kind
+            and PTX line in the report.
+        rounding: "hardware" adds the products of `mma` and `wgmma` as measured on tensor cores of the PTX's target
+            (`tensorcores.py`); "exact" sums exactly and rounds once for each instruction.
 
-    `check="raise"` raises `SimulationError` at the first broken rule; `check="collect"` goes on where it can and lists the
-    first finding of each kind and PTX line in the report. Raises `UnsupportedInstruction` before anything runs if the kernel
-    has code that the simulator does not know.
+    Returns:
+        The counts and, with check="collect", the findings.
 
-    `rounding="hardware"` adds the products of `mma` and `wgmma` as measured on tensor cores of the PTX's target
-    (`tensorcores.py`); the default sums exactly and rounds once for each instruction. Raises ValueError for targets without
-    published measurements.
+    Raises:
+        SimulationError: The kernel broke a rule, and `check` is "raise".
+        UnsupportedInstruction: The kernel has code that the simulator does not know; raised before anything runs.
+        ValueError: `check`, `rounding`, a size or an argument is none that can be; `rounding` is "hardware" and there are no
+            published measurements for the PTX's target.
+        TypeError: The arguments do not fit the kernel's parameters, or a buffer is neither a torch tensor nor a numpy array.
+        KeyError: The PTX has no such kernel or variable.
     """
     if check not in {"raise", "collect"}:
         raise ValueError(f"check is 'raise' or 'collect', not {check!r}")
