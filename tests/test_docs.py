@@ -81,6 +81,11 @@ def test_a_docstring_is_rendered_with_its_arguments_as_a_list_and_its_sources_as
     )
 
 
+def test_sections_are_left_to_the_sites_parser():
+    said = "Blocks.\n\nArgs:\n    x: [N, C]. y: none.\n\nSource:\n    docs/design.md#blocks"
+    assert rendered(said, ["x", "y"]) == said.replace("docs/design.md#blocks", "[docs/design.md#blocks](design.md#blocks)")
+
+
 def test_the_site_has_every_page():
     listed = re.findall(r"^ +- [^\n]*?([\w-]+\.md)$", _text("mkdocs.yml"), re.MULTILINE)
     assert sorted(origin(name) for name in listed) == PAGES

@@ -1,7 +1,8 @@
 """This project's docstrings in one rendered form, for the site's API page.
 
-A docstring describes its arguments as `name: meaning.`, several on a line, errors and sources in sentences. Here arguments
-become a list; "Returns", "Raises" and "Source" stand out; a cited page is a link.
+Public docstrings have sections (Args, Returns, Raises, Example, Source), which the site's own parser reads; here a cited page
+becomes a link. Others describe arguments as `name: meaning.`, several on a line, and errors and sources in sentences: arguments
+become a list; "Returns", "Raises" and "Source" stand out.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import re
 from collections.abc import Iterable
 
 _CITED = re.compile(r"docs/([\w-]+)\.md(#[\w-]+)?")
+_SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example|Source):$", re.MULTILINE)
 _SENTENCE = re.compile(r"(?:(?<=[.:;] )|(?<=\n)|^)(Returns|Raises|Source:|Example:)(?= )")
 
 
 def rendered(text: str, names: Iterable[str]) -> str:
     """A docstring as Markdown. names: the arguments or fields that it may describe."""
+    if _SECTION.search(text):
+        return _cited(text)
     summary, gap, rest = text.strip().partition("\n\n")
     return _cited(summary + gap + "\n\n".join(_paragraph(part, set(names)) for part in rest.split("\n\n")))
 
