@@ -9,14 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One photograph and what is known of it.
+    """One photograph and its known labels, ratings and votes.
 
-    source: what `data.read` takes, a path where it lies on a disk. key: its name in reports, unique in its set (an image id, a
-    path below the set's folder). label: its index in `DataSet.labels`, -1 where it has none. rating: the mean rating, NaN where
-    it has none. truth: every label that is right, where several may be (AVA's style test); empty means `label` alone.
-    attribute: a second label, an index in `DataSet.attributes`, -1 where it has none (the multi-task loss, paper eq. 3).
-    category: what it shows. group: examples of one group are never split between parts. votes: how many people gave each of the
-    ratings 1 to 10, or their shares; none where that is not known.
+    Args:
+        source: Anything that `data.read` takes, a path where it lies on a disk.
+        key: Its name in reports, unique in its set (an image id, a path below the set's folder).
+        label: Its index in `DataSet.labels`, -1 where it has none.
+        rating: The mean rating, NaN where it has none.
+        truth: Every label that is right, where several may be (AVA's style test); empty means `label` alone.
+        attribute: A second label, an index in `DataSet.attributes`, -1 where it has none (the multi-task loss, paper eq. 3).
+        category: The name of its subject's category, empty where it is not known.
+        group: The name of its group, empty for none; examples of one group are never split between parts.
+        votes: The number of people who gave each of the ratings 1 to 10, or their shares; empty where that is not known.
     """
 
     source: Any
@@ -43,11 +47,18 @@ class Fold:
 class DataSet:
     """Examples to train on, to choose by (`val`, which few sets have) and to test on.
 
-    labels: the classes by name. attributes: those of the second task, or none. missing: the keys of listed photographs that are
-    not there. notes: what a user should know about how the set was read. threshold: ratings above it have the label `high`,
-    None where labels are not made of ratings, or not by one threshold. positive: the better one of two labels where it is known
-    or told; sets are read with it as the last one, a model may have it first. fold: the part that is held out, None where the
-    set has a split of its own or is all one part.
+    Args:
+        labels: The classes by name.
+        train: The examples to train on.
+        test: The examples to test on.
+        attributes: The labels of the second task by name, or none.
+        missing: The keys of listed photographs that are not there.
+        notes: Remarks for the user on how the set was read.
+        threshold: Ratings above it have the label `high`; None where labels are not made of ratings, or not by one threshold.
+        positive: The better one of two labels where it is known or told; sets are read with it as the last one, a model may
+            have it first.
+        fold: The part that is held out, None where the set has a split of its own or is all one part.
+        val: The examples for validation, often none.
     """
 
     labels: tuple[str, ...]
@@ -78,14 +89,21 @@ class DataSet:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """What its photographs show, by name, in order."""
+        """The categories of its photographs by name, in order."""
         return tuple(sorted({example.category for example in self.examples} - {""}))
 
 
 def by_category(data: DataSet) -> DataSet:
-    """What photographs show as their label, of those that it is known of, without ratings.
+    """Make a photograph's category its label; photographs without a known category are left out, and so are ratings.
 
-    Raises ValueError where fewer than two categories are known.
+    Args:
+        data: A set whose examples have categories.
+
+    Returns:
+        A set with the categories as its labels.
+
+    Raises:
+        ValueError: Fewer than two categories are known.
     """
     labels = data.categories
     if len(labels) < 2:

@@ -242,7 +242,15 @@ def suffixes_read() -> frozenset[str]:
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]], recursive: bool = False) -> Iterator[Path]:
-    """The image files that `paths` name, in order, as `Search` finds them: no hidden ones, no links to folders."""
+    """Find the image files that `paths` name, in order, as `Search` finds them: no hidden ones, no links to folders.
+
+    Args:
+        paths: Files and folders; a path that is no folder is given as it is, whether or not it exists.
+        recursive: Search subfolders, too.
+
+    Returns:
+        The files' paths, one by one.
+    """
     for found in Search(recursive=recursive).files(os.fspath(path) for path in paths):
         yield Path(found.path)
 

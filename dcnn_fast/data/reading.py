@@ -67,9 +67,12 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph: `pixels`; notes say what a user should know of its reading.
+    """One photograph as it was read.
 
-    shot: what its file says of it.
+    Attributes:
+        decoded: The pixels as decoded, with the turn that makes them upright; `pixels` has them turned.
+        notes: Remarks for the user on how it was read.
+        shot: Its size, time and camera as its file states them.
     """
 
     decoded: upright.Decoded
@@ -78,7 +81,16 @@ class Photo:
 
     @classmethod
     def of(cls, pixels: np.ndarray, notes: tuple[str, ...] = (), shot: Shot = UNSAID) -> Photo:
-        """A photograph of pixels [H, W, 3] uint8, upright, sRGB, C-contiguous."""
+        """Make a photograph of pixels.
+
+        Args:
+            pixels: [H, W, 3] uint8, upright, sRGB, C-contiguous.
+            notes: Remarks for the user on how it was read.
+            shot: Its size, time and camera, where they are known.
+
+        Returns:
+            The photograph.
+        """
         return cls(upright.Decoded(pixels), notes, shot)
 
     @property
@@ -92,7 +104,14 @@ class Photo:
         return summary.digest(self.decoded)
 
     def summary(self, long_side: int | None) -> tuple[str, np.ndarray]:
-        """(digest, pixels reduced to `long_side`, see `data.reduction`): computed together, in less time."""
+        """Compute the digest and the reduced pixels together, in less time.
+
+        Args:
+            long_side: The long side to reduce to, in pixels (`data.reduction`); None leaves the photograph as it is.
+
+        Returns:
+            `digest`, and [H', W', 3] uint8.
+        """
         return summary.summary(self.decoded, long_side)
 
 
@@ -103,22 +122,32 @@ def read(
     background: tuple[int, int, int] = (255, 255, 255),
     scaled_to: int | None = None,
 ) -> Photo:
-    """The photograph in `source`, upright and in sRGB.
-
-    source: a path; a file in a store (`stores.stored`); the bytes of a file; a PIL image (left as it is); a numpy array
-    [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8 or uint16; or a uint8 tensor [C, H, W] with 1, 3 or 4 channels.
-    max_pixels: larger images are refused from their header, before decoding. background: what shows through transparent
-    pixels, RGB 0-255. scaled_to: where less than the whole of a large JPEG file's detail is wanted: it is decoded at a half, a
-    quarter or an eighth of its size, whichever is the smallest whose long side has as many pixels, which a note says; other
-    files, images and arrays are read as they are.
+    """Read the photograph in `source`, upright and in sRGB.
 
     Files may be JPEG, PNG, WebP, TIFF, GIF, AVIF, JPEG 2000 and BMP; with the extra `photos` HEIF (or where a plug-in of
     Pillow's is registered), and cameras' raw files, of which the preview inside is read, as a note says. Nothing else is tried.
     EXIF orientation is applied; an embedded ICC profile is converted to sRGB, unless it is that by its effect; grey, palette,
-    CMYK and 16-bit images become 8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is
-    refused. What the program has set in Pillow or in Python's warnings changes none of this. A PIL image may be read by several
+    CMYK and 16-bit images become 8-bit RGB (65535 is white). The first frame of an animation is read. A truncated file is
+    refused. Settings of the program in Pillow or in Python's warnings change none of this. A PIL image may be read by several
     threads at once: they take turns.
-    Raises ReadError with the reason for anything that cannot be read, TypeError for a source of another type.
+
+    Args:
+        source: A path; a file in a store (`data.remote.stored`); the bytes of a file; a PIL image (left as it is); a numpy
+            array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8 or uint16; or a uint8 tensor [C, H, W] with 1, 3 or 4
+            channels.
+        max_pixels: Larger images are refused from their header, before decoding; at least 1.
+        background: The colour behind transparent pixels, RGB 0-255.
+        scaled_to: A number of pixels, where less than the whole of a large JPEG file's detail is wanted: the file is decoded at
+            a half, a quarter or an eighth of its size, whichever is the smallest whose long side has as many pixels, which a
+            note says; other files, images and arrays are read as they are. None decodes every file at its full size.
+
+    Returns:
+        The photograph, with notes on how it was read.
+
+    Raises:
+        ReadError: The image cannot be read; the message gives the reason.
+        TypeError: The source is of another type.
+        ValueError: max_pixels, background or scaled_to is out of range; the message names it.
     """
     require_background(background)
     if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:

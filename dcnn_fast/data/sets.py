@@ -52,11 +52,20 @@ def is_rated(path: Path, kind: str | None, columns: Mapping[str, str] | None, by
 
 
 def open_dataset(source: Source) -> DataSet:
-    """The data set of a source: `Ava`, `AvaStyle`, `Iad`, `Folders` or `Csv`.
+    """Read and check the data set of a source.
 
-    Photographs that are listed and not there are counted in `missing`. Raises ValueError naming the field of the source or the
-    file: a path that is none of its kind, a field that would change nothing, a photograph that is in two parts, ratings that
-    have no threshold, and a set without any photograph, too.
+    Photographs that are listed and not there are named in `missing`.
+
+    Args:
+        source: An `Ava`, `AvaStyle`, `Iad`, `Folders` or `Csv`.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: The message names the field of the source or the file: a path that is none of its kind, a field that would
+            change nothing, a photograph that is in two parts, ratings that have no threshold, and a set without any
+            photograph, too.
     """
     _require_sense(source)
     try:
@@ -75,10 +84,20 @@ def open_dataset(source: Source) -> DataSet:
 
 
 def source_at(path: str | os.PathLike[str], kind: str | None = None, **options: Unpack[SourceOptions]) -> Source:
-    """The source at `path`, of one of `KINDS`, or None for what lies there.
+    """Make the source for the data set at `path`.
 
-    options: fields of the kind's source, but for its `Parts`, whose fields stand beside them. Raises ValueError for an option
-    that only other kinds have, unless it says what is so without it, and TypeError for one that no kind has.
+    Args:
+        path: A folder or a CSV file, which must exist.
+        kind: One of `KINDS`: "ava", "ava-style", "iad", "folders" or "csv"; None: the kind found at `path`.
+        **options: Fields of the kind's source, except that the fields of its `Parts` stand directly beside them.
+
+    Returns:
+        An `Ava`, `AvaStyle`, `Iad`, `Folders` or `Csv`.
+
+    Raises:
+        ValueError: The path does not exist or has no set, the kind is none, or an option that only other kinds have differs
+            from its default.
+        TypeError: No kind has an option of this name.
     """
     where = Path(path)
     if not where.exists():
@@ -99,14 +118,26 @@ def source_at(path: str | os.PathLike[str], kind: str | None = None, **options: 
 
 
 def load_set(path: str | os.PathLike[str], kind: str | None = None, **options: Unpack[SourceOptions]) -> DataSet:
-    """The set at `path`: AVA or its styles, IAD, a folder for each label or a CSV file.
+    """Read the set at `path`: AVA or its styles, IAD, a folder for each label or a CSV file.
 
-    The same as `open_dataset` of `source_at`. by: "quality", or "category" for a set whose labels are what photographs show
-    (`by_category`). kind: one of `KINDS`; None is what lies there. fold, folds, seed: of a set without a split of its own,
-    part 0 of 5 by the seed 0 unless they say otherwise; the seed is one from 0 to 2**32 - 1. val: the share of the training
-    part that is drawn, by the seed and never through a group, as a part for validation, of a set that has none of its own.
-    unsplit: "fold" deals a set without a split so, "train" and "test" take all of it as that. Other options are the fields of
-    `Ava`, `AvaStyle`, `Iad`, `Folders` and `Csv`. Raises ValueError as those two do.
+    The same as `open_dataset` of `source_at`.
+
+    Args:
+        path: A folder or a CSV file.
+        kind: One of `KINDS`: "ava", "ava-style", "iad", "folders" or "csv"; None: the kind found at `path`.
+        **options: by: "quality", or "category" for a set whose labels are the categories of its photographs (`by_category`).
+            fold, folds, seed: the part to hold out of a set without a split of its own, part 0 of 5 by the seed 0 unless they
+            say otherwise; the seed is one from 0 to 2**32 - 1. val: the share of the training part that is drawn, by the seed
+            and never through a group, as a part for validation, of a set that has none of its own. unsplit: "fold" deals a set
+            without a split so, "train" and "test" take all of it as that. Other options are the fields of `Ava`, `AvaStyle`,
+            `Iad`, `Folders` and `Csv`.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: As `source_at` and `open_dataset` raise it.
+        TypeError: As `source_at` raises it.
     """
     return open_dataset(source_at(path, kind, **options))
 

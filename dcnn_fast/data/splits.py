@@ -25,9 +25,15 @@ UNSPLIT: tuple[Unsplit, ...] = ("fold", "train", "test")
 class Parts:
     """The part to hold out of a set that has no split of its own, and the share that any set's training part gives to "val".
 
-    fold, folds, seed: part `fold` of `folds`, as the seed deals them; None is 0 of 5 and seed 0. unsplit: "fold", or "train" or
-    "test" where all of such a set is that. val: the share, above 0 and below 1, drawn by the seed as well; None draws nothing.
-    Raises ValueError where both a fold and `unsplit` are asked for, or for a share that is none.
+    Args:
+        fold: The part to hold out, counted from 0, as the seed deals them; None is 0.
+        folds: The number of parts; None is 5.
+        seed: The seed of the deal and of the draw; None is 0.
+        unsplit: "fold", or "train" or "test" where all of such a set is that.
+        val: The share of the training part for validation, above 0 and below 1, drawn by the seed as well; None draws nothing.
+
+    Raises:
+        ValueError: Both a fold and `unsplit` are asked for, or the share is none.
     """
 
     fold: int | None = None
