@@ -26,17 +26,24 @@ COLUMNS = tuple(name for name in NAMES if name not in ("path", *OF_COLLECTION))
 class ScoreBatch:
     """Scores batches of photographs. It pickles as its arguments and opens its scorer with the first batch, in each process.
 
-    model: the path of a model file, which must exist on every machine; None: the shipped one. path: the column of paths or of
-    addresses in object stores. content: the column of files' bytes, where the engine has read them; the result omits it.
-    version: a column that changes with a photograph's content, such as its size or ETag; the result then has a column `key`
-    (`keys.key_of`), by which a later run recognises the row; a row without a version has no key. columns: the subset of
-    `COLUMNS` to return.
-    workers: photographs processed at a time (default: torch's number of threads, which is the engine's share for the process).
-    options: any of `Scorer`'s except per_sample and groups.
+    Args:
+        model: The path of a model file, which must exist on every machine; None: the shipped one.
+        path: The column of paths or of addresses in object stores.
+        content: The column of files' bytes, where the engine has read them; the result omits it.
+        version: A column that changes with a photograph's content, such as its size or ETag; the result then has a column `key`
+            (`keys.key_of`), by which a later run recognises the row; a row without a version has no key.
+        columns: The subset of `COLUMNS` to return.
+        workers: Photographs processed at a time (default: torch's number of threads, which is the engine's share for the
+            process).
+        **options: Any of `Scorer`'s except per_sample and groups.
 
-    Raises BatchError and ValueError naming the fault, before any process is started.
+    Raises:
+        BatchError: An argument or an option breaks a rule; the message names it, before any process is started.
+        ValueError: An option is out of range, or pyarrow is not installed; also before any process is started.
 
-    Example, with Ray Data:
+    Example:
+        With Ray Data:
+
         >>> ray.data.read_binary_files("s3://bucket/photos", include_paths=True).map_batches(  # doctest: +SKIP
         ...     ScoreBatch, fn_constructor_kwargs={"content": "bytes"}, batch_format="pyarrow", batch_size=64,
         ...     compute=ray.data.ActorPoolStrategy(size=3), num_cpus=1)
@@ -61,12 +68,19 @@ class ScoreBatch:
         return vars(self) | {"_opened": None}
 
     def __call__(self, batch: Any) -> Any:
-        """Return the batch with the requested columns; an iterator of batches gives an iterator, as for Spark's mapInPandas.
+        """Score a batch, or each of an iterator's batches, as for Spark's mapInPandas.
 
-        batch: an Arrow table, a pandas frame or a mapping of arrays; the result is of the same kind. A photograph that cannot
-        be read has the reason in the column `error`, and the others go on. A missing value is pandas' own in a pandas column;
-        in a mapping's array it is NaN among numbers and None among texts. Raises BatchError for a batch that lacks the columns
-        or already has one of the returned names.
+        A photograph that cannot be read has the reason in the column `error`, and the others go on. A missing value is pandas'
+        own in a pandas column; in a mapping's array it is NaN among numbers and None among texts.
+
+        Args:
+            batch: An Arrow table, a pandas frame or a mapping of arrays; or an iterator of such.
+
+        Returns:
+            A batch of the same kind with the requested columns; an iterator of batches for an iterator.
+
+        Raises:
+            BatchError: The batch lacks the columns or already has one of the returned names.
         """
         if isinstance(batch, Iterator):
             return map(self, batch)
@@ -88,7 +102,15 @@ class ScoreBatch:
         return self._opened
 
     def scores(self, paths: Sequence[str | None], contents: Sequence[bytes | None] | None = None) -> list[Score]:
-        """The scores of photographs, in order. contents: their files' bytes, where already read."""
+        """Score photographs.
+
+        Args:
+            paths: Their paths or addresses; None where there is none.
+            contents: Their files' bytes, where already read; None: the files are read from `paths`.
+
+        Returns:
+            The scores, in order; the reason is in `error` where a photograph cannot be read.
+        """
         stores, unread = Stores(), dict[int, Score]()
 
         def given() -> Iterator[str | bytes | Stored]:

@@ -31,10 +31,17 @@ _IN_MEMORY = 2**28  # bytes of lists kept in memory before they go to temporary 
 
 @dataclass(frozen=True)
 class Deal:
-    """shards: their number. settings: everything that determines a score, with the model's digest. model: the path of its file,
-    None for the shipped one. options: of `Scorer`. photographs: their number. version: the version of the program that made the
-    deal. lines: the number in each shard's list, None in a deal by an earlier version. being_made: whether the lists are still
-    incomplete.
+    """A collection divided among shards, as its folder records it.
+
+    Attributes:
+        shards: The number of shards.
+        settings: Everything that determines a score, with the model's digest.
+        model: The path of the model's file, None for the shipped one.
+        options: The options of `Scorer`.
+        photographs: The number of photographs.
+        version: The version of the program that made the deal.
+        lines: The number of photographs in each shard's list, None in a deal by an earlier version.
+        being_made: Whether the lists are still incomplete.
     """
 
     shards: int
@@ -51,13 +58,26 @@ class Deal:
 def deal_shards(
     photographs: Iterable[Listed], folder: str, shards: int, *, model: str | None = None, **options: Any
 ) -> Deal:  # fmt: skip
-    """Divide the photographs among shards and write the deal into `folder`, which is local or in an object store.
+    """Divide the photographs among shards and write the deal into a folder.
 
     In a folder that already has a deal, the lists are rebuilt; unchanged photographs keep their scores. A photograph's shard
-    follows from its path alone. shards: 1 to 100,000; aim at some minutes of work in each, about 10,000 photographs, as a lost
-    shard is done again. model, options: as `ScoreBatch` takes them; options must be JSON's values. Raises BatchError where the
-    folder has a deal with another number of shards, another model or other settings, or lists or scores without a deal.
-    Dealing that was killed can be resumed.
+    follows from its path alone. Dealing that was killed can be resumed.
+
+    Args:
+        photographs: The collection, as `listing` gives it.
+        folder: The deal's folder, which is local or in an object store.
+        shards: The number of shards, 1 to 100,000; aim at some minutes of work in each, about 10,000 photographs, as a lost
+            shard is done again.
+        model: The path of a model file, as `ScoreBatch` takes it; None: the shipped one.
+        **options: As `ScoreBatch` takes them; they must be JSON's values.
+
+    Returns:
+        The deal.
+
+    Raises:
+        BatchError: `shards` or an option breaks a rule; or the folder has a deal with another number of shards, another model
+            or other settings, or lists or scores without a deal.
+        ValueError: An option is out of range.
     """
     require_options(options)
     if isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= _MOST_SHARDS:
@@ -77,7 +97,17 @@ def deal_shards(
 
 
 def read_deal(folder: str) -> Deal:
-    """The deal in a folder. Raises BatchError where there is no readable deal or an unfinished one."""
+    """Read the deal in a folder.
+
+    Args:
+        folder: The deal's folder, which is local or in an object store.
+
+    Returns:
+        The deal.
+
+    Raises:
+        BatchError: There is no readable deal or an unfinished one.
+    """
     deal = _found(folder)
     if deal.being_made:
         raise BatchError(f"the deal in {folder} was not finished: deal_shards makes it anew")

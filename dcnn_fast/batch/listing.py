@@ -13,7 +13,12 @@ from dcnn_fast.data.remote import StoreError, is_address, stored, version_of_fil
 
 @dataclass(frozen=True)
 class Listed:
-    """A photograph of a collection. path: absolute, or its address. version: its ETag, or its size and time."""
+    """A photograph of a collection.
+
+    Args:
+        path: Its absolute path, or its address in a store.
+        version: Its ETag, or its size and time; None where there is none.
+    """
 
     path: str
     version: str | None = None
@@ -22,11 +27,19 @@ class Listed:
 def listing(
     places: Iterable[str | os.PathLike[str]], *, recursive: bool = True, exclude: Sequence[str] = ()
 ) -> Iterator[Listed]:  # fmt: skip
-    """The photographs below folders, zip files and addresses in stores, found as `dcnn-fast score -r` does, in order.
+    """List the photographs below folders, zip files and addresses in stores, found as `dcnn-fast score -r` does, in order.
 
-    exclude: patterns of paths to skip, as `--exclude` takes them. Raises BatchError for places that cannot be listed, and at
-    the end for photographs that need the extra `photos` where it is not installed: nobody would notice the missing ones later,
-    and a new deal would drop their rows from earlier runs.
+    Args:
+        places: Folders, files, zip files and addresses.
+        recursive: Search subfolders, too.
+        exclude: Patterns of paths to skip, as `--exclude` takes them.
+
+    Returns:
+        The photographs, one by one.
+
+    Raises:
+        BatchError: A place cannot be listed; or, at the end, photographs need the extra `photos` where it is not installed:
+            nobody would notice the missing ones later, and a new deal would drop their rows from earlier runs.
 
     Example:
         >>> listing(["s3://bucket/photos", "/mnt/archive"])  # doctest: +SKIP

@@ -31,8 +31,11 @@ COUNTS = ("rows", "scored", "kept", "failed")
 class ScoreShards:
     """Scores shards of a deal; a callable for every engine, which pickles as its arguments.
 
-    folder: the deal's folder. model: the path of the model file if it differs from the deal's; it must be the same model.
-    workers: photographs processed at a time. keep_failures: do not retry photographs that could not be read.
+    Args:
+        folder: The deal's folder.
+        model: The path of the model file if it differs from the deal's; it must be the same model.
+        workers: Photographs processed at a time, as in `ScoreBatch`.
+        keep_failures: Do not retry photographs that could not be read.
 
     Example:
         >>> ray.data.from_items([{"shard": n} for n in unfinished(folder)]).map_batches(  # doctest: +SKIP
@@ -53,9 +56,16 @@ class ScoreShards:
         return vars(self) | {"_batch": None, "_deal": None}
 
     def __call__(self, batch: Any) -> Any:
-        """Score the shards whose numbers are in the column `shard`. Returns the batch with the columns `COUNTS`.
+        """Score the shards whose numbers are in the column `shard`.
 
-        Raises BatchError where there is no deal, or the model or a setting differs from the deal's.
+        Args:
+            batch: An Arrow table, a pandas frame or a mapping of arrays.
+
+        Returns:
+            The batch with the columns `COUNTS`, which `do` explains.
+
+        Raises:
+            BatchError: There is no deal, or the model or a setting differs from the deal's, or the batch has no column `shard`.
         """
         import pyarrow as pa  # noqa: PLC0415 - an extra
 
@@ -66,7 +76,18 @@ class ScoreShards:
         return frame.extended({name: pa.array([each[name] for each in counts], pa.int64()) for name in COUNTS}, None)
 
     def do(self, number: int) -> dict[str, int]:
-        """Score one shard. Returns its numbers of rows: all, scored now, kept, and those that could not be scored."""
+        """Score one shard.
+
+        Args:
+            number: The shard's number, counted from 0.
+
+        Returns:
+            Its numbers of rows: all ("rows"), scored now ("scored"), kept ("kept"), and those that could not be scored
+                ("failed").
+
+        Raises:
+            BatchError: There is no such shard or no deal, or the model or a setting differs from the deal's.
+        """
         deal, scorer = self._opened()
         if not 0 <= number < deal.shards:
             raise BatchError(f"shard must be from 0 to {deal.shards - 1}, got {number}")
@@ -92,9 +113,17 @@ class ScoreShards:
 
 
 def unfinished(folder: str, *, keep_failures: bool = False) -> list[int]:
-    """The numbers of the shards of a deal that are not done: they have no whole file, or its rows differ from their lists.
+    """List the shards of a deal that are not done: they have no whole file, or its rows differ from their lists.
 
-    keep_failures: a shard with photographs that could not be read counts as done.
+    Args:
+        folder: The deal's folder.
+        keep_failures: A shard with photographs that could not be read counts as done.
+
+    Returns:
+        The numbers of these shards, in order.
+
+    Raises:
+        BatchError: There is no readable deal, an unfinished one, or an incomplete list.
     """
     deal, found = read_deal(folder), []
     for number in shard_numbers(deal):

@@ -20,14 +20,23 @@ AVERAGE_PRECISIONS: tuple[AveragePrecision, ...] = ("plain", "interpolated", "vo
 class Measures:
     """The results of `measure`; None where a measure does not apply.
 
-    count: examples with a label, over which accuracy and the other measures are taken. unlabelled: examples without, which
-    count only in the average precisions. accuracy: the share of examples whose most probable label is right. majority: the
-    accuracy of always naming the most frequent label. auc, srcc, plcc, krcc: for the last label's probability, with two labels;
-    the correlations are with the ratings, over the examples that have one. emd, emd_2: `histograms.emd` with the powers 1 and
-    2, where predictions are of the ratings 1 to 10 and examples have votes.
-    average_precision: by label. macro_map, micro_map: their mean, and the average precision of all (example, label) pairs
-    together. confusion: [labels, labels] counts, a row for each true label (of several, the named one or else the first).
-    intervals: 95 % intervals by name, where requested.
+    Attributes:
+        count: Examples with a label, over which accuracy and the other measures are taken.
+        unlabelled: Examples without one, which count only in the average precisions.
+        accuracy: The share of examples whose most probable label is right.
+        balanced_accuracy: The mean, over the labels that occur, of the share of their examples that are named rightly.
+        majority: The accuracy of always naming the most frequent label.
+        auc: The area under the ROC curve for the last label's probability, with two labels.
+        srcc: Spearman's correlation of that probability with the ratings, over the examples that have one.
+        plcc: Pearson's correlation of the same.
+        krcc: Kendall's correlation of the same.
+        emd: `histograms.emd` with the power 1, where predictions are of the ratings 1 to 10 and examples have votes.
+        emd_2: The same with the power 2.
+        average_precision: The average precision by label.
+        macro_map: The mean of the average precisions.
+        micro_map: The average precision of all (example, label) pairs together.
+        confusion: [labels, labels] counts, a row for each true label (of several, the named one or else the first).
+        intervals: 95 % intervals by the measure's name, where requested.
     """
 
     count: int
@@ -48,20 +57,32 @@ class Measures:
     intervals: dict[str, tuple[float, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict."""
+        """Make a JSON-ready dict."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @former.renamed(draws="resamples")
 @np.errstate(all="ignore")  # independent of the process's numpy settings; divisions by zero are handled here
 def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", resamples: int = 0, seed: int = 0) -> Measures:
-    """Every measure of predictions.
+    """Compute every measure of predictions.
 
-    ap: the kind of average precision: "plain", the sum of precisions at each positive (scikit-learn's); "interpolated", with
-    the best precision at or beyond each recall; "voc07", the interpolated one at eleven recalls
-    (docs/ava.md#average-precision). resamples: of the bootstrap for intervals, 0 for none; groups are resampled where the
-    examples have them, else examples. seed: for the resampling. Raises ValueError for an unknown name or where no example has a
-    label.
+    Args:
+        predictions: A model's predictions, of which at least one example has a label.
+        ap: The kind of average precision: "plain", the sum of precisions at each positive (scikit-learn's); "interpolated",
+            with the best precision at or beyond each recall; "voc07", the interpolated one at eleven recalls
+            (docs/ava.md#average-precision).
+        resamples: The number of resamples of the bootstrap for intervals, 0 for no intervals; groups are resampled where the
+            examples have them, else examples.
+        seed: The seed of the resampling.
+
+    Returns:
+        The measures.
+
+    Raises:
+        ValueError: `ap` is an unknown name, or no example has a label.
+
+    Source:
+        docs/ava.md#average-precision
     """
     from sklearn.metrics import confusion_matrix, recall_score  # noqa: PLC0415 - optional dependency
 
@@ -92,7 +113,15 @@ def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", resampl
 
 
 def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain") -> dict[str, float]:
-    """The average precision of each label that some example has."""
+    """Compute the average precision of each label that some example has.
+
+    Args:
+        predictions: A model's predictions.
+        ap: The kind of average precision, as in `measure`.
+
+    Returns:
+        The average precision by label, from 0 to 1.
+    """
     truths = _indicator(predictions)
     return {
         label: _average_precision(truths[:, index], predictions.probs[:, index], ap)
@@ -103,9 +132,15 @@ def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain")
 
 @former.renamed(draws="resamples")
 def intervals(predictions: Predictions, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of accuracy, balanced_accuracy and, where defined, auc, srcc and emd.
+    """Compute 95 % percentile intervals of accuracy, balanced_accuracy and, where defined, auc, srcc and emd.
 
-    resamples: how many, with replacement, of groups, or of examples where they have none. seed: for the resampling.
+    Args:
+        predictions: Predictions of examples that all have a label.
+        resamples: The number of resamples, drawn with replacement: of groups, or of examples where they have none.
+        seed: The seed of the resampling.
+
+    Returns:
+        (lower end, upper end) by the measure's name.
     """
     truth, named, right = _true_labels(predictions), predictions.named, predictions.right
     of: dict[str, Callable[[np.ndarray], float | None]] = {

@@ -24,11 +24,15 @@ _WINDOWS_AT_A_TIME = 64
 class Predictions:
     """A model's predictions for examples, with the truth about them.
 
-    labels: the classes. examples: those that could be read, in order. probs: [n, labels] float64, averaged over the samples.
-    spread: [n], for two labels the standard deviation over the samples of the second's probability, else NaN. errors: why each
-    other example could not be read, by its key. histograms: [n, 10] predicted shares of the ratings 1 to 10, where these are
-    predicted. widest: where scores on an arbitrary scale were converted to probabilities, the distance from the threshold that
-    became one half; None for probabilities, and for ratings from 1 to 10, whose scale is the same in all predictions.
+    Attributes:
+        labels: The classes.
+        examples: Those that could be read, in order.
+        probs: [n, labels] float64, averaged over the samples.
+        spread: [n], for two labels the standard deviation over the samples of the second's probability, else NaN.
+        errors: The reason why each other example could not be read, by its key.
+        histograms: [n, 10] predicted shares of the ratings 1 to 10, where these are predicted.
+        widest: Where scores on an arbitrary scale were converted to probabilities, the distance from the threshold that became
+            one half; None for probabilities, and for ratings from 1 to 10, whose scale is the same in all predictions.
     """
 
     labels: tuple[str, ...]
@@ -61,7 +65,14 @@ class Predictions:
         return np.array([example.rating for example in self.examples], float)
 
     def of(self, rows: Sequence[int] | np.ndarray) -> Predictions:
-        """The predictions for some rows."""
+        """Select the predictions for some rows.
+
+        Args:
+            rows: The rows' indices, in the order wanted.
+
+        Returns:
+            Their predictions, without `errors`.
+        """
         index = np.asarray(rows, dtype=int)
         return replace(
             self, examples=tuple(self.examples[i] for i in index), probs=self.probs[index], spread=self.spread[index],
@@ -83,13 +94,31 @@ def predict(
     workers: int | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> Predictions:
-    """P(label) of each example, the mean over `samples` random windows, which are those of `Scorer` (docs/design.md#scores).
+    """Predict P(label) of each example, the mean over random windows, which are those of `Scorer`.
 
-    model: a `Model` or `MultiColumn`, which the scorer runs with shared regions computed once, or any module with `inputs` and
-    logits, which runs window by window on its own device and stays in evaluation mode; labels then names its classes. samples,
-    grid, seed, device, batch, workers: as in `Scorer`. advance: called after each example. An unreadable photograph is named in
-    `errors`.
-    Raises ValueError naming the argument, and where no photograph could be read.
+    An unreadable photograph is named in `errors`.
+
+    Args:
+        model: A `Model` or `MultiColumn`, which the scorer runs with shared regions computed once, or any module with `inputs`
+            and logits, which runs window by window on its own device and stays in evaluation mode.
+        examples: The photographs, each by its `source`.
+        labels: The classes of a module that is not one of this project's networks; these know their own.
+        samples: The number of windows, as in `Scorer`.
+        grid: The grid of window offsets, as in `Scorer`.
+        seed: The seed of the windows, as in `Scorer`.
+        device: "auto", "cpu", "cuda" or "cuda:N", as in `Scorer`.
+        batch: Images computed together, as in `Scorer.score_many`.
+        workers: Images read and computed at a time, as in `Scorer.score_many`.
+        advance: Called after each example.
+
+    Returns:
+        The predictions of the examples that could be read, in order.
+
+    Raises:
+        ValueError: An argument breaks a rule, which the message names, or no photograph could be read.
+
+    Source:
+        docs/design.md#scores
     """
     if isinstance(model, MultiColumn):
         model = Model(model)
@@ -119,9 +148,16 @@ def predict(
 
 
 def average(predictions: Sequence[Predictions]) -> Predictions:
-    """The mean of several models' probabilities, as AVG_SCNN (paper III-B), for the examples common to all.
+    """Average several models' probabilities, as AVG_SCNN (paper III-B), for the examples common to all.
 
-    The spread is unknown: NaN. Raises ValueError when labels or scales differ or no example is common.
+    Args:
+        predictions: Each model's predictions, at least one.
+
+    Returns:
+        The mean predictions; their spread is unknown: NaN.
+
+    Raises:
+        ValueError: Labels or scales differ, or no example is common.
     """
     first, *others = predictions
     if any(other.labels != first.labels for other in others):

@@ -11,11 +11,20 @@ Predictor = Callable[[Sequence[Example]], Predictions]
 
 
 def routed(categories: Predictions, examples: Sequence[Example], predictor: Callable[[str], Predictor | None]) -> Predictions:
-    """The predictions of `examples`, each by the predictor of its most probable category in `categories`.
+    """Predict each example with the predictor of its most probable category.
 
-    categories: a classifier's predictions, whose labels are categories, for photographs with the same keys. predictor: gives a
-    category's predictor, or None to omit the category; photographs without a category are omitted, too. Raises ValueError where
-    nothing is left.
+    Photographs without a category are omitted.
+
+    Args:
+        categories: A classifier's predictions, whose labels are categories, for photographs with the same keys.
+        examples: The photographs to predict.
+        predictor: Gives a category's predictor, or None to omit the category.
+
+    Returns:
+        The predictions of all categories together, in the order of `categories.labels`.
+
+    Raises:
+        ValueError: Nothing is left.
     """
     named = {e.key: categories.labels[i] for e, i in zip(categories.examples, categories.named, strict=True)}
     parts = []

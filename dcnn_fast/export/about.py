@@ -55,8 +55,12 @@ GENERATOR = (
 class Difference:
     """The difference between one pass's score and the mean of `samples` samples.
 
-    photographs: the number measured; mean and largest: of the absolute differences. why: the reason where no measurement was
-    needed.
+    Attributes:
+        photographs: The number measured.
+        mean: The mean of the absolute differences.
+        largest: The largest of the absolute differences.
+        samples: The number of samples.
+        why: The reason where no measurement was needed.
     """
 
     photographs: int
@@ -67,7 +71,14 @@ class Difference:
 
 
 def known_difference(model: Model) -> Difference | None:
-    """The difference if it follows from the network; None if it must be measured."""
+    """Give the difference between one pass and the mean of samples where it follows from the network.
+
+    Args:
+        model: The model to export.
+
+    Returns:
+        The difference; None if it must be measured (`measured_difference`).
+    """
     if model.spec.windows_differ:
         return None
     return Difference(0, 0.0, 0.0, why="every sample of a photograph is of the same pixels, so that one pass is their mean")

@@ -37,7 +37,14 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One file in one runtime. difference: the largest over all expected values. allowed: its limit."""
+    """The result of one file in one runtime.
+
+    Attributes:
+        runtime: The runtime's name.
+        file: The file's name.
+        difference: The largest difference over all expected values.
+        allowed: The limit of the difference.
+    """
 
     runtime: str
     file: str
@@ -63,8 +70,17 @@ def runtimes() -> dict[str, Runtime]:
 def check(model: Model, folder: Path) -> Iterator[Outcome]:
     """Run every file of an export of `model` in every installed runtime.
 
-    Raises CheckError where a file is missing, changed since the export or of another model, and where the picture's planes or
-    windows differ from the exported ones; OSError.
+    Args:
+        model: The model that was exported.
+        folder: The folder of the exported files.
+
+    Returns:
+        The outcomes, one for each file and runtime, as they are ready.
+
+    Raises:
+        CheckError: A file is missing, changed since the export or of another model; the picture's planes or windows differ from
+            the exported ones; or ONNX Runtime is not installed.
+        OSError: A file cannot be read.
     """
     said = _said(model, folder)
     given = _given(model, said, folder)

@@ -17,7 +17,17 @@ from dcnn_fast.scoring import Scorer
 def measured_difference(model: Model, photographs: Iterable[Path]) -> Difference:
     """Compare the centre window with fifty samples, over the readable photographs.
 
-    For a model without two labels, the largest difference over the labels counts. Raises ValueError where none can be read.
+    For a model without two labels, the largest difference over the labels counts.
+
+    Args:
+        model: The model to export.
+        photographs: Paths of files; those that cannot be read are left out.
+
+    Returns:
+        The differences of the photographs that were read.
+
+    Raises:
+        ValueError: No photograph can be read, or one has no score.
     """
     scorer, distances = Scorer(model, samples=SAMPLES, seed=SEED, grid=GRID), []
     for path in photographs:

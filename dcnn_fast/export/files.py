@@ -20,8 +20,13 @@ from dcnn_fast.nets import Model
 class Export:
     """A model as files for other programs.
 
-    difference: between one pass and fifty samples, from `measured_difference`; None where it was not measured. for_darktable:
-    whether a package for darktable is among the files.
+    Args:
+        model: The model to export.
+        difference: Between one pass and fifty samples, from `measured_difference`; None where it was not measured.
+        for_darktable: Whether a package for darktable is among the files.
+
+    Raises:
+        ValueError: The network scores no photographs, or its weights exceed an ONNX file's limit.
 
     Example:
         >>> for name, content in Export(load_model("model.safetensors")).files():
@@ -42,9 +47,13 @@ class Export:
         return (*map(names.onnx, names.KINDS), names.PT2, *package, names.PICTURE, names.EXPECTED)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """Each file's name and content; the expected answers are last.
+        """Make the files one by one; the expected answers are last.
 
-        Raises ValueError for a model whose numbers are not finite.
+        Returns:
+            Each file's name and content.
+
+        Raises:
+            ValueError: The model's numbers are not finite.
         """
         pixels = picture_for(self.model.spec, inputs_of(self.model.spec))
         wanted = expected(self.model, pixels, names.PICTURE)  # before the first file, so that a failure leaves no file

@@ -23,7 +23,12 @@ _PLAIN = 4  # levels: a block with a smaller deviation is featureless
 
 @dataclass(frozen=True)
 class Found:
-    """names: the faults' names, in the order of `FAULTS`. measures: the value of each statistic, by its name."""
+    """The faults of one photograph and the statistics that they follow from.
+
+    Attributes:
+        names: The faults' names, in the order of `FAULTS`.
+        measures: The value of each statistic, by its name.
+    """
 
     names: tuple[str, ...]
     measures: dict[str, float]
@@ -50,7 +55,14 @@ FAULTS = (
 
 
 def find_faults(pixels: np.ndarray) -> Found:
-    """The faults of a photograph, [H, W, 3] uint8 sRGB. The same pixels give the same numbers on every machine."""
+    """Find the faults of a photograph. The same pixels give the same numbers on every machine.
+
+    Args:
+        pixels: [H, W, 3] uint8 sRGB.
+
+    Returns:
+        The faults' names and all statistics.
+    """
     small = on_screen(pixels)
     luma = luminance(small)
     measures = {

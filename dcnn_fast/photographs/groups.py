@@ -37,8 +37,15 @@ BURST = _Alike(20, 0.30)  # the same camera within ten seconds
 class Member:
     """A photograph of a collection.
 
-    mean: its score, None where the model has none. std: the standard deviation over its samples. width, height: upright, in
-    pixels. taken: ISO 8601, None where unknown. order: the tie-breaker when sorting, the photograph's path.
+    Args:
+        look: The photograph's look (`look_at`).
+        width: Its width in pixels, upright.
+        height: Its height in pixels, upright.
+        order: The tie-breaker when sorting, the photograph's path.
+        mean: Its score, None where the model has none.
+        std: The standard deviation over its samples, None where there is none.
+        taken: The time of exposure, ISO 8601, None where unknown.
+        camera: Maker and model of the camera, None where unknown.
     """
 
     look: Look
@@ -52,16 +59,22 @@ class Member:
 
 
 def groups_of(members: Sequence[Member]) -> list[list[int]]:
-    """The groups of two or more near-duplicates, as indices into `members`.
+    """Find the groups of two or more near-duplicates.
 
     Two photographs are alike when their hashes differ by at most 14 of 64 bits, the correlation of their thumbnails is at least
     0.85 and their aspect ratios agree to 15 % (`COPY`); within ten seconds by the same camera, when they differ by at most 20
     bits and the correlation is at least 0.7 (`BURST`). A group is a connected component of pairs that are alike, so that its
     ends may be less alike than any linked pair. A picture without structure, such as a black one, is never like another.
 
-    A group's members are sorted by time taken, by the camera's clock, then by `order`; groups are sorted by their first
-    members. The grouping does not depend on the order of `members`. Time grows with the square of their number: all pairs are
-    compared, by matrix products whose results are exact.
+    The grouping does not depend on the order of `members`. Time grows with the square of their number: all pairs are compared,
+    by matrix products whose results are exact.
+
+    Args:
+        members: The photographs of a collection.
+
+    Returns:
+        Each group as indices into `members`, sorted by time taken, by the camera's clock, then by `order`; groups are sorted by
+            their first members.
     """
     if len(members) < 2:
         return []
@@ -76,11 +89,17 @@ def groups_of(members: Sequence[Member]) -> list[list[int]]:
 
 
 def best_of(group: Sequence[Member]) -> int:
-    """The index of the photograph to keep in a group.
+    """Choose the photograph to keep in a group.
 
     It is the one with the highest score, unless others are tied with it: scores tie when they differ by no more than the
     greater of the two standard deviations over the samples, or by no more than `SAME_SCORE`. Among tied photographs the
     sharpest is kept, then the largest, then the first in order. Without scores all are tied.
+
+    Args:
+        group: The photographs of one group, at least one.
+
+    Returns:
+        The index in `group` of the photograph to keep.
     """
     ranked = sorted(range(len(group)), key=lambda place: (-(group[place].mean or 0.0), group[place].order))
     best = group[ranked[0]]

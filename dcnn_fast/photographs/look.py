@@ -20,9 +20,12 @@ _SIDE = 32
 
 @dataclass(frozen=True)
 class Look:
-    """bits: 64 bits of a perceptual hash, 16 hexadecimal digits. thumbnail: 8 x 8 RGB pixels, 384 hexadecimal digits.
+    """A photograph's look, by which near-duplicates are recognised.
 
-    sharpness: of the photograph resized to a long side of 1024 pixels, from 0 (blurred) to 1.
+    Attributes:
+        bits: 64 bits of a perceptual hash, 16 hexadecimal digits.
+        thumbnail: 8 x 8 RGB pixels, 384 hexadecimal digits.
+        sharpness: The sharpness of the photograph resized to a long side of 1024 pixels, from 0 (blurred) to 1.
     """
 
     bits: str
@@ -31,7 +34,14 @@ class Look:
 
 
 def look_at(pixels: np.ndarray) -> Look:
-    """The look of a photograph, [H, W, 3] uint8 sRGB. The same pixels give the same look."""
+    """Compute the look of a photograph. The same pixels give the same look.
+
+    Args:
+        pixels: [H, W, 3] uint8 sRGB.
+
+    Returns:
+        The look.
+    """
     screen = on_screen(pixels)
     image = Image.fromarray(screen)
     thumbnail = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))

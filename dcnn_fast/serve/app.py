@@ -26,14 +26,24 @@ _DEFAULTS = Settings()
 def create_app(
     scorer: Scorer | None = None, settings: Settings = _DEFAULTS, culling: Culling | None = None
 ) -> FastAPI:  # fmt: skip
-    """An application that scores photographs (docs/serve.md).
+    """Make an application that scores photographs.
 
-    scorer: computes the scores with its options; None: one with the shipped model. Its `model` must not be changed meanwhile.
-    settings: the limits. culling: a page protected by its token. The application's threads live as long as its lifespan; each
-    serving process needs a separate application.
+    The application's threads live as long as its lifespan; each serving process needs a separate application.
+
+    Args:
+        scorer: Computes the scores with its options; None: one with the shipped model. Its `model` must not be changed
+            meanwhile.
+        settings: The limits.
+        culling: A page protected by its token; None: no such page.
+
+    Returns:
+        The application, for an ASGI server.
 
     Example:
         >>> app = create_app(Scorer(samples=50), Settings(token="a long secret"))
+
+    Source:
+        docs/serve.md
     """
     service = Service(scorer or Scorer(), settings)
 

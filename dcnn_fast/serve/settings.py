@@ -11,14 +11,22 @@ _LEAST_TOKEN = 8  # characters: a shorter one could be guessed
 
 @dataclass(frozen=True)
 class Settings:
-    """images, bytes: the most that wait or are computed at a time, over all requests; more are refused with 429.
+    """The limits and the access rules of a server.
 
-    body_bytes: the limit for one request; a larger one is refused with 413. deadline: seconds from a request's first byte to
-    its answer; later it is 504, or 408 where the request has not fully arrived. workers: images computed at a time, each on one
-    thread, a single one on this many; None: torch.get_num_threads(). token: a secret that all requests except those for health
-    must send as `Authorization: Bearer TOKEN`; None requires none. root: the folder below which requests may name files on this
-    machine; None: no files are read. hosts: the names allowed in requests' Host, besides addresses; None: any; others are
-    answered with 421. Raises ValueError naming the argument.
+    Args:
+        images: The most images that wait or are computed at a time, over all requests; more are refused with 429.
+        bytes: The most bytes of images that wait or are computed at a time, over all requests; more are refused with 429.
+        body_bytes: The limit for one request, in bytes; a larger one is refused with 413.
+        deadline: Seconds from a request's first byte to its answer; later it is 504, or 408 where the request has not fully
+            arrived.
+        workers: Images computed at a time, each on one thread, a single one on this many; None: torch.get_num_threads().
+        token: A secret that all requests except those for health must send as `Authorization: Bearer TOKEN`; None requires
+            none.
+        root: The folder below which requests may name files on this machine; None: no files are read.
+        hosts: The names allowed in requests' Host, besides addresses; None: any; others are answered with 421.
+
+    Raises:
+        ValueError: An argument is out of range; the message names it.
     """
 
     images: int = 64
