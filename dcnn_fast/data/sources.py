@@ -88,7 +88,11 @@ class Ava(Source):
     attributes: bool = False
 
     def load(self) -> DataSet:
-        """Read the set, as `Source.load`."""
+        """Read the set, as `Source.load`.
+
+        Returns:
+            The set, unchecked.
+        """
         return load_ava(
             self.path, self.images, delta=self.delta, category=self.category, attributes=self.attributes, parts=self.parts
         )
@@ -120,7 +124,11 @@ class AvaStyle(Source):
     drop_unlabelled: bool = False
 
     def load(self) -> DataSet:
-        """Read the set, as `Source.load`."""
+        """Read the set, as `Source.load`.
+
+        Returns:
+            The set, unchecked.
+        """
         return load_ava_style(
             self.path, self.images, exclude_test_overlap=self.exclude_test_overlap, drop_unlabelled=self.drop_unlabelled,
             parts=self.parts,
@@ -151,7 +159,11 @@ class Iad(Source):
     variant: str = "threshold"
 
     def load(self) -> DataSet:
-        """Read the set, as `Source.load`."""
+        """Read the set, as `Source.load`.
+
+        Returns:
+            The set, unchecked.
+        """
         return load_iad(self.path, self.images, columns=self.columns, variant=self.variant, parts=self.parts)
 
 
@@ -172,7 +184,11 @@ class Folders(Source):
     positive: str | None = None
 
     def load(self) -> DataSet:
-        """Read the set, as `Source.load`."""
+        """Read the set, as `Source.load`.
+
+        Returns:
+            The set, unchecked.
+        """
         return load_folders(self.path, positive=self.positive, parts=self.parts)
 
 
@@ -207,7 +223,11 @@ class Csv(Source):
     attributes: bool = False
 
     def load(self) -> DataSet:
-        """Read the set, as `Source.load`."""
+        """Read the set, as `Source.load`.
+
+        Returns:
+            The set, unchecked.
+        """
         return load_table(
             self.path, self.images, columns=self.columns, threshold=self.threshold, positive=self.positive,
             category=self.category, attributes=self.attributes, parts=self.parts,

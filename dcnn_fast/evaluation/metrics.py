@@ -57,7 +57,11 @@ class Measures:
     intervals: dict[str, tuple[float, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Make a JSON-ready dict."""
+        """Make a JSON-ready dict.
+
+        Returns:
+            Each measure by its field's name.
+        """
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
