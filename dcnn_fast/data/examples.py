@@ -36,7 +36,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Fold:
-    """Part `number` of `of` parts, as `seed` deals them."""
+    """The part of a set that is held out.
+
+    Attributes:
+        number: The part's number, counted from 0.
+        of: The number of parts.
+        seed: The seed that deals them.
+    """
 
     number: int
     of: int

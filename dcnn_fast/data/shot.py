@@ -19,10 +19,14 @@ _ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations whose rows are the upright pict
 
 @dataclass(frozen=True)
 class Shot:
-    """One photograph as its file describes it; None is what the file does not say, or not in a form that can be believed.
+    """One photograph as its file describes it; None where the file states nothing, or not in a form that can be believed.
 
-    width, height: in pixels, upright. taken: ISO 8601 without a zone where the file has none, with a fraction of a second and
-    an offset from UTC where it has them: "2024-05-01T12:34:56.25+02:00". camera: maker and model, at most 80 characters.
+    Attributes:
+        width: In pixels, upright.
+        height: In pixels, upright.
+        taken: ISO 8601 without a zone where the file has none, with a fraction of a second and an offset from UTC where it has
+            them: "2024-05-01T12:34:56.25+02:00".
+        camera: Maker and model, at most 80 characters.
     """
 
     width: int | None = None

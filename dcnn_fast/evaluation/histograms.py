@@ -34,13 +34,23 @@ def why_no_emd(predictions: Predictions) -> str | None:
 
 
 def emd(predictions: Predictions, *, power: int = 1) -> float:
-    """The mean earth mover's distance between the predicted and the given shares of the ratings, over examples with votes.
+    """Compute the mean earth mover's distance between the predicted and the given shares of the ratings.
 
-    power: 1, as results are reported, or 2, as NIMA learns. An example's distance is the mean over the ten ratings of the
-    absolute difference of the cumulative shares to that power, and then the root. From 0 to 1; 0 is best. Raises ValueError
-    where the predictions are not of ratings or no example has votes.
+    The mean is over examples with votes. An example's distance is the mean over the ten ratings of the absolute difference of
+    the cumulative shares to the power, and then the root.
 
-    Source: Talebi and Milanfar, NIMA (2018), equation 1; docs/ava.md#nima.
+    Args:
+        predictions: Predictions of ratings, for examples some of which have votes.
+        power: 1, as results are reported, or 2, as NIMA learns.
+
+    Returns:
+        From 0 to 1; 0 is best.
+
+    Raises:
+        ValueError: The predictions are not of ratings, or no example has votes.
+
+    Source:
+        Talebi and Milanfar, NIMA (2018), equation 1; docs/ava.md#nima.
     """
     why = why_no_emd(predictions)
     if why is not None:

@@ -36,7 +36,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Fault:
-    """says: whether the measures indicate this fault. rule: the condition in words."""
+    """One fault and its condition.
+
+    Attributes:
+        name: The fault's name.
+        says: Whether the measures indicate this fault.
+        rule: The condition in words.
+    """
 
     name: str
     says: Callable[[dict[str, float]], bool]

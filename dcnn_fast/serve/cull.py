@@ -37,9 +37,15 @@ _RATINGS = range(-1, 6)
 
 @dataclass(frozen=True)
 class Culling:
-    """page: the live one of `viz.culling`. folder: the base of its links. photographs: those on it, best first. load, save:
-    read and write a photograph's rating, 1 to 5 stars, 0 for none, -1 for rejected; both may raise XmpError and OSError. token:
-    a secret.
+    """A culling page and the photographs on it.
+
+    Args:
+        page: The live page of `viz.culling`.
+        folder: The base of its links.
+        photographs: Those on it, best first.
+        load: Reads a photograph's rating, 1 to 5 stars, 0 for none, -1 for rejected; may raise XmpError and OSError.
+        save: Writes a photograph's rating, the same numbers; may raise XmpError and OSError.
+        token: A secret, part of the page's address.
     """
 
     page: bytes

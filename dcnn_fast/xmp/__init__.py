@@ -19,7 +19,14 @@ class XmpError(ValueError):
 
 
 def require(what: str) -> None:
-    """Check that the feature `what`, an option or a format, is available. Raises XmpError naming the missing extra."""
+    """Check that lxml is installed.
+
+    Args:
+        what: The feature that needs it, an option or a format; the message begins with it.
+
+    Raises:
+        XmpError: lxml is not installed; the message names the extra.
+    """
     try:
         import lxml.etree  # noqa: F401, PLC0415 - is an extra
     except ImportError:

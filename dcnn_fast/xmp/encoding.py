@@ -19,19 +19,42 @@ _TABLES = ("iso8859", "cp125")  # one byte per character, supersets of ASCII
 
 @dataclass(frozen=True)
 class Encoded:
-    """A packet's text, and how it was stored. mark: the byte order mark at the beginning. codec: Python's name."""
+    """A packet's text, and how it was stored.
+
+    Attributes:
+        text: The text.
+        mark: The byte order mark at the beginning, often empty.
+        codec: Python's name of the encoding.
+    """
 
     text: str
     mark: bytes
     codec: str
 
     def with_text(self, text: str) -> bytes:
-        """Another text stored in the same way; characters that the encoding lacks become XML character references."""
+        """Store another text in the same way; characters that the encoding lacks become XML character references.
+
+        Args:
+            text: The other text.
+
+        Returns:
+            The packet's bytes.
+        """
         return self.mark + text.encode(self.codec, "xmlcharrefreplace")
 
 
 def decode(content: bytes) -> Encoded:
-    """The text of a packet. Raises XmpError for bytes that are not text in a supported encoding."""
+    """Decode a packet.
+
+    Args:
+        content: The packet's bytes: UTF-8, UTF-16 or an encoding that XML declares.
+
+    Returns:
+        The text, and how it was stored.
+
+    Raises:
+        XmpError: The bytes are not text in a supported encoding.
+    """
     mark, codec = next(((mark, codec) for mark, codec in _MARKS if content.startswith(mark)), (b"", None))
     if b"<" in mark:
         mark = b""

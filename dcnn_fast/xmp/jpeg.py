@@ -12,15 +12,34 @@ _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
 def packet_in(content: bytes) -> bytes | None:
-    """The XMP packet of a JPEG file, None where it has none. Raises XmpError for a file that is not a JPEG."""
+    """Find the XMP packet of a JPEG file.
+
+    Args:
+        content: The file's bytes.
+
+    Returns:
+        The packet, None where the file has none.
+
+    Raises:
+        XmpError: The file is not a JPEG, or damaged.
+    """
     packets = (body[len(_PACKET) :] for marker, body in _segments(content) if marker == _APP1 and body.startswith(_PACKET))
     return next(packets, None)
 
 
 def but_xmp(content: bytes) -> list[tuple[int, bytes]]:
-    """Everything in a JPEG file but its XMP: markers with their bytes; the first scan's run to the end of the file.
+    """Take a JPEG file apart, without its XMP.
 
-    The list of further pictures in the file (MPF) is omitted as well: it holds their positions, which change. Raises XmpError.
+    The list of further pictures in the file (MPF) is omitted as well: it holds their positions, which change.
+
+    Args:
+        content: The file's bytes.
+
+    Returns:
+        Markers with their bytes; the first scan's run to the end of the file.
+
+    Raises:
+        XmpError: The file is not a JPEG, or damaged.
     """
     return [
         (marker, body)

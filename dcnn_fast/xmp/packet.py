@@ -45,7 +45,9 @@ _EMPTY = (
 class Rating:
     """A packet's rating of its photograph.
 
-    stars: `xmp:Rating`, None where there is none. written: the rating by this program, None where it gave none.
+    Attributes:
+        stars: `xmp:Rating`, None where there is none.
+        written: The rating by this program, None where it gave none.
     """
 
     stars: float | None = None
@@ -76,24 +78,53 @@ class _Place:
 
 
 def rating_in(content: bytes) -> Rating:
-    """A packet's rating. Raises XmpError if it is larger than `MOST_BYTES`, not XMP, or has a rating of unknown form."""
+    """Read a packet's rating.
+
+    Args:
+        content: The packet.
+
+    Returns:
+        The rating.
+
+    Raises:
+        XmpError: The packet is larger than `MOST_BYTES`, not XMP, or has a rating of unknown form.
+    """
     return _rating(_resource(_parsed(decode(_bounded(content)).text)))
 
 
 def with_rating(content: bytes | None, stars: int) -> bytes:
-    """The packet with our rating of 1 to 5 stars; content None makes a new packet.
+    """Put this program's rating into a packet.
 
     Everything else is unchanged: elements, attributes, comments, namespaces, the encoding, and the text around the root
-    element. Raises XmpError where `rating_in` does, and for a packet with a person's rating.
+    element.
+
+    Args:
+        content: The packet; None makes a new one.
+        stars: 1 to 5.
+
+    Returns:
+        The packet with the rating.
+
+    Raises:
+        XmpError: As `rating_in` raises it, and for a packet with a person's rating.
     """
     return _rated(content, lambda now: Rating(float(stars), stars), persons_stays=True)
 
 
 def with_choice(content: bytes | None, rating: int) -> bytes:
-    """The packet with a person's rating, replacing any: 1 to 5 stars, 0 for none, -1 for rejected; content None makes a new
-    packet.
+    """Put a person's rating into a packet, replacing any.
 
-    Everything else is unchanged, as with `with_rating`. Raises XmpError where `rating_in` does.
+    Everything else is unchanged, as with `with_rating`.
+
+    Args:
+        content: The packet; None makes a new one.
+        rating: 1 to 5 stars, 0 for none, -1 for rejected.
+
+    Returns:
+        The packet with the rating.
+
+    Raises:
+        XmpError: As `rating_in` raises it.
     """
 
     def chosen(now: Rating) -> Rating:

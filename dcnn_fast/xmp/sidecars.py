@@ -22,7 +22,13 @@ _SUFFIXES = (".xmp", ".XMP")
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A sidecar as read. status: the file's status at that time."""
+    """A sidecar as read.
+
+    Attributes:
+        path: The path that it was read from.
+        content: Its bytes.
+        status: The file's status at that time.
+    """
 
     path: Path
     content: bytes
@@ -30,16 +36,32 @@ class Sidecar:
 
 
 def sidecar_path(photograph: Path, names: str) -> Path:
-    """The path of a photograph's sidecar, by one of `xmp.NAMES`; an existing file that ends with `.XMP` counts as well."""
+    """Give the path of a photograph's sidecar; an existing file that ends with `.XMP` counts as well.
+
+    Args:
+        photograph: The photograph's path.
+        names: The naming scheme, one of `xmp.NAMES`.
+
+    Returns:
+        The path, whether or not a file is there.
+    """
     start = photograph.name if names == "digikam" else photograph.stem
     paths = [photograph.with_name(start + suffix) for suffix in _SUFFIXES]
     return next((path for path in paths if os.path.lexists(path)), paths[0])
 
 
 def read_sidecar(path: Path) -> Sidecar | None:
-    """The sidecar at this path; None where there is none.
+    """Read a sidecar.
 
-    Raises XmpError for anything but a regular file (links included) and for a file larger than any sidecar; OSError.
+    Args:
+        path: The sidecar's path.
+
+    Returns:
+        The sidecar; None where there is none.
+
+    Raises:
+        XmpError: It is anything but a regular file (links included), or larger than any sidecar.
+        OSError: It cannot be read.
     """
     try:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -64,7 +86,8 @@ def read_sidecar(path: Path) -> Sidecar | None:
 class Neighbours:
     """Finds a folder's files that share a sidecar by Adobe's naming: those with one stem. Lists each folder once.
 
-    suffixes: the suffixes of files that count, in lower case.
+    Args:
+        suffixes: The suffixes of files that count, in lower case.
     """
 
     def __init__(self, suffixes: Collection[str]) -> None:
@@ -72,11 +95,25 @@ class Neighbours:
         self._folders: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def of(self, photograph: Path) -> tuple[str, ...]:
-        """The names of the others that share the photograph's stem."""
+        """Name the others that share the photograph's stem.
+
+        Args:
+            photograph: The photograph's path.
+
+        Returns:
+            The names of files in its folder, in order.
+        """
         return tuple(name for name in self._folder(photograph).get(photograph.stem, ()) if name != photograph.name)
 
     def has_whole_name(self, photograph: Path) -> bool:
-        """Whether another file has the photograph's name without its suffix, so that the sidecar is the other file's."""
+        """Tell whether another file has the photograph's name without its suffix, so that the sidecar is the other file's.
+
+        Args:
+            photograph: The photograph's path.
+
+        Returns:
+            Whether there is such a file.
+        """
         named = photograph.with_suffix("")
         return named != photograph and named.name in self._folder(named).get(named.stem, ())
 
