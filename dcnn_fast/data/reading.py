@@ -148,6 +148,10 @@ def read(
         ReadError: The image cannot be read; the message gives the reason.
         TypeError: The source is of another type.
         ValueError: max_pixels, background or scaled_to is out of range; the message names it.
+
+    Example:
+        >>> read(np.zeros((2, 3), np.uint8)).pixels.shape
+        (2, 3, 3)
     """
     require_background(background)
     if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:

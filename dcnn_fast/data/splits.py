@@ -129,8 +129,8 @@ def drawn(labels: Sequence[int], groups: Sequence[str], names: Sequence[str], *,
     leaves one side empty.
 
     Example:
-        >>> drawn([0, 0, 1, 1], ["a", "a", "b", "c"], "wxyz", share=0.5, seed=0).sum()
-        2
+        >>> int(drawn([0, 0, 0, 0, 1, 1, 1, 1], ["a", "a", "", "", "b", "b", "", ""], "stuvwxyz", share=0.5, seed=0).sum())
+        4
     """
     numbers = np.unique(np.asarray(labels, dtype=int), return_inverse=True)[1]
     of_group: dict[str, list[int]] = {}

@@ -29,7 +29,7 @@ class Export:
         ValueError: The network scores no photographs, or its weights exceed an ONNX file's limit.
 
     Example:
-        >>> for name, content in Export(load_model("model.safetensors")).files():
+        >>> for name, content in Export(load_model("model.safetensors")).files():  # doctest: +SKIP
         ...     (folder / name).write_bytes(content)
     """
 

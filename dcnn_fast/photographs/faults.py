@@ -68,6 +68,10 @@ def find_faults(pixels: np.ndarray) -> Found:
 
     Returns:
         The faults' names and all statistics.
+
+    Example:
+        >>> find_faults(np.zeros((300, 400, 3), np.uint8)).names
+        ('blurred', 'underexposed', 'flat', 'empty')
     """
     small = on_screen(pixels)
     luma = luminance(small)
