@@ -109,15 +109,27 @@ def load_ava(
     root: Path, images: Path | None = None, *, delta: float = 0.0, category: str | None = None, attributes: bool = False,
     parts: Parts = DEALT,
 ) -> DataSet:  # fmt: skip
-    """Aesthetics: high where the mean rating is above 5. The split is the official one: generic_test against all other ids.
+    """Read AVA's aesthetics: high where the mean rating is above 5.
 
-    A list generic_val.jpgl beside it (of a category CATEGORY_val.jpgl) is the part for validation, or `parts.val` draws one
-    from the training ids; it keeps photographs of every mean, as the test set does.
-    images: where the photographs lie, default `root`. delta: training photographs with a mean within (5 - delta, 5 + delta)
-    are left out; the test set keeps all (docs/ava.md#labels). category: one of the eight, its own lists. attributes: the
-    style of those photographs of the style lists' training part, as a second label (paper eq. 3).
+    The split is the official one: generic_test against all other ids. A list generic_val.jpgl beside it (of a category
+    CATEGORY_val.jpgl) is the part for validation, or `parts.val` draws one from the training ids; it keeps photographs of every
+    mean, as the test set does.
 
-    Raises ValueError naming a file or an argument that is wrong, FileNotFoundError for a list that is not there.
+    Args:
+        root: AVA's folder.
+        images: The folder of the photographs; None is `root`.
+        delta: Training photographs with a mean within (5 - delta, 5 + delta) are left out; the test set keeps all
+            (docs/ava.md#labels).
+        category: One of the eight, with its own lists; None takes the generic ones.
+        attributes: The style of those photographs of the style lists' training part is a second label (paper eq. 3).
+        parts: Its `val` is the share to draw for validation.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: A file or an argument is wrong; the message names it.
+        FileNotFoundError: A list is not there.
     """
     if not 0 <= delta <= 5:
         raise ValueError(f"delta must lie in 0 to 5, got {delta}")
@@ -207,11 +219,22 @@ def load_ava_style(
     root: Path, images: Path | None = None, *, exclude_test_overlap: bool = False, drop_unlabelled: bool = False,
     parts: Parts = DEALT,
 ) -> DataSet:  # fmt: skip
-    """Style: 14 classes; one label a training photograph, any number a test photograph (`Example.truth`).
+    """Read AVA's styles: 14 classes; one label a training photograph, any number a test photograph (`Example.truth`).
 
-    exclude_test_overlap: leave out training photographs that are in the aesthetics test set, which a network with a frozen
-    style column is measured on (docs/ava.md#styles); how many there are is noted. drop_unlabelled: leave out test photographs
-    without any style, which are never right (their `label` is -1). parts: its `val` draws some to train on for validation.
+    Args:
+        root: AVA's folder.
+        images: The folder of the photographs; None is `root`.
+        exclude_test_overlap: Leave out training photographs that are in the aesthetics test set, on which a network with a
+            frozen style column is measured (docs/ava.md#styles); a note gives their number.
+        drop_unlabelled: Leave out test photographs without any style, whose predictions are never right (their `label` is -1).
+        parts: Its `val` draws some to train on for validation.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: A file or an argument is wrong; the message names it.
+        FileNotFoundError: A list is not there.
     """
     lists, files, shown = read_styles(root), photographs(images or root), categories(root)
     path = root / LISTS / "generic_test.jpgl"

@@ -17,12 +17,23 @@ _PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "val
 
 
 def load_folders(root: Path, *, positive: str | None = None, parts: Parts = DEALT) -> DataSet:
-    """A folder for each label, either below `root`/train and `root`/test, and perhaps `root`/val (or valid, validation), or
-    below `root`, of which `parts` holds some out.
+    """Read a folder for each label.
 
-    Labels are in the order of their names, but of two the better one is last (`label_names.in_order`), positive where that is
-    told. Photographs may lie in subfolders. Raises ValueError where there are fewer than two labels, where another part
-    has a label that train lacks, or for parts of a set that has them.
+    The folders lie either below `root`/train and `root`/test, and perhaps `root`/val (or valid, validation), or below `root`,
+    of which `parts` holds some out. Labels are in the order of their names, but of two the better one is last
+    (`label_names.in_order`). Photographs may lie in subfolders.
+
+    Args:
+        root: The folder.
+        positive: The better one of two labels; None: by their names, where these tell.
+        parts: The part to hold out.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: There are fewer than two labels, another part has a label that train lacks, or parts are asked for of a set
+            that has them.
     """
     if (root / "train").is_dir() and (root / "test").is_dir():
         parts.require_none(root)

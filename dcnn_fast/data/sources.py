@@ -143,7 +143,7 @@ class Iad(Source):
 
     Args:
         path: The CSV file.
-        parts: The part to hold out where there is no split column.
+        parts: The part to hold out where there is no split column, and the share of the training part to draw for validation.
         by: "quality", or "category" as in `Source`.
         images: The folder of the photographs; None is the file's.
         columns: The names of columns, from a meaning to the file's own name for it.
@@ -169,13 +169,14 @@ class Iad(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class Folders(Source):
-    """A folder with one for each label, directly below it or below its train and test, and perhaps val.
+    """A folder with one for each label, directly below it or below its train and test, and perhaps val (or valid, validation).
 
     Labels are in the order of their names, but of two the better one is last. Photographs may lie in subfolders.
 
     Args:
         path: The folder.
-        parts: The part to hold out where the set has no folders train and test.
+        parts: The part to hold out where the set has no folders train and test, and the share of the training part to draw for
+            validation.
         by: "quality", or "category" as in `Source`.
         positive: The better one of two labels; None: by their names, where these tell.
     """
@@ -201,7 +202,7 @@ class Csv(Source):
 
     Args:
         path: The CSV file.
-        parts: The part to hold out where there is no split column.
+        parts: The part to hold out where there is no split column, and the share of the training part to draw for validation.
         by: "quality", or "category" as in `Source`.
         images: The folder that paths start from; None is the file's.
         columns: The names of columns, from a meaning to the file's own name for it.

@@ -36,16 +36,28 @@ def load_table(
     attributes: bool = False,
     parts: Parts = DEALT,
 ) -> DataSet:
-    """A CSV file with a row for each photograph.
+    """Read a CSV file with a row for each photograph.
 
-    Fields (`fields.NAMES`; `columns` maps a meaning to another name): path, below `images` or the file's folder; then label,
-    or rating, or r1 to r10, a histogram of votes; and, where there, group, category, split ("train", "val" or "test") and
-    attribute.
-    threshold: ratings above it are high; default: the median of the training part as it is listed, photographs that are not
-    there included, or of the whole set where all of it is held out, which a note tells; where every row says "test" there is
-    none, and no photograph has a label. positive: the better one of two labels, where `label_names` does not know it. category:
-    only its rows, of the whole set's split and threshold. attributes: the attribute column as a second label (paper eq. 3).
-    parts: without a split column. Raises ValueError naming what is wrong, an option that has no place here, too.
+    Its columns are path, below `images` or the file's folder; then label, or rating, or r1 to r10, a histogram of votes; and,
+    where there, group, category, split ("train", "val" or "test") and attribute.
+
+    Args:
+        path: The CSV file.
+        images: The folder that paths start from; None is the file's.
+        columns: Other names of columns, from a meaning (`fields.NAMES`) to the file's own name for it.
+        threshold: Ratings above it are high. None is the median of the training part as it is listed, photographs that are not
+            there included, or of the whole set where all of it is held out, which a note tells; where every row says "test"
+            there is none, and no photograph has a label.
+        positive: The better one of two labels, where `label_names` does not know it.
+        category: Take only its rows, with the whole set's split and threshold; None takes all.
+        attributes: The attribute column is a second label (paper eq. 3).
+        parts: The part to hold out without a split column.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: The message names the fault, an option that has no place here, too.
     """
     table = _table(path, images, columns)
     ratings, notes = _ratings(table)
@@ -78,12 +90,24 @@ def load_iad(
     variant: str = "threshold",
     parts: Parts = DEALT,
 ) -> DataSet:
-    """IAD (paper III-F) as a CSV file: path, source ("photonet" or "dpchallenge"), rating, and perhaps split.
+    """Read IAD (paper III-F) as a CSV file: path, source ("photonet" or "dpchallenge"), rating, and perhaps split.
 
-    variant "threshold": high above 4.88 of PHOTO.NET's 1 to 7 and above 5 of DPChallenge's 1 to 10. "extremes": the training
-    part keeps each source's best and worst fifth as high and low (the paper does not say whether it took them source by
-    source; their scales differ); what is held out keeps everything, labelled by the thresholds. A photograph's category is its
-    source, unless there is a column for it.
+    A photograph's category is its source, unless there is a column for it.
+
+    Args:
+        path: The CSV file.
+        images: The folder that paths start from; None is the file's.
+        columns: Other names of columns, from a meaning to the file's own name for it.
+        variant: "threshold": high above 4.88 of PHOTO.NET's 1 to 7 and above 5 of DPChallenge's 1 to 10. "extremes": the
+            training part keeps each source's best and worst fifth as high and low (the paper does not say whether it took them
+            source by source; their scales differ); the parts held out keep everything, labelled by the thresholds.
+        parts: The part to hold out without a split column.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: `variant` is an unknown name, or the file lacks a column or has an unknown source.
     """
     if variant not in ("threshold", "extremes"):
         raise ValueError(f"variant must be threshold or extremes, got {variant!r}")

@@ -14,12 +14,16 @@ REJECTED = 0
 
 
 def read_xmp_ratings(folder: Path) -> tuple[list[tuple[str, float, str]], list[str], int]:
-    """What people say of the photographs in a folder and its subfolders.
+    """Read people's ratings of the photographs in a folder and its subfolders.
 
-    Returns: path, rating and the name of the file that says it (a sidecar before the photograph), of each photograph that a
-    person has rated, in order of paths: 1 to 5 stars, or `REJECTED`. Then, each with the reason, what is left out: photographs
-    of which two files say different things, or whose sidecar cannot be read or may be another photograph's. Last, how many have
-    no rating but this program's own.
+    Args:
+        folder: The folder.
+
+    Returns:
+        First, of each photograph that a person has rated, in order of paths: its path, the rating (1 to 5 stars, or `REJECTED`)
+            and the name of the file that has it (a sidecar before the photograph). Then, each with the reason, the photographs
+            that are left out: two files state different ratings, or the sidecar cannot be read or may be another
+            photograph's. Last, the number of photographs that have no rating but this program's own.
     """
     ratings = PhotoRatings()
     rows, left_out, ours = [], [], 0
