@@ -10,7 +10,8 @@ from dcnn_fast.scoring import Scorer
 from tests import small
 from tests.cli.command import VIEWS, rows, run
 
-NOTE = "is called {}: the former name goes with the next release\n"
+CALLED = "is called {}: the former name goes with the next release"
+NOTE = f"{CALLED}\n"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,18 @@ def test_a_command_whose_own_option_has_a_former_name_keeps_it(place):
     (place / "before.toml").write_text((place / "run" / "run.toml").read_text().replace("test_samples = 2", "test_views = 3"))
     again = run("train", "set/ratings.csv", "--out", "again", "--config", "before.toml", cwd=place)
     assert again.returncode == 0, again.stderr
+    assert again.stderr.count("before.toml: test_views " + CALLED.format("test_samples")) == 1, again.stderr
     assert "test_samples = 3\n" in (place / "again" / "run.toml").read_text()
+
+
+def test_a_file_of_options_has_former_names_and_present_ones_count():
+    known = {"views", "test_samples", "field", "resamples"}
+    given = {"views": "warp", "test_samples": 2, "test_views": 3, "column": ["path=name"], "draws": 9, "samples": 4}
+    found, remarks = former.options_by_name(given, known)
+    assert found == {"views": "warp", "test_samples": 2, "field": ["path=name"], "resamples": 9, "samples": 4}
+    assert [remark.partition(":")[0] for remark in remarks] == [
+        "test_views is called test_samples", "draws is called resamples", "column is called field",
+    ]  # fmt: skip
 
 
 def test_an_option_that_is_given_several_times_keeps_all(place):
