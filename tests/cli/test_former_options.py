@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dcnn_fast.cli import former
 from dcnn_fast.nets import save_model
 from dcnn_fast.scoring import Scorer
+from dcnn_fast.training import Settings
 from tests import small
 from tests.cli.command import VIEWS, rows, run
 
@@ -66,6 +69,16 @@ def test_a_command_whose_own_option_has_a_former_name_keeps_it(place):
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("before.toml: test_views " + CALLED.format("test_samples")) == 1, again.stderr
     assert "test_samples = 3\n" in (place / "again" / "run.toml").read_text()
+
+
+@pytest.mark.parametrize(("looked_at", "line"), [(5, "settings  all as by default"), (3, "settings  test_samples 3")])
+def test_a_model_that_an_earlier_version_trained_is_described_by_present_names(place, looked_at, line):
+    settings = Settings().to_dict()
+    settings["test_views"] = looked_at
+    del settings["test_samples"]
+    save_model(replace(small.model(), provenance={"training": {"settings": settings}}), place / "before.safetensors")
+    done = run("describe", "before.safetensors", cwd=place)
+    assert done.returncode == 0 and line in done.stdout.splitlines(), done.stdout
 
 
 def test_a_file_of_options_has_former_names_and_present_ones_count():
