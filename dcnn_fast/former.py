@@ -78,7 +78,7 @@ def renamed(only: type | None = None, /, *, both: bool = False, **names: str) ->
 
 
 def taking(**names: str) -> Callable[[type[Record]], type[Record]]:
-    """A decorator for a dataclass: it takes fields by their former names too, as `renamed` does, and so do `replace` and pickles."""
+    """A decorator for a dataclass: its fields may have their former names, as of `renamed`, in `replace` and in pickles too."""
 
     def decorated(record: type[Record]) -> type[Record]:
         record.__init__ = renamed(both=True, **names)(record.__init__)  # type: ignore[method-assign]
