@@ -82,9 +82,9 @@ OF_GPUS = ("host", "gpu", "kernels")  # suites with figures for GPUs, where thes
 NO_FIGURES = (
     "bench/__init__.py", "bench/__main__.py", "bench/contract.py", "bench/floors.py", "bench/report.py", "bench/result.py",
     "bench/run.py", "bench/sources.py", "bench/suites/__init__.py", "dcnn_fast/__init__.py", "dcnn_fast/cli/*",
-    "dcnn_fast/data/*", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/partials.py", "dcnn_fast/photographs/*",
-    "dcnn_fast/printable.py",
-    "dcnn_fast/strict_json.py", "dcnn_fast/training/*", "dcnn_fast/version.py", "dcnn_fast/viz/*",
+    "dcnn_fast/data/*", "dcnn_fast/former.py", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/partials.py",
+    "dcnn_fast/photographs/*", "dcnn_fast/printable.py", "dcnn_fast/strict_json.py", "dcnn_fast/training/*",
+    "dcnn_fast/version.py", "dcnn_fast/viz/*",
 )  # fmt: skip
 
 UNKNOWN, NO_SUITE = "unknown, as no digests were written down", "the suite is no more"

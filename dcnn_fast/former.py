@@ -78,22 +78,40 @@ def renamed(only: type | None = None, /, *, both: bool = False, **names: str) ->
 
 
 def taking(**names: str) -> Callable[[type[Record]], type[Record]]:
-    """A decorator for a dataclass: it takes fields by their former names too, as `renamed` does, and `replace` too."""
+    """A decorator for a dataclass: its fields may have their former names, as of `renamed`, in `replace` and in pickles too."""
 
     def decorated(record: type[Record]) -> type[Record]:
         record.__init__ = renamed(both=True, **names)(record.__init__)  # type: ignore[method-assign]
+        return pickled(**names)(record)
+
+    return decorated
+
+
+def pickled(**names: str) -> Callable[[type[Record]], type[Record]]:
+    """A decorator for a class: pickles that have its attributes by their former names are read, with the values that they have.
+
+    Without it a dataclass's default would take the place of such a value. names: former name -> name.
+    """
+
+    def restore(self: Any, state: Mapping[str, Any]) -> None:
+        vars(self).update({names.get(name, name): value for name, value in state.items()})
+
+    def decorated(record: type[Record]) -> type[Record]:
+        record.__setstate__ = restore  # type: ignore[attr-defined]
         return record
 
     return decorated
 
 
 def names(module: str, of: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a module that gives its names by their former ones too, with a DeprecationWarning.
+    """The `__getattr__` of a module that gives its names and modules by their former names too, with a DeprecationWarning.
 
-    of: former name -> name.
+    of: former name -> name, of what is no module.
     """
 
     def value(name: str) -> Any:
+        if f"{module}.{name}" in MODULES:
+            return importlib.import_module(f"{module}.{name}")
         if name not in of:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         warn(f"{module}.{name} is called {module}.{of[name]}")

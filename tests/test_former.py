@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 
 from dcnn_fast import Score, Scorer, batch, former, nets
+from dcnn_fast.batch import ScoreShards, deal, deal_shards
 from dcnn_fast.evaluation import measure, predict
 from dcnn_fast.evaluation.reproduce import Protocol
+from dcnn_fast.nets import save_model
+from dcnn_fast.scoring.extras import Extras
 from dcnn_fast.scoring.prepare import prepare
 from dcnn_fast.training import Settings
 from dcnn_fast.training.settings import settings_from_dict
@@ -52,6 +56,8 @@ PAIRS = {
     ),
     "Protocol.views": (lambda: Protocol(views=3), lambda: Protocol(samples=3)),
     "Protocol.draws": (lambda: Protocol(draws=3), lambda: Protocol(resamples=3)),
+    "extras": (lambda: Scorer(small.model(), per_sample=True).extras.samples, lambda: True),
+    "Extras": (lambda: Extras(samples=True), lambda: Extras(per_sample=True)),
     "Settings": (lambda: Settings(test_views=2), lambda: Settings(test_samples=2)),
     "prepare": (
         lambda: len(prepare(PHOTO, small.network(), views=3, grid=1, seed=0).jobs[0].windows),
@@ -93,17 +99,72 @@ def test_settings_of_an_earlier_version_are_read():
     assert settings_from_dict(written) == Settings(test_samples=2)
 
 
+def scorer():
+    return Scorer(replace(small.model(), percentiles=OTHERS), samples=3, per_sample=True)
+
+
+PICKLED = {
+    "Score": (Score(samples_count=3, path="a"), {"Vsamples_count": "Vviews"}),
+    "Settings": (Settings(test_samples=2), {"Vtest_samples": "Vtest_views"}),
+    "Protocol": (Protocol(samples=3, resamples=9), {"Vsamples": "Vviews", "Vresamples": "Vdraws"}),
+    "Extras": (scorer().extras, {"Vper_sample": "Vsamples"}),
+    "Percentiles": (OTHERS, {"cdcnn_fast.nets.percentiles\nPercentiles": "cdcnn_fast.nets.reference\nReference"}),
+    "Deal": (deal.Deal(1, {}, None, {}, 0, "0"), {"cdcnn_fast.batch.deal\nDeal": "cdcnn_fast.batch.plan\nPlan"}),
+}
+
+
+def as_pickled_before(value, names):
+    """What an earlier version pickled, read by this one. names: of this version -> of the earlier one, as pickles have them."""
+    text = pickle.dumps(value, protocol=0)
+    for now, before in names.items():
+        assert f"{now}\n".encode() in text
+        text = text.replace(f"{now}\n".encode(), f"{before}\n".encode())
+    return pickle.loads(text)
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_what_an_earlier_version_pickled_has_its_values(name, recwarn):
+    value, names = PICKLED[name]
+    assert as_pickled_before(value, names) == value and not set(vars(as_pickled_before(value, names))) - set(vars(value))
+
+
+def test_a_scorer_that_an_earlier_version_pickled_scores_the_same():
+    before = {"Vsamples": "Vviews", "Vper_sample": "Vsamples", "Vpercentiles": "Vreference"}
+    found, expected = as_pickled_before(scorer(), before).score(PHOTO), scorer().score(PHOTO)
+    assert (found.as_dict(), found.samples_count) == (expected.as_dict(), 3) and found.percentile is not None
+
+
+def test_the_shards_that_an_earlier_version_pickled_are_scored(tmp_path):
+    save_model(small.model(), tmp_path / "m.safetensors")
+    deal_shards([], str(tmp_path / "run"), 1, model=str(tmp_path / "m.safetensors"), samples=2)
+    run = tmp_path / "run" / "run.json"
+    run.write_text(run.read_text().replace('"samples": 2', '"views": 2'))
+    assert as_pickled_before(ScoreShards(str(tmp_path / "run")), {"V_deal": "V_plan"}).do(0)["rows"] == 0
+
+
 def test_files_and_answers_keep_their_names():
     score = Score(path="a", samples_count=3)
     assert score.csv_row()["views"] == "3" and score.as_dict()["views"] == 3 and "samples_count" not in score.as_dict()
 
 
 @pytest.mark.parametrize("old", former.MODULES)
-def test_a_former_module_is_the_one_that_has_its_contents(old, recwarn):
+def test_a_former_module_is_the_one_that_has_its_contents(old, recwarn, monkeypatch):
+    monkeypatch.delitem(sys.modules, old, raising=False)  # whatever another test has imported
     for name in (old, former.MODULES[old]):
         assert importlib.import_module(name) is sys.modules[former.MODULES[old]]
     (warning,) = [each for each in recwarn if each.category is DeprecationWarning]
     assert warning.filename == __file__ and str(warning.message).startswith(f"{old} is called {former.MODULES[old]}: ")
+
+
+def test_former_modules_are_attributes_of_their_packages():
+    """As they were once anything of the package had been imported."""
+    packages = sorted({name.rpartition(".")[0] for name in former.MODULES})
+    code = f"import {', '.join(packages)}\n" + "".join(f"assert {old} is {now}\n" for old, now in former.MODULES.items())
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()
+    assert done.returncode == 0 and len(said) == len(former.MODULES), done.stderr
+    for line, (old, text) in enumerate(zip(former.MODULES, said, strict=True), 2):
+        assert text.startswith(f"<string>:{line}: DeprecationWarning: {old} is called"), text
 
 
 def test_a_program_imports_a_former_module_in_every_way():

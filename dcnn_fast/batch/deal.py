@@ -210,4 +210,4 @@ def shard_numbers(deal: Deal) -> Iterator[int]:
     return iter(range(deal.shards))
 
 
-__getattr__ = former.names(__name__, {"plan_shards": "deal_shards", "read_plan": "read_deal"})
+__getattr__ = former.names(__name__, {"Plan": "Deal", "plan_shards": "deal_shards", "read_plan": "read_deal"})

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dcnn_fast import former
 from dcnn_fast.batch.callable import COLUMNS, ScoreBatch
 from dcnn_fast.batch.columns import arrays, require_pyarrow, schema, text
 from dcnn_fast.batch.deal import Deal, photographs_of, read_deal, scores_of, shard_numbers
@@ -28,6 +29,7 @@ _MARK, _FORMAT = b"dcnn_fast_shard", b"1"  # in a file's metadata
 COUNTS = ("rows", "scored", "kept", "failed")
 
 
+@former.pickled(_plan="_deal")
 class ScoreShards:
     """Scores shards of a deal; a callable for every engine, which pickles as its arguments.
 

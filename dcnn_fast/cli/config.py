@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from dcnn_fast.cli.console import fail
+from dcnn_fast.cli.console import fail, note
 from dcnn_fast.cli.former import Command, options_by_name
 from dcnn_fast.printable import quoted
 
@@ -55,7 +55,9 @@ class Configured(Command):
                 f"{RATES} {quoted(changed)} by step"
             )
         known = {str(parameter.name) for parameter in self.params} - PLACE
-        found = options_by_name(found, known)
+        found, remarks = options_by_name(found, known)
+        for remark in () if resumed else remarks:  # the command itself wrote a resumed run's file
+            note(f"{path}: {remark}")
         unknown = [name for name in found if name not in known]
         if unknown:
             fail(f"{path}: must have options of {self.name} that are not of a run's place, got {quoted(unknown[0])}")

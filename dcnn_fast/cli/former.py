@@ -14,6 +14,8 @@ OPTIONS: Mapping[str, str] = {
 }  # fmt: skip
 """Former names of options, and the names that they have now. A command that has its own option of a former name keeps it."""
 
+_CALLED = "is called {}: the former name goes with the next release"
+
 
 class Command(TyperCommand):
     """A command of `dcnn-fast`."""
@@ -48,7 +50,7 @@ def _tell(ctx: Any, old: str) -> None:
     """Once a call: a command may parse its arguments twice."""
     if not ctx.resilient_parsing and old not in ctx.meta.setdefault("dcnn_fast.former", set()):
         ctx.meta["dcnn_fast.former"].add(old)
-        note(f"{old} is called {OPTIONS[old]}: the former name goes with the next release")
+        note(f"{old} {_CALLED.format(OPTIONS[old])}")
 
 
 def _move(found: dict[str, Any], old: str, option: TyperOption) -> None:
@@ -56,10 +58,15 @@ def _move(found: dict[str, Any], old: str, option: TyperOption) -> None:
     found[name] = [*value, *found.get(name, ())] if option.multiple else found.get(name, value)
 
 
-def options_by_name(found: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """A file's options, those with former names by the names that they have now. known: the command's options."""
+def options_by_name(found: Mapping[str, Any], known: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """A file's options by the names that they have now, and a remark for each that has its former name there.
+
+    known: the command's options. Where the file has both names, what it says by the present one counts.
+    """
     names = {_field(old): _field(new) for old, new in OPTIONS.items() if _field(new) in known and _field(old) not in known}
-    return {names.get(name, name): value for name, value in found.items()}
+    before = {names[name]: value for name, value in found.items() if name in names}
+    now = {name: value for name, value in found.items() if name not in names}
+    return {**before, **now}, [f"{old} {_CALLED.format(new)}" for old, new in names.items() if old in found]
 
 
 def _field(option: str) -> str:

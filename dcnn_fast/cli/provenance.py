@@ -55,10 +55,10 @@ def _of_data(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _changed(settings: Mapping[str, Any]) -> Iterator[str]:
     """The settings that differ from their defaults."""
-    from dcnn_fast.training.settings import Settings  # noqa: PLC0415 - imports torch
+    from dcnn_fast.training.settings import Settings, by_present_names  # noqa: PLC0415 - imports torch
 
     usual = Settings().to_dict()
-    for name, value in settings.items():
+    for name, value in by_present_names(settings).items():
         if name == "layer_rules" and value:
             yield "rates of each layer, by layer files"
         elif name not in usual or usual[name] != value:

@@ -81,6 +81,7 @@ class Model:
         return _unpacked, (_pack(self),)
 
 
+@former.pickled(reference="percentiles")
 @dataclass(frozen=True)
 class _Packed:
     """A model as plain data. tensors: by name, the axes in memory order, outermost first, and the values in that order."""

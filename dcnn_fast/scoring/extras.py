@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcnn_fast import former
 from dcnn_fast.data.reading import Photo
 from dcnn_fast.photographs.faults import find_faults
 from dcnn_fast.photographs.look import Look, look_at
@@ -21,6 +22,7 @@ class Seen:
 NOT_ASKED = Seen()
 
 
+@former.taking(samples="per_sample")
 @dataclass(frozen=True)
 class Extras:
     """The optional contents of scores; see `Scorer`."""
@@ -28,6 +30,8 @@ class Extras:
     faults: bool = False
     per_sample: bool = False
     groups: bool = False
+
+    samples = former.attribute("Extras", "samples", "per_sample")
 
     def seen(self, photo: Photo) -> Seen:
         """Compute the requested results for a photograph."""

@@ -31,6 +31,7 @@ _MOST_LONG_SIDE = 2**16
 _DETAIL = 2  # pixels decoded from a scaled file for each pixel of the reduction; with 1, scores differ six times as much
 
 
+@former.pickled(views="samples")
 @dataclass(frozen=True)
 class _Chosen:
     """A scorer's options; see `Scorer`."""

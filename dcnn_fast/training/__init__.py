@@ -1,5 +1,6 @@
 """Training: the run from data to model files, cuda-convnet's update rule, and the loop that made the shipped model."""
 
+from dcnn_fast import former
 from dcnn_fast.training.checkpoint import CheckpointError
 from dcnn_fast.training.fitting import Batch, fit
 from dcnn_fast.training.schedule import Schedule, parse_drops, parse_schedule
@@ -23,3 +24,5 @@ __all__ = [
     "parse_schedule",
     "train",
 ]
+
+__getattr__ = former.names(__name__, {})

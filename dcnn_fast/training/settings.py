@@ -203,12 +203,17 @@ class Settings:
         return {**plain, **lists, "layer_rules": [list(rule) for rule in plain["layer_rules"]]}
 
 
+def by_present_names(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file has of `Settings.to_dict`, by the names that settings have in this version."""
+    return {_FORMER.get(name, name): value for name, value in data.items()}
+
+
 def settings_from_dict(data: dict[str, Any]) -> Settings:
     """The settings that `Settings.to_dict` wrote, of this version or an earlier one."""
     drops = tuple((epoch, factor) for epoch, factor in data["drops"])
     rules = tuple((layer, LayerRule(**rule)) for layer, rule in data.get("layer_rules", ()))
     weights = data.get("class_weights", ())
-    data = {_FORMER.get(name, name): value for name, value in data.items()}
+    data = by_present_names(data)
     return Settings(**{
         **data, "drops": drops, "column_rates": tuple(data["column_rates"]), "layer_rules": rules,
         "freeze": tuple(data.get("freeze", ())), "class_weights": weights if isinstance(weights, str) else tuple(weights),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dcnn_fast.cli import former
 from dcnn_fast.nets import save_model
 from dcnn_fast.scoring import Scorer
+from dcnn_fast.training import Settings
 from tests import small
 from tests.cli.command import VIEWS, rows, run
 
-NOTE = "is called {}: the former name goes with the next release\n"
+CALLED = "is called {}: the former name goes with the next release"
+NOTE = f"{CALLED}\n"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,28 @@ def test_a_command_whose_own_option_has_a_former_name_keeps_it(place):
     (place / "before.toml").write_text((place / "run" / "run.toml").read_text().replace("test_samples = 2", "test_views = 3"))
     again = run("train", "set/ratings.csv", "--out", "again", "--config", "before.toml", cwd=place)
     assert again.returncode == 0, again.stderr
+    assert again.stderr.count("before.toml: test_views " + CALLED.format("test_samples")) == 1, again.stderr
     assert "test_samples = 3\n" in (place / "again" / "run.toml").read_text()
+
+
+@pytest.mark.parametrize(("looked_at", "line"), [(5, "settings  all as by default"), (3, "settings  test_samples 3")])
+def test_a_model_that_an_earlier_version_trained_is_described_by_present_names(place, looked_at, line):
+    settings = Settings().to_dict()
+    settings["test_views"] = looked_at
+    del settings["test_samples"]
+    save_model(replace(small.model(), provenance={"training": {"settings": settings}}), place / "before.safetensors")
+    done = run("describe", "before.safetensors", cwd=place)
+    assert done.returncode == 0 and line in done.stdout.splitlines(), done.stdout
+
+
+def test_a_file_of_options_has_former_names_and_present_ones_count():
+    known = {"views", "test_samples", "field", "resamples"}
+    given = {"views": "warp", "test_samples": 2, "test_views": 3, "column": ["path=name"], "draws": 9, "samples": 4}
+    found, remarks = former.options_by_name(given, known)
+    assert found == {"views": "warp", "test_samples": 2, "field": ["path=name"], "resamples": 9, "samples": 4}
+    assert [remark.partition(":")[0] for remark in remarks] == [
+        "test_views is called test_samples", "draws is called resamples", "column is called field",
+    ]  # fmt: skip
 
 
 def test_an_option_that_is_given_several_times_keeps_all(place):

@@ -49,7 +49,7 @@ def simulated_gpu():
 def by_plans(monkeypatch, score):
     """What `score` gives where every photograph has a plan of its own."""
     with monkeypatch.context() as patched:
-        patched.setattr(fixed_rule, "MOST_VIEWS", 0)
+        patched.setattr(fixed_rule, "MOST_SAMPLES", 0)
         return score()
 
 

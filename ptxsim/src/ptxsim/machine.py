@@ -8,5 +8,9 @@ from .interpreter import FULL, STEPS, Interpreter
 
 __all__ = ["FULL", "STEPS", "Machine"]
 
-warnings.warn("ptxsim.machine is called ptxsim.interpreter, its Machine Interpreter", DeprecationWarning, stacklevel=2)
+warnings.warn(
+    "ptxsim.machine is called ptxsim.interpreter, its Machine Interpreter: the former names go with the next release",
+    DeprecationWarning,
+    stacklevel=2,
+)
 Machine = Interpreter
