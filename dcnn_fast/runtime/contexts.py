@@ -39,8 +39,9 @@ class DeviceStream:
             self._handle = _taken(self._index)
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:  # also of one that could not be made
-            _idle[self._index].append(self._handle)  # no lock can be taken where objects are collected
+        handle: _Handle | None = getattr(self, "_handle", None)  # None also of one that could not be made
+        if handle is not None:
+            _idle[self._index].append(handle)  # no lock can be taken where objects are collected
 
     @property
     def _stream(self) -> Any:

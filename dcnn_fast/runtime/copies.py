@@ -29,8 +29,8 @@ class Copies:
         self._under_way: deque[tuple[Any, np.ndarray]] = deque()  # what tells that a copy is made, and what it reads
 
     def there(self, pixels: np.ndarray) -> Tensor:
-        """The bytes, uint8 of any shape, on the device. The host waits where `MOST` copies are under way, for the oldest; what is
-        launched next on the current stream waits for this one.
+        """The bytes, uint8 of any shape, on the device. The host waits where `MOST` copies are under way, for the oldest; what
+        is launched next on the current stream waits for this one.
         """
         self._settle()
         held = self._ring.held(pixels)

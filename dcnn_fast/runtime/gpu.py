@@ -34,7 +34,7 @@ from dcnn_fast.plan import FIXED
 from dcnn_fast.runtime.contexts import Contexts, DeviceStream, close
 from dcnn_fast.runtime.device_columns import DeviceColumn, Launcher, device_column, layers_launch, placed
 from dcnn_fast.runtime.executor import Intake, Job, Maps, PhotoJob, require_kind
-from dcnn_fast.runtime.fixed import Arena, FixedColumn, FixedEvaluation
+from dcnn_fast.runtime.fixed import Arena, FixedColumn, FixedEvaluation, Head
 from dcnn_fast.runtime.fixed_rule import Fixed
 from dcnn_fast.runtime.ring import Ring, held_bytes
 from dcnn_fast.runtime.watch import Watch, WeightsError
@@ -84,8 +84,8 @@ class GpuNetwork:
         self._net, self._watch, self._digest = net, Watch(net), Model(net).digest
         with torch.no_grad():
             self._columns = [device_column(column, device, dtype, tf32) for column in net.columns]
-            label = [placed(each, device, torch.float32) for each in net.label.parameters()]
-        self._head = partial(_head, tuple(column.last for column in self._columns), *label)
+            weight, bias = (placed(each, device, torch.float32) for each in net.label.parameters())
+        self._head: Head = partial(_head, tuple(column.last for column in self._columns), weight, bias)
         on_gpu = device.type == "cuda"
         if on_gpu:
             # The weights are there before another stream reads them. All streams at once would end another scorer's capture.
@@ -217,7 +217,7 @@ class _Context:
     """What belongs to one thread at a time: a stream, each column's launches on it, and fixed evaluations."""
 
     def __init__(
-        self, device: torch.device, columns: Sequence[DeviceColumn], fixed: Sequence[FixedColumn], head: Any, graphs: bool,
+        self, device: torch.device, columns: Sequence[DeviceColumn], fixed: Sequence[FixedColumn], head: Head, graphs: bool,
         record: Recorder,
     ) -> None:  # fmt: skip
         self.stream = DeviceStream(device)

@@ -1,4 +1,4 @@
-"""Copies to a GPU beside its work: no buffer of the ring is written to while one reads it. A stream that lags stands for a GPU."""
+"""Copies to a GPU beside its work: no buffer of the ring is written to while one reads it. A stream that lags is the GPU."""
 
 from __future__ import annotations
 
