@@ -73,7 +73,7 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
 # Parts of folders that run only on GPUs; they determine no time measured on a processor.
 ON_GPUS = (
     "csrc/cuda/*", "*/triton*", "*/cuda*", "*/gpu*", "*/device_tables.py", "*/launch.py", "*/recording.py", "*/views/fixed.py",
-    "*/runtime/contexts.py", "*/runtime/device_columns.py", "*/runtime/fixed*.py", "*/runtime/ring.py",
+    "*/runtime/contexts.py", "*/runtime/copies.py", "*/runtime/device_columns.py", "*/runtime/fixed*.py", "*/runtime/ring.py",
 )  # fmt: skip
 OF_GPUS = ("host", "gpu", "kernels")  # suites with figures for GPUs, where these parts count
 

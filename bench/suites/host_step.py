@@ -20,6 +20,7 @@ from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.ops.recording import Recorder
 from dcnn_fast.ops.recording import Step as Recordable
 from dcnn_fast.ops.recording import run as run_step
+from dcnn_fast.runtime.ring import Ring
 from dcnn_fast.training.device_windows import DeviceWindows
 from dcnn_fast.training.distributed import World
 from dcnn_fast.training.learning_layers import computed_in
@@ -84,7 +85,9 @@ class _Steps:
     def __init__(self, net: MultiColumn, lesson: Lesson, settings: Settings, counted: Counted) -> None:
         record = partial(Recorder, counted.record)
         draws = lesson.draws
-        self._cases = [draws[Request(epoch, tuple(range(settings.batch)))] for epoch in range(2)]
+        drawn = [draws[Request(epoch, tuple(range(settings.batch)))] for epoch in range(2)]
+        ring = Ring(pinned=False)
+        self._cases = [replace(each, photos=ring.held(each.photos)) for each in drawn if each.photos is not None]
         self._windows = DeviceWindows(draws.pictures.inputs, settings.batch, _CPU, record())
         self._step = Step(net, lesson, settings, Place(World(), _CPU), record())
         self._losses = Losses(LOSSES_AT_A_TIME)

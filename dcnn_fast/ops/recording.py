@@ -165,6 +165,18 @@ def beside_no_capture() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def unless_capturing() -> Iterator[bool]:
+    """Whether no thread of the process captures now, this one included; then none begins to within it."""
+    capturing = _capturing  # a fork's child gets another
+    free = capturing.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            capturing.release()
+
+
 def _forget(graph: Any, device: int, pool: Any) -> None:
     """Have torch's allocator forget a capture that failed.
 

@@ -14,9 +14,11 @@ beside another's kernels. Weights are laid out once. This has run in the PTX sim
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -29,10 +31,10 @@ from dcnn_fast.ops.launch import capability, copied
 from dcnn_fast.ops.recording import CudaGraph, Recorder
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import FIXED
-from dcnn_fast.runtime.contexts import Contexts, DeviceStream
+from dcnn_fast.runtime.contexts import Contexts, DeviceStream, close
 from dcnn_fast.runtime.device_columns import DeviceColumn, Launcher, device_column, layers_launch, placed
 from dcnn_fast.runtime.executor import Intake, Job, Maps, PhotoJob, require_kind
-from dcnn_fast.runtime.fixed import Arena, FixedColumn, FixedEvaluation
+from dcnn_fast.runtime.fixed import Arena, FixedColumn, FixedEvaluation, Head
 from dcnn_fast.runtime.fixed_rule import Fixed
 from dcnn_fast.runtime.ring import Ring, held_bytes
 from dcnn_fast.runtime.watch import Watch, WeightsError
@@ -82,18 +84,22 @@ class GpuNetwork:
         self._net, self._watch, self._digest = net, Watch(net), Model(net).digest
         with torch.no_grad():
             self._columns = [device_column(column, device, dtype, tf32) for column in net.columns]
-            self._label_weight, self._label_bias = (placed(each, device, torch.float32) for each in net.label.parameters())
+            weight, bias = (placed(each, device, torch.float32) for each in net.label.parameters())
+        self._head: Head = partial(_head, tuple(column.last for column in self._columns), weight, bias)
         on_gpu = device.type == "cuda"
         if on_gpu:
             # The weights are there before another stream reads them. All streams at once would end another scorer's capture.
             torch.cuda.current_stream(device).synchronize()
         self._record = record or Recorder(partial(CudaGraph, device) if graphs and on_gpu else None)
-        self._contexts = Contexts(self._context, MOST_CONTEXTS)
         launches = all(column.launches for column in self._columns) and layers_launch(net.spec, device, dtype)
         rule = Fixed(net.spec, dtype, capability(device), launches)
         self._intake = Intake("triton", makes_views=True, fixed=rule, holder=Ring(on_gpu), batch=MOST_PICTURES)
         self._batches = 0  # since a run began
         self._fixed = [FixedColumn(of, column) for of, column in zip(net.spec.columns, self._columns, strict=True)]
+        # None of these has the network: with it they would never be closed.
+        make = partial(_Context, device, self._columns, self._fixed, self._head, graphs, self._record)
+        self._contexts = Contexts(make, MOST_CONTEXTS)
+        finalize(self, close, self._contexts).atexit = False
 
     @property
     def intake(self) -> Intake:
@@ -185,10 +191,6 @@ class GpuNetwork:
             result = probs.cpu().numpy().astype(np.float64)
         return np.split(result, np.cumsum(counts)[:-1])
 
-    def _head(self, features: Sequence[Tensor], counts: Sequence[int], rows: Sequence[Tensor | None]) -> Tensor:
-        weights, biases = zip(*(column.last for column in self._columns), strict=True)
-        return ops.head(features, weights, biases, self._label_weight, self._label_bias, counts, window_of=rows)[0]
-
     def _planes(self, jobs: Sequence[PhotoJob]) -> list[Tensor]:
         """Each job's plane, [1, 3, H, W] uint8 on the device: its photograph is copied there, and each view made, once."""
         pixels: dict[int, Tensor] = {}
@@ -201,15 +203,21 @@ class GpuNetwork:
                 planes[source, job.view] = _plane(pixels[source], job.view)
         return [planes[id(job.photo), job.view] for job in jobs]
 
-    def _context(self) -> _Context:
-        return _Context(self._device, self._columns, self._fixed, self._head, self._graphs, self._record)
+
+def _head(
+    last: Sequence[tuple[Tensor, Tensor]], label_weight: Tensor, label_bias: Tensor, features: Sequence[Tensor],
+    counts: Sequence[int], rows: Sequence[Tensor | None],
+) -> Tensor:  # fmt: skip
+    """last: the weights and biases of each column's last layer."""
+    weights, biases = zip(*last, strict=True)
+    return ops.head(features, weights, biases, label_weight, label_bias, counts, window_of=rows)[0]
 
 
 class _Context:
     """What belongs to one thread at a time: a stream, each column's launches on it, and fixed evaluations."""
 
     def __init__(
-        self, device: torch.device, columns: Sequence[DeviceColumn], fixed: Sequence[FixedColumn], head: Any, graphs: bool,
+        self, device: torch.device, columns: Sequence[DeviceColumn], fixed: Sequence[FixedColumn], head: Head, graphs: bool,
         record: Recorder,
     ) -> None:  # fmt: skip
         self.stream = DeviceStream(device)
@@ -218,6 +226,11 @@ class _Context:
         self._made = partial(
             FixedEvaluation, fixed, head, arena=Arena(device), stream=self.stream, device=device, record=record
         )  # fmt: skip
+
+    def close(self) -> None:
+        """Wait for all that was launched: only then is the memory that it reads and writes given back, tables and graphs."""
+        with suppress(RuntimeError):  # of the device: who launched has heard of it
+            self.stream.wait()
 
     def evaluation(self, pictures: int, samples: int) -> FixedEvaluation:
         """That for so many pictures of so many samples; those of another number of samples are forgotten."""

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 _LEAST, _SIZES = 16, 48  # powers of two: bytes of the smallest buffer, and of one larger than any
-_IDLE = 2**29  # bytes of idle buffers that are kept, of all sizes together
+_IDLE = 2**29
 
 
 class Ring:
-    """The buffers. pinned: whether a GPU copies from them."""
+    """The buffers. pinned: whether a GPU copies from them. idle: bytes of idle ones that are kept, of all sizes together."""
 
-    def __init__(self, pinned: bool) -> None:
-        self._pinned = pinned
+    def __init__(self, pinned: bool, idle: float = _IDLE) -> None:
+        self._pinned, self._most_idle = pinned, idle
         # By size, each with the one that waits longest first. A buffer comes back when an array is collected, at any moment of
         # any thread: no lock can be taken there, so all that is done is one call of a deque.
         self._idle: tuple[deque[Tensor], ...] = tuple(deque() for _ in range(_SIZES))
@@ -59,7 +59,7 @@ class Ring:
     def back(self, memory: Tensor) -> None:
         """Take back a buffer that nobody holds; where too much memory is idle, let go of some, of the largest first."""
         self._idle[memory.numel().bit_length() - 1].append(memory)
-        while self.idle_bytes > _IDLE:
+        while self.idle_bytes > self._most_idle:
             largest = next((waiting for waiting in reversed(self._idle) if waiting), None)
             if largest is None:
                 return

@@ -32,10 +32,10 @@ def executor_on(
         return device, executor_of(net, device, dtype, graphs=graphs, tf32=tf32)
     if checked_gpu():
         try:
-            return "cuda", executor_of(net, "cuda", dtype, graphs=graphs)
+            return "cuda", executor_of(net, "cuda", dtype, graphs=graphs, tf32=tf32)
         except ValueError:  # no GPU computes this network or dtype: the cpu does, or says why not
             pass
-    return "cpu", executor_of(net, "cpu", dtype, graphs=graphs)
+    return "cpu", executor_of(net, "cpu", dtype, graphs=graphs, tf32=tf32)
 
 
 def checked_gpu() -> bool:

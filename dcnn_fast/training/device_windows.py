@@ -16,14 +16,13 @@ from torch import Tensor
 
 from dcnn_fast.nets import Input
 from dcnn_fast.networks import View
-from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.number_tables import NumberTables
 from dcnn_fast.ops.recording import Again, Recorder, Step
 from dcnn_fast.ops.records import SOURCE
 from dcnn_fast.ops.tables import fields
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.ops.views.fixed import CUT_FIELDS, RESIZE_FIELDS, FixedPlanes, refused, resize_of, windows_launch
-from dcnn_fast.runtime.contexts import DeviceStream
+from dcnn_fast.runtime.copies import Copies
 from dcnn_fast.training.mini_batches import Cases, starts_of
 from dcnn_fast.training.window_cuts import Place
 
@@ -37,36 +36,26 @@ class DeviceWindows:
     def __init__(self, inputs: Sequence[Input], batch: int, device: torch.device, record: Recorder) -> None:
         self._inputs, self._batch, self._device, self._record = inputs, batch, device, record
         self._fixed: FixedWindows | None = None
-        self._copies = DeviceStream(device)
+        self._copies = Copies(device)
 
     def of(self, cases: Cases) -> tuple[Tensor, ...]:
         """One [n, 3, window, window] uint8 tensor an input, in channels_last memory that the next mini-batch overwrites."""
-        if not self._takes(cases):
+        if cases.photos is None:
             return cases.on(self._device, self._inputs)
-        assert cases.photos is not None
+        photos = self._copies.there(cases.photos)
+        if not self._takes(cases):
+            return cases.cut(photos, self._inputs)
         if self._fixed is None:
             self._fixed = FixedWindows(self._inputs, self._batch, self._device, self._record)
-        return self._fixed.of(self._there(cases.photos), cases.shapes, cases.places)
+        return self._fixed.of(photos, cases.shapes, cases.places)
 
     def _takes(self, cases: Cases) -> bool:
         kinds = set(map(_kind, self._inputs))
         return (
-            cases.photos is not None
-            and 0 < len(cases.shapes) <= self._batch
+            0 < len(cases.shapes) <= self._batch
             and all(len(places) == len(cases.shapes) for places in cases.places)
             and all(_resize(shape, kind) is not None for shape in set(cases.shapes) for kind in kinds)
         )
-
-    def _there(self, photos: np.ndarray) -> Tensor:
-        """The photographs on the device; the next launches wait for the copy, the host does not."""
-        if self._device.type != "cuda":
-            return torch.from_numpy(photos)
-        with self._copies.current():
-            found = copied(torch.from_numpy(photos), self._device)
-        now = torch.cuda.current_stream(self._device)
-        now.wait_event(self._copies.reached())
-        found.record_stream(now)  # its memory is not reused before the launches have read it
-        return found
 
 
 class FixedWindows:

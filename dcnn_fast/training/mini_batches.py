@@ -50,7 +50,11 @@ class Cases:
         if self.windows is not None:
             return tuple(torch.from_numpy(batch).permute(0, 3, 1, 2).to(device) for batch in self.windows)
         assert self.photos is not None
-        return cut_batch(_unpacked(torch.from_numpy(self.photos).to(device), self.shapes), inputs, self.places)
+        return self.cut(torch.from_numpy(self.photos).to(device), inputs)
+
+    def cut(self, photos: Tensor, inputs: Sequence[Input]) -> tuple[Tensor, ...]:
+        """The windows, as `on` gives them, out of the photographs, which are there: `photos` on a device."""
+        return cut_batch(_unpacked(photos, self.shapes), inputs, self.places)
 
 
 class Draws:

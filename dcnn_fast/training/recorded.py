@@ -8,7 +8,8 @@ generator, which is seeded before each step, as it is where kernels are launched
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 from weakref import proxy
@@ -49,13 +50,44 @@ def not_recorded(net: nn.Module, update: torch.optim.Optimizer) -> str | None:
         return "a module has hooks, which a recording would not call"
     if not isinstance(update, ConvNetUpdate):
         return "only cuda-convnet's update reads its rates on the device"
-    if any(group.get("inputs") for group in update.param_groups):
-        return "a layer's inputs learn at rates of their own"
     return None
 
 
 def _has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What learns at one rate: a parameter, or copies of the columns of a matrix that belong to one of its inputs.
+
+    rule: its entries of the update's groups. columns: of the matrix and of its increment, which get the copies' values.
+    """
+
+    weight: Tensor
+    gradient: Tensor
+    increment: Tensor
+    rule: Mapping[str, Any]
+    columns: tuple[Tensor, Tensor] | None = None
+
+    def put_back(self) -> None:
+        """Copy columns back to where they are from."""
+        if self.columns is not None:
+            self.columns[0].copy_(self.weight)
+            self.columns[1].copy_(self.increment)
+
+
+def _parts_of(weight: Tensor, gradient: Tensor, increment: Tensor, rule: Mapping[str, Any]) -> list[_Part]:
+    """A parameter's parts, as `ConvNetUpdate` updates them."""
+    inputs = rule.get("inputs")
+    if not inputs:
+        return [_Part(weight, laid_like(gradient, weight), increment, rule)]
+    sizes = [int(each["size"]) for each in inputs]
+    split = zip(*(torch.split(each, sizes, dim=1) for each in (weight, gradient, increment)), inputs, strict=True)
+    return [
+        _Part(mine.contiguous(), slope.contiguous(), moved.contiguous(), each, (mine, moved))
+        for mine, slope, moved, each in split
+    ]
 
 
 class RecordedSteps:
@@ -93,11 +125,12 @@ class RecordedStep:
     ) -> None:  # fmt: skip
         self._work, self._update, self._scaler, self._learning = work, update, scaler, learning
         count = len(windows[0])
-        self._tables = NumberTables([(count, 2), (count, 1), (2, 1), (len(learning), FIELDS)], device)
+        self._tables = NumberTables([(count, 2), (count, 1), (2, 1), (self._most_parts(), FIELDS)], device)
         self._windows = tuple(map(_room_like, windows))
         self._loss = torch.zeros((), dtype=torch.float32, device=device)
         self._moving: FixedUpdate | None = None
         self._parameters: list[nn.Parameter] = []
+        self._parts: list[_Part] = []
         self._kept: list[Any] = []
         self._recorded: Recorded | None = None
 
@@ -141,10 +174,17 @@ class RecordedStep:
         return self._loss.clone()
 
     def _rates(self) -> tuple[list[float], list[float], list[float]]:
-        """The rate, momentum and decay of each parameter, as they are now."""
-        of = {id(each): group for group in self._update.param_groups for each in group["params"]}
-        mine = [of[id(each)] for each in self._parameters]
+        """The rate, momentum and decay of each part, as they are now."""
+        mine = [part.rule for part in self._parts]
         return [g["lr"] for g in mine], [g["momentum"] for g in mine], [g["decay"] for g in mine]
+
+    def _rules(self) -> dict[int, Mapping[str, Any]]:
+        """The update's group of each parameter, by its id."""
+        return {id(each): group for group in self._update.param_groups for each in group["params"]}
+
+    def _most_parts(self) -> int:
+        rules = self._rules()
+        return sum(len(rules[id(each)].get("inputs") or [None]) for each in self._learning)
 
     def _all(self) -> None:
         """What is recorded."""
@@ -163,11 +203,17 @@ class RecordedStep:
         gradients = [each.grad for each in self._parameters if each.grad is not None]
         overflow = self._unscaled(gradients) if self._scaler.is_enabled() else None
         self._work.shorten()
-        increments = [self._update.increment(each) for each in self._parameters]
-        laid = [laid_like(gradient, each) for gradient, each in zip(gradients, self._parameters, strict=True)]
-        self._moving = FixedUpdate(self._parameters, laid, increments, self._tables.tables[3], self._tables.there[3])
-        self._kept += laid
+        rules = self._rules()
+        self._parts = [
+            part
+            for each, gradient in zip(self._parameters, gradients, strict=True)
+            for part in _parts_of(each.detach(), gradient, self._update.increment(each), rules[id(each)])
+        ]
+        weights, slopes, increments = zip(*((each.weight, each.gradient, each.increment) for each in self._parts), strict=True)
+        self._moving = FixedUpdate(weights, slopes, increments, self._tables.tables[3], self._tables.there[3])
         self._moving.launch(unless=overflow)
+        for part in self._parts:
+            part.put_back()
         if overflow is not None:
             scaler = self._scaler
             assert scaler._scale is not None and scaler._growth_tracker is not None

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import threading
+from collections import defaultdict, deque
+from weakref import finalize
 
+import numpy as np
 import pytest
+import torch
 
-from dcnn_fast.runtime.contexts import Contexts
+from dcnn_fast import Scorer
+from dcnn_fast.nets import Model, build
+from dcnn_fast.ops.recording import beside_no_capture
+from dcnn_fast.runtime import contexts as runtime_contexts
+from dcnn_fast.runtime.contexts import Contexts, DeviceStream, close
+from tests import small
+from tests.ops.on_cpu import kernels_on_cpu
 
 
 def test_at_most_so_many_are_made_and_each_is_one_threads():
@@ -88,3 +99,57 @@ def test_a_child_made_by_a_fork_waits_for_no_thread_of_its_parent():
         assert queue.get(timeout=60) == "made"
         child.join(60)
     assert child.exitcode == 0
+
+
+class Closed:
+    """A context that tells of its end."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def close(self):
+        self.said.append("closed")
+
+
+def test_contexts_of_a_network_that_is_gone_are_closed_when_no_capture_goes_on():
+    said = []
+    contexts, other = Contexts(lambda: Closed(said), 2), Contexts(object, 1)
+    with contexts.borrowed(), contexts.borrowed():
+        pass
+    with beside_no_capture():
+        close(contexts)
+        assert said == []
+    with other.borrowed():
+        assert said == ["closed"] * 2
+
+
+def test_a_stream_is_never_destroyed_and_is_one_s_alone(monkeypatch):
+    made = []
+    monkeypatch.setattr(runtime_contexts, "_made", lambda index: made.append(object()) or (made[-1], index))
+    monkeypatch.setattr(runtime_contexts, "_idle", defaultdict(deque))
+    first, second = (DeviceStream(torch.device("cuda", 1)) for _ in range(2))
+    assert first._handle[0] is not second._handle[0] and len(made) == 2
+    handle = first._handle
+    del first
+    again, other = DeviceStream(torch.device("cuda", 1)), DeviceStream(torch.device("cuda", 0))
+    assert again._handle is handle and other._handle[0] is made[2]
+
+
+def test_a_network_on_a_gpu_waits_for_its_streams_before_its_memory_is_given_back(monkeypatch):
+    """As soon as nobody holds it: its memory is not to wait for Python to look for cycles."""
+    order = []
+    net = build(small.network(), seed=1).eval()
+    gc.collect()
+    gc.disable()
+    try:
+        with kernels_on_cpu():
+            scorer = Scorer(Model(net, {}), "cuda", 2)
+            assert scorer.score(np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)).error is None
+        (context,) = scorer._stages._executor._contexts._idle
+        for evaluation in context._evaluations.values():
+            finalize(evaluation._numbers, order.append, "tables")
+        monkeypatch.setattr(DeviceStream, "wait", lambda stream: order.append("waited"))
+        del scorer, context, evaluation
+        assert order == ["waited", "tables"]
+    finally:
+        gc.enable()

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from dcnn_fast import WeightsError
+from dcnn_fast.nets import build
 from dcnn_fast.runtime import Executor, Intake, PhotoJob, PlaneJob, executor_of
+from dcnn_fast.scoring import devices
 from dcnn_fast.scoring.prepare import prepare
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
@@ -88,3 +90,10 @@ def test_what_it_does_not_take_is_refused_by_name(way):
 def test_what_no_executor_does_is_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         executor_of(small.model().net, *arguments)
+
+
+def test_auto_never_drops_tf32(monkeypatch):
+    """Where no checked GPU takes the network, the cpu says that it has none."""
+    monkeypatch.setattr(devices, "checked_gpu", lambda: False)
+    with pytest.raises(ValueError, match="tf32 must be asked of float32 on cuda"):
+        devices.executor_on("auto", build(small.network(), seed=1).eval(), torch.float32, graphs=True, tf32=True)

@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 
-from dcnn_fast.runtime import ring as ring_module
 from dcnn_fast.runtime.ring import Ring, held_bytes
 
 
@@ -44,9 +43,8 @@ def test_a_view_of_a_held_photograph_that_is_not_dense_is_copied():
     assert turned.flags.c_contiguous and np.array_equal(turned, picture(40, 30)[:, ::-1])
 
 
-def test_idle_buffers_of_all_sizes_together_are_bounded(monkeypatch):
-    monkeypatch.setattr(ring_module, "_IDLE", 2**20)
-    ring = Ring(pinned=False)
+def test_idle_buffers_of_all_sizes_together_are_bounded():
+    ring = Ring(pinned=False, idle=2**20)
     held = [ring.held(picture(height, 400)) for height in (100, 200, 300, 400, 500, 600) for _ in range(3)]
     assert ring.idle == 0
     while held:
@@ -65,9 +63,8 @@ def test_an_array_keeps_all_of_its_buffer():
     assert held_bytes(plain) == plain.nbytes == 45
 
 
-def test_many_threads_give_back_and_take_at_a_time(monkeypatch):
-    monkeypatch.setattr(ring_module, "_IDLE", 2**18)
-    ring, failures = Ring(pinned=False), []
+def test_many_threads_give_back_and_take_at_a_time():
+    ring, failures = Ring(pinned=False, idle=2**18), []
 
     def work(seed):
         for i in range(200):

@@ -22,7 +22,7 @@ from tests import warm
 from tools import older_toolchain
 from tools.gpu_check import plain_tree, predictions, profile, real_tensors, report, sanitizer, sequence
 from tools.gpu_check.report import Ran
-from tools.gpu_check.stage import ROOT, Finding, Setting, Stage
+from tools.gpu_check.stage import ROOT, Finding, OutOfTimeError, Piece, Setting, Stage, whole
 from tools.gpu_check.times import tiles_of
 
 PROGRAM = "import runpy, sys; sys.argv[0] = 'gpu_check'; runpy.run_module('tools.gpu_check', run_name='__main__')"
@@ -122,10 +122,10 @@ def _is_right(setting):
 
 def test_a_stage_that_fails_ends_or_hangs_takes_no_other_with_it(tmp_path, monkeypatch, capsys):
     runs = {"raises": _raises, "killed": _is_killed, "hangs": _hangs, "wrong": _is_wrong, "right": _is_right}
-    stages = {name: Stage(name, 1.5 if name == "hangs" else 30, f"It {name}.", run) for name, run in runs.items()}
+    stages = {name: Stage(name, 1.5 if name == "hangs" else 30, f"It {name}.", whole("all", run)) for name, run in runs.items()}
     monkeypatch.setattr(sequence, "STAGES", stages)
     began = time.monotonic()
-    assert sequence.run("cuda", tmp_path, list(stages)) == 1
+    assert sequence.run("cuda", tmp_path, list(stages), minutes=1) == 1
     assert time.monotonic() - began < 60
     found = {stage.name: stage for stage in report.read(tmp_path / "report.json")}
     statuses = {name: stage.status for name, stage in found.items()}
@@ -133,6 +133,10 @@ def test_a_stage_that_fails_ends_or_hangs_takes_no_other_with_it(tmp_path, monke
         "raises": "failed", "killed": "ended by SIGKILL", "hangs": "timed out", "wrong": "failed", "right": "passed",
     }  # fmt: skip
     assert all(found[name].findings[0] == Finding("before", True) for name in ("raises", "killed", "hangs"))
+    assert {name: list(stage.not_done) for name, stage in found.items() if stage.not_done} == {
+        name: ["all"] for name in ("raises", "killed", "hangs")
+    }  # fmt: skip
+    assert sum(stage.seconds for stage in found.values()) <= 60 and all(stage.limit < 60 for stage in found.values())
     assert "illegal memory access" in found["raises"].findings[1].said
     assert "a word in the log" in found["right"].log and found["right"].findings[0].values == {"error": "nan"}
     assert "numbers: 0.5 of the largest value" in capsys.readouterr().out
@@ -145,9 +149,61 @@ def test_the_report_is_there_after_every_stage(tmp_path, monkeypatch):
         seen.append(report.read(tmp_path / "report.json"))
         yield Finding("stages before", None, str(len(seen[-1])))
 
-    monkeypatch.setattr(sequence, "STAGES", {name: Stage(name, 30, "", run) for name in ("first", "second", "third")})
+    monkeypatch.setattr(
+        sequence, "STAGES", {name: Stage(name, 30, "", whole("all", run)) for name in ("first", "second", "third")}
+    )
     assert sequence.run("cuda", tmp_path, ["first", "second", "third"]) == 0
     assert [stage.findings[0].said for stage in report.read(tmp_path / "report.json")] == ["0", "1", "2"]
+
+
+def _takes(seconds):
+    def run(setting):
+        time.sleep(seconds)
+        yield Finding(f"{seconds} s", True)
+
+    return run
+
+
+def _unfinished(setting):
+    yield Finding("half", None, "not finished within 2 seconds")
+    raise OutOfTimeError
+
+
+def test_a_stage_out_of_time_names_what_it_has_not_done_and_the_others_get_what_is_left(tmp_path, monkeypatch, capsys):
+    """The first leaves most of its share over; the last of six seconds has more than its own."""
+    works = {
+        "short": [Piece("a", _takes(0))],
+        "long": [Piece("b", _takes(0)), Piece("c", _takes(1.9)), Piece("d", _takes(0)), Piece("e", _takes(0))],
+        "told": [Piece("f", _unfinished), Piece("g", _takes(0))],
+    }
+    stages = {
+        name: Stage(name, share, "", lambda _, own=works[name]: own) for name, share in zip(works, (4, 1, 1), strict=True)
+    }
+    monkeypatch.setattr(sequence, "STAGES", stages)
+    assert sequence.run("cuda", tmp_path, list(stages), minutes=4 / 60) == sequence.SOME_NOT_DONE == 3
+    short, long, told = report.read(tmp_path / "report.json")
+    assert (short.status, list(short.not_done)) == ("passed", [])
+    assert (long.status, list(long.not_done)) == ("out of time", ["d", "e"])
+    assert (told.status, list(told.not_done)) == ("out of time", ["f"]) and told.findings[1].passed
+    assert short.limit < 2.7 and 1.3 < long.limit <= 2 and short.seconds + long.seconds + told.seconds <= 4
+    assert "not done: d; e" in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text()
+    assert "Not done: d; e" in page and f"seconds used of {long.limit:.1f} granted" in page and "4 seconds for all" in page
+
+
+def test_a_tiny_budget_cuts_stages_in_the_simulator_and_the_rest_goes_on(tmp_path):
+    done = command("--device", "sim", "--out", tmp_path, "--only", "sanitizer,profile", "--minutes", "0.0005")
+    assert done.returncode in (1, 3), done.stdout + done.stderr
+    found = report.read(tmp_path / "report.json")
+    assert [stage.name for stage in found] == ["sanitizer", "profile"]
+    assert all(stage.status in ("timed out", "out of time") and stage.not_done for stage in found)
+    assert done.stdout.count("not done: ") == 2
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "soon"])
+def test_minutes_that_are_none_are_refused(minutes, tmp_path):
+    done = command("--device", "sim", "--out", tmp_path / "out", "--minutes", minutes)
+    assert done.returncode == 2 and "must be a positive number" in done.stderr and not (tmp_path / "out").exists()
 
 
 def test_a_file_that_is_no_report_is_refused(tmp_path):

@@ -110,6 +110,36 @@ class Elsewhere(Learning):
         return (memory.as_strided(found.shape, found.stride(), 64).copy_(found),)
 
 
+class PerInput(Learning):
+    """A run whose label layer's two inputs learn at rates of their own, the second's not at all in step 2."""
+
+    def __init__(self, record, **changes):
+        super().__init__(record, **changes)
+        weight, update = self.net.label.weight, self.step.update
+        (old,) = (group for group in update.param_groups if any(each is weight for each in group["params"]))
+        old["params"] = [each for each in old["params"] if each is not weight]
+        shared = {name: value for name, value in old.items() if name != "params"}
+        sizes = 3, weight.shape[1] - 3
+        inputs = [{**shared, "size": size, "base": rate, "lr": rate} for size, rate in zip(sizes, (0.05, 0.002), strict=True)]
+        update.add_param_group({**shared, "params": [weight], "inputs": inputs})
+        self.second = inputs[1]
+
+    def windows(self, cases, number):
+        self.second["base"] = 0.0 if number == 2 else 0.002
+        return super().windows(cases, number)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_layer_s_inputs_that_learn_at_rates_of_their_own_are_recorded_to_the_same_bits(precision):
+    tapes, scaler = Tapes(), OVERFLOWING if precision == "fp16" else None
+    with kernels_on_cpu():
+        expected, found = (
+            PerInput(record, precision=precision, scaler=scaler, clip=0.1).go() for record in (None, Recorder(tapes))
+        )
+    assert [tape.played for tape in tapes.made] == [2, 1]
+    require_equal(found, expected)
+
+
 def test_windows_that_lie_elsewhere_are_those_that_are_learnt_from():
     """After the step of windows of the same shape and strides was recorded."""
     with kernels_on_cpu():

@@ -26,7 +26,7 @@ from dcnn_fast.ops.block.triton import backward_launch
 from dcnn_fast.ops.block.triton.conv_gradient import Way
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.precision import Precision
-from tools.gpu_check.stage import Finding, Setting
+from tools.gpu_check.stage import Finding, Piece, Setting
 
 FORCED = "DCNN_FAST_BACKEND"
 _BLOCK = BlockOptions(padding=1, pool=Pool(3, 2), norm=CrossMapNorm(5, 0.3))
@@ -212,7 +212,7 @@ def cases() -> dict[str, Case]:
 
 
 def run(setting: Setting, names: Sequence[str] = ()) -> Iterator[Finding]:
-    """Stage 2. names: the families to run; all if empty."""
+    """names: the families to run; all if empty."""
     all_cases = cases()
     for name in names or all_cases:
         try:
@@ -226,6 +226,11 @@ def run(setting: Setting, names: Sequence[str] = ()) -> Iterator[Finding]:
             continue
         values = {"error": judged.error, "allowed": judged.allowed, "launches": len(launches) if launches else None}
         yield Finding(name, judged.passed, f"{judged.error:.1e} of the largest value, {judged.allowed:.1e} are allowed", values)
+
+
+def works(setting: Setting) -> list[Piece]:
+    """Stage 2 in pieces."""
+    return [Piece(name, partial(run, names=[name])) for name in cases()]
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 from tools.gpu_check import families
-from tools.gpu_check.stage import ROOT, Finding, Setting
+from tools.gpu_check.stage import ROOT, Finding, OutOfTimeError, Piece, Setting
 
 KERNELS = ("cuda block fp16 from bytes", "triton block fp16", "triton block fp16 backward")
 PROGRAM = "ncu"
@@ -20,23 +21,20 @@ METRICS = {
     "L2": "lts__throughput.avg.pct_of_peak_sustained_elapsed", "DRAM": "dram__throughput.avg.pct_of_peak_sustained_elapsed",
     "warps": "sm__warps_active.avg.pct_of_peak_sustained_active", "registers": "launch__registers_per_thread",
 }  # fmt: skip
-_SECONDS = 60
 
 
-def run(setting: Setting) -> Iterator[Finding]:
+def works(setting: Setting) -> list[Piece]:
     """Each kernel in a separate program, whose other launches are also counted and named."""
-    if setting.simulated:
-        yield Finding(PROGRAM, None, "not run: there is no GPU; what the simulator counts stands in")
-        yield from _simulated(setting)
-        return
-    if shutil.which(PROGRAM) is None:
+    if setting.simulated or shutil.which(PROGRAM) is None:
+        return [Piece(PROGRAM, _without)]
+    return [Piece(name, partial(_of, name)) for name in KERNELS]
+
+
+def _without(setting: Setting) -> Iterator[Finding]:
+    if not setting.simulated:
         yield Finding(PROGRAM, None, "not run: it is not on the PATH")
         return
-    for name in KERNELS:
-        yield _of(name, setting)
-
-
-def _simulated(setting: Setting) -> Iterator[Finding]:
+    yield Finding(PROGRAM, None, "not run: there is no GPU; what the simulator counts stands in")
     with setting.kernels() as launches:
         families.cases()[KERNELS[0]](setting.where)
     for what, report in launches:
@@ -51,18 +49,21 @@ def command(name: str, device: str) -> list[str]:
     return [PROGRAM, "--clock-control", "none", "--csv", "--metrics", ",".join(METRICS.values()), *filters, *program]
 
 
-def _of(name: str, setting: Setting) -> Finding:
+def _of(name: str, setting: Setting) -> Iterator[Finding]:
+    seconds = setting.left
     try:
         done = subprocess.run(
-            command(name, setting.device), capture_output=True, text=True, check=False, cwd=ROOT, timeout=_SECONDS
+            command(name, setting.device), capture_output=True, text=True, check=False, cwd=ROOT, timeout=seconds
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Finding(name, None, f"not finished within {_SECONDS} seconds")
+        yield Finding(name, None, f"not finished within {seconds:.0f} seconds")
+        raise OutOfTimeError from None
     (setting.out / f"ncu {name}.csv").write_text(done.stdout)
     values = metrics(done.stdout)
     if not values:
-        return Finding(name, None, f"does not work here: {' '.join((done.stderr or done.stdout).split())[-200:]}")
-    return Finding(name, None, "the largest of the kernel's launches", values)
+        yield Finding(name, None, f"does not work here: {' '.join((done.stderr or done.stdout).split())[-200:]}")
+        return
+    yield Finding(name, None, "the largest of the kernel's launches", values)
 
 
 def metrics(text: str) -> dict[str, float]:

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from tools.gpu_check.stage import ROOT, Finding, Setting
+from tools.gpu_check.stage import ROOT, Finding, OutOfTimeError, Setting
 
 SELECTED = "tests/gpu"
-SECONDS, SLOWER = 80, 10  # the time limit, and its factor in the simulator
-_SUMMING_UP = 10
+_SUMMING_UP = 10  # seconds, a quarter of what there is at most
 _MOST = 14  # processes, as each has a context of some hundred megabytes on the GPU
 
 
@@ -26,8 +25,10 @@ def run(setting: Setting) -> Iterator[Finding]:
     said = setting.out / "pytest.txt"
     with said.open("w") as file:
         process = subprocess.Popen(command(setting), stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
-        status = _ended(process, SECONDS * (SLOWER if setting.simulated else 1))
+        status = _ended(process, max(3 * setting.left / 4, setting.left - _SUMMING_UP))
     yield judged(status, said.read_text(errors="replace"))
+    if status is None:
+        raise OutOfTimeError
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:

@@ -15,13 +15,15 @@ from jinja2 import Environment
 from dcnn_fast.partials import new_file
 from tools.gpu_check.stage import Finding
 
-PASSED, FAILED, TIMED_OUT, ENDED = "passed", "failed", "timed out", "ended"
+PASSED, FAILED, CUT, TIMED_OUT, ENDED = "passed", "failed", "out of time", "timed out", "ended"
 _PAGE = Path(__file__).with_name("page.html")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A finished stage. status: passed, failed, timed out, or ended by a signal. log: the end of its output."""
+    """A finished stage. status: passed, failed, out of time, timed out (killed at work), or ended by a signal. seconds: used
+    of `limit` granted. log: the end of its output. not_done: the work that it did not come to, or did not finish.
+    """
 
     name: str
     title: str
@@ -30,6 +32,7 @@ class Ran:
     limit: float
     findings: Sequence[Finding]
     log: str
+    not_done: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
@@ -37,10 +40,10 @@ class Ran:
         return self.status == PASSED
 
 
-def write(folder: Path, device: str, stages: Sequence[Ran], total: int, simulated: bool) -> None:
-    """Write report.json and report.html into the folder, each atomically."""
+def write(folder: Path, device: str, stages: Sequence[Ran], total: int, simulated: bool, budget: float) -> None:
+    """Write report.json and report.html into the folder, each atomically. budget: seconds for this run's stages together."""
     ran = [plain(asdict(stage)) for stage in stages]
-    content = {"device": device, "simulated": simulated, "stages": ran, "total": total}
+    content = {"device": device, "simulated": simulated, "stages": ran, "total": total, "budget": budget}
     _replace(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     _replace(folder / "report.html", Environment(autoescape=True).from_string(_PAGE.read_text()).render(**content) + "\n")
 

@@ -9,8 +9,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,30 +26,42 @@ from tools.gpu_check import (
     times,
     versions,
 )
-from tools.gpu_check.report import ENDED, FAILED, PASSED, TIMED_OUT, Ran
-from tools.gpu_check.stage import Finding, Setting, Stage
+from tools.gpu_check.report import CUT, ENDED, FAILED, PASSED, TIMED_OUT, Ran
+from tools.gpu_check.stage import Finding, OutOfTimeError, Setting, Stage, whole
 
 STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("versions", 30, "What is there, and whether both compilers work.", versions.run),
-        Stage("families", 60, "One launch of every family of kernels against float64, CUDA C++ first.", families.run),
-        Stage("sanitizer", 60, "Every access, race and barrier of four small launches.", sanitizer.run),
-        Stage("tests", 100, "The tests that are marked gpu, with real CUDA tensors.", real_tensors.run),
+        Stage("versions", 15, "What is there, and whether both compilers work.", whole("versions", versions.run)),
+        Stage("families", 45, "One launch of every family of kernels against float64, CUDA C++ first.", families.works),
+        Stage("sanitizer", 25, "Every access, race and barrier of four small launches.", sanitizer.works),
+        Stage("tests", 70, "The tests that are marked gpu, with real CUDA tensors.", whole("tests", real_tensors.run)),
         Stage(
-            "scores", 60, "Scores alone, in batches, by many workers, with and without graphs, and the CPU's.", end_to_end.run
+            "scores", 45, "Scores alone, in batches, by many workers, with and without graphs, and the CPU's.", end_to_end.works
         ),
-        Stage("times", 120, "Times of blocks, scores and training steps, beside torch's and the paper's.", times.run),
-        Stage("profile", 60, "What three kernels do, by the GPU's own counters.", profile.run),
-        Stage("predictions", 20, "The model's seconds over those that were measured.", predictions.run),
+        Stage("times", 70, "Times of blocks, scores and training steps, beside torch's and the paper's.", times.works),
+        Stage("profile", 20, "What three kernels do, by the GPU's own counters.", profile.works),
+        Stage("predictions", 10, "The model's seconds over those that were measured.", whole("predictions", predictions.run)),
     )
 }
-_SLOWER = 10  # the time limits' factor in the simulator
+MINUTES, MINUTES_OF_SOME = 5.0, 3.0  # for all stages, and for chosen ones
+_SLOWER = 10  # their factor in the simulator
+_LAST_WORDS = 2.0  # seconds of a stage's time, a tenth at most, in which no work begins
+SOME_NOT_DONE = 3  # exit status
 _LOG = 4000  # characters of a log in the report
 
 
-def run(device: str, out: Path, names: Sequence[str], *, write: bool = False) -> int:
-    """Run these stages and write the report after each. Returns 0 where nothing is wrong."""
+def run(
+    device: str, out: Path, names: Sequence[str], *, write: bool = False, minutes: float | None = None,
+    began: float | None = None,
+) -> int:  # fmt: skip
+    """Run these stages and write the report after each. Returns 0 where nothing is wrong and all was done, 1 where something is
+    wrong, and `SOME_NOT_DONE` where a stage ran out of time.
+
+    minutes: for all of them together, since `began` (by `time.monotonic`; now, if None). Each stage gets its share of what the
+    earlier ones have left.
+    """
+    began = time.monotonic() if began is None else began
     if not re.fullmatch(r"sim(:(80|86|89|90|120))?|cuda(:\d+)?", device):
         sys.stderr.write(f"--device must be cuda, cuda:N, sim or sim:80 (86, 89, 90, 120), got {device!r}\n")
         return 2
@@ -59,48 +71,73 @@ def run(device: str, out: Path, names: Sequence[str], *, write: bool = False) ->
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    wrong = False
-    for name in STAGES:
-        if name not in names:
-            continue
+    wrong = cut = False
+    budget = _seconds(device, minutes, len(names) < len(STAGES))
+    chosen = [name for name in STAGES if name in names]
+    for i, name in enumerate(chosen):
+        share = STAGES[name].share / sum(STAGES[each].share for each in chosen[i:])
+        granted = max(0.0, began + budget - time.monotonic()) * share
         before = {each: known[each].findings for each in STAGES if each in known and each != name}
         setting = Setting(device, out, before, write)
-        ran = _ran(STAGES[name], setting)
+        ran = _ran(STAGES[name], setting, granted)
         known[name] = ran
-        wrong |= not ran.passed
+        wrong |= ran.status not in (PASSED, CUT)
+        cut |= bool(ran.not_done)
         stages = [known[each] for each in STAGES if each in known]
-        report.write(out, device, stages, len(STAGES), setting.simulated)
-        sys.stdout.write(f"{name}: {ran.status} ({ran.seconds:.0f} s)\n")
+        report.write(out, device, stages, len(STAGES), setting.simulated, budget)
+        sys.stdout.write(f"{name}: {ran.status} ({ran.seconds:.1f} s of {ran.limit:.1f})\n")
         for each in ran.findings:
             if each.passed is False:
                 sys.stdout.write(f"  {each.name}: {each.said}\n")
+        if ran.not_done:
+            sys.stdout.write(f"  not done: {'; '.join(ran.not_done)}\n")
         sys.stdout.flush()
-    return int(wrong)
+    return 1 if wrong else SOME_NOT_DONE if cut else 0
 
 
-def _ran(stage: Stage, setting: Setting) -> Ran:
-    limit = stage.seconds * (_SLOWER if setting.simulated else 1)
+def _seconds(device: str, minutes: float | None, some: bool) -> float:
+    if minutes is None:
+        minutes = (MINUTES_OF_SOME if some else MINUTES) * (_SLOWER if device.startswith("sim") else 1)
+    return 60 * minutes
+
+
+def _ran(stage: Stage, setting: Setting, limit: float) -> Ran:
     found, log = (setting.out / f"{stage.name}.{kind}" for kind in ("jsonl", "log"))
     found.write_text("")
     began = time.monotonic()
+    setting = replace(setting, ends=began + limit - min(_LAST_WORDS, limit / 10))
     # A fork has all modules already. It is safe, as this process has never used a GPU and runs no other thread.
     child = get_context("fork").Process(target=_in_child, args=(stage, setting, found, log))
     child.start()
     child.join(limit)
     status = _status(child)
     seconds = time.monotonic() - began
-    findings = [Finding(**json.loads(line)) for line in found.read_text().splitlines()]
+    findings, not_done = _told(stage, found.read_text().splitlines())
     if status == PASSED and any(each.passed is False for each in findings):
         status = FAILED
+    if status == PASSED and not_done:
+        status = CUT
     said = log.read_text(errors="replace")[-_LOG:] if log.exists() else ""
-    return Ran(stage.name, stage.title, status, seconds, limit, findings, said)
+    return Ran(stage.name, stage.title, status, seconds, limit, findings, said, not_done)
+
+
+def _told(stage: Stage, lines: Sequence[str]) -> tuple[list[Finding], list[str]]:
+    """The findings that a child has written, and the work that it had planned and has not done."""
+    told = [json.loads(line) for line in lines]
+    planned = next((each["planned"] for each in told if "planned" in each), [stage.name])
+    done = {each["done"] for each in told if "done" in each}
+    findings = [Finding(**each) for each in told if "name" in each]
+    return findings, [name for name in planned if name not in done]
 
 
 def _status(child: BaseProcess) -> str:
     """How the child ended; one past its limit is killed with all its processes."""
     if child.exitcode is None:
         assert child.pid is not None
-        os.killpg(child.pid, signal.SIGKILL)
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has not come to make its group
+            child.kill()
         child.join()
         return TIMED_OUT
     if child.exitcode < 0:
@@ -117,15 +154,32 @@ def _in_child(stage: Stage, setting: Setting, found: Path, log: Path) -> None:
     sys.stdout, sys.stderr = (os.fdopen(each, "w", buffering=1, closefd=False) for each in (1, 2))
     status = 0
     with found.open("a") as file:
+
+        def tell(what: Mapping[str, object]) -> None:
+            file.write(json.dumps(report.plain(what)) + "\n")
+            file.flush()
+
         try:
-            for each in stage.run(setting):
-                file.write(json.dumps(report.plain(asdict(each))) + "\n")
-                file.flush()
+            _work(stage, setting, tell)
         except BaseException as error:
             traceback.print_exc()
-            failure = Finding(stage.name, False, f"{type(error).__name__}: {error}")
-            file.write(json.dumps(report.plain(asdict(failure))) + "\n")
+            tell(asdict(Finding(stage.name, False, f"{type(error).__name__}: {error}")))
             status = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _work(stage: Stage, setting: Setting, tell: Callable[[Mapping[str, object]], None]) -> None:
+    """Do the stage's work while there is time for it."""
+    works = stage.works(setting)
+    tell({"planned": [each.name for each in works]})
+    for work in works:
+        if time.monotonic() >= setting.ends:
+            return
+        try:
+            for each in work.run(setting):
+                tell(asdict(each))
+        except OutOfTimeError:
+            continue
+        tell({"done": work.name})

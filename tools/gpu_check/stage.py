@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -34,13 +36,20 @@ class Setting:
     """A stage's input.
 
     device: "sim", "sim:80" (which stands in for sm_80), "cuda" or "cuda:1". out: the report's folder. before: the findings of
-    earlier stages, by stage. write: whether to write measured figures into the project.
+    earlier stages, by stage. write: whether to write measured figures into the project. ends: when the stage's time is over, by
+    `time.monotonic`.
     """
 
     device: str
     out: Path
     before: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
     write: bool = False
+    ends: float = math.inf
+
+    @property
+    def left(self) -> float:
+        """Seconds that the stage still has, at least one."""
+        return max(1.0, self.ends - time.monotonic())
 
     @property
     def simulated(self) -> bool:
@@ -79,14 +88,36 @@ class Setting:
             torch.cuda.synchronize(self.where)
 
 
+class OutOfTimeError(Exception):
+    """A piece of work is not done, for want of time; what it found is told."""
+
+
 Run = Callable[[Setting], Iterator[Finding]]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """name: for `--only`. seconds: its time limit on a GPU. title: a sentence for the report."""
+class Piece:
+    """A piece of a stage's work, which is done or is named as not done."""
 
     name: str
-    seconds: float
-    title: str
     run: Run
+
+
+Works = Callable[[Setting], Sequence[Piece]]
+
+
+def whole(name: str, run: Run) -> Works:
+    """Piece in one piece."""
+    return lambda setting: [Piece(name, run)]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """name: for `--only`. share: of the time, beside the other stages'. title: a sentence for the report. works: the most
+    telling first.
+    """
+
+    name: str
+    share: float
+    title: str
+    works: Works

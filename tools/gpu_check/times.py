@@ -44,7 +44,7 @@ from dcnn_fast.training.step import At, Step
 from devtools.taped import Taped
 from tools.gpu_check import clock
 from tools.gpu_check.pictures import picture, small_network
-from tools.gpu_check.stage import Finding, Setting
+from tools.gpu_check.stage import Finding, Piece, Setting
 
 BLOCK, SCORE, STEP, PAPER = "block", "score", "step", "paper"  # kinds of findings, the first words of their names
 WINDOWS = 50
@@ -52,7 +52,7 @@ WORKERS = (1, 4, 16)
 STAGED, WARPGROUP = BY_HAND = "staged", "warpgroup"  # tiles of the CUDA C++ block, as bench/gpu_cost.py has them
 PRESETS = ("scnn-arch1", "alexnet")
 _TYPES = (torch.float16, torch.bfloat16, torch.float32)
-RECORDED: tuple[TrainingPrecision, ...] = ("fp32", "tf32", "bf16", "fp16")
+RECORDED: tuple[TrainingPrecision, ...] = ("fp16", "fp32", "bf16", "tf32")
 _LAST_RESORTS = ("doubled", "halved")
 
 
@@ -65,14 +65,23 @@ class Timed:
     block: networks.Block
     rounding: networks.Rounding
 
+    @property
+    def said(self) -> str:
+        """Its name and dtype."""
+        return f"{self.name} {str(self.params.weight_dtype).removeprefix('torch.')}"
 
-def run(setting: Setting) -> Iterator[Finding]:
-    """Blocks first, from short to long."""
-    for timed in _problems(setting):
-        yield from of_block(setting, timed)
-    yield from _scores(setting)
-    yield from _steps(setting)
-    yield from _papers(setting)
+
+def works(setting: Setting) -> list[Piece]:
+    """The first preset's blocks in float16, scores, training steps, the other blocks, the paper's table; last, for each is
+    compiled first, torch's compiled blocks.
+    """
+    problems = list(_problems(setting))
+    blocks = [Piece(f"{BLOCK} {each.said}", partial(of_block, timed=each)) for each in problems]
+    first = sum(each.name.startswith(PRESETS[0]) and each.params.weight_dtype == torch.float16 for each in problems)
+    compiled = [] if setting.simulated else [
+        Piece(f"{BLOCK} {each.said} torch compiled", partial(_torchs, timed=each, how="compiled")) for each in problems
+    ]  # fmt: skip
+    return [*blocks[:first], *_scores(setting), *_steps(setting), *blocks[first:], Piece(PAPER, _papers), *compiled]
 
 
 def _papers(setting: Setting) -> Iterator[Finding]:
@@ -103,21 +112,21 @@ def _problems(setting: Setting) -> Iterator[Timed]:
     for preset in PRESETS:
         column = networks.preset(preset).columns[0]
         assert isinstance(column, networks.Column)
-        for number, (problem, block) in enumerate(zip(problems_of(column), column.blocks, strict=True)):
-            for dtype in _TYPES:
+        for dtype in _TYPES:
+            for number, (problem, block) in enumerate(zip(problems_of(column), column.blocks, strict=True)):
                 source = dtype if number else torch.uint8
                 params = replace(problem, images=WINDOWS, dtype=source, weight_dtype=dtype, out_dtype=dtype)
                 yield Timed(f"{preset} {number + 1}", params, block, column.rounding)
 
 
 def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
-    """One problem by every backend and tile that runs it, and by torch's operations."""
-    params, dtype = timed.params, str(timed.params.weight_dtype).removeprefix("torch.")
+    """One problem by every backend and tile that runs it, and by torch's operations, one by one."""
+    params = timed.params
     count = clock.buffers(params.bytes, setting)
     with setting.kernels():
         tiles = tiles_of(params, capability(setting.where))
     for tile in tiles:
-        name = f"{BLOCK} {timed.name} {dtype} {tile}"
+        name = f"{BLOCK} {timed.said} {tile}"
         with setting.kernels():
             backend = "cuda" if tile in BY_HAND else "triton"
             if why := BACKENDS[backend].can_run(params, setting.where):
@@ -130,7 +139,7 @@ def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
                 continue
         values = {"problem": problem_key(params), "tile": tile, "seconds": took, "macs": params.macs}
         yield Finding(name, None, _said(took, params.macs), values)
-    yield from _torchs(setting, timed, count)
+    yield from _torchs(setting, timed, "eager")
 
 
 def tiles_of(params: BlockParams, capability: int) -> list[str]:
@@ -166,47 +175,44 @@ def _random(params: BlockParams, where: torch.device, seed: int) -> tuple[Tensor
     return x, Operands(weight, torch.zeros(params.filters, dtype=params.weight_dtype, device=where), mean)
 
 
-def _torchs(setting: Setting, timed: Timed, count: int) -> Iterator[Finding]:
-    """The block as a torch user writes it, in channels-last memory, eager and compiled."""
-    params = timed.params
-    dtype = params.weight_dtype
-    name = f"{BLOCK} {timed.name} {str(dtype).removeprefix('torch.')} torch"
+def _torchs(setting: Setting, timed: Timed, how: str) -> Iterator[Finding]:
+    """The block as a torch user writes it, in channels-last memory. how: eager or compiled."""
+    params, name = timed.params, f"{BLOCK} {timed.said} torch {how}"
+    dtype, count = params.weight_dtype, clock.buffers(params.bytes, setting)
     if setting.simulated and dtype != torch.float32:
         timed = replace(timed, params=replace(params, dtype=torch.float32, weight_dtype=torch.float32, out_dtype=torch.float32))
         dtype = torch.float32  # not all of the CPU's operations have float16
     given = [_random(replace(timed.params, dtype=dtype), setting.where, seed) for seed in range(count)]
-    chain = torch.compile(torch_chain) if not setting.simulated else None
-    for how, function in (("eager", torch_chain), ("compiled", chain)):
-        if function is None:
-            continue
-        steps = [
-            lambda x=x, operands=operands, function=function: function(
-                x, operands.weight, operands.bias, timed.block, timed.rounding
-            )
-            for x, operands in given
-        ]
-        try:
-            with torch.no_grad(), torch.backends.cudnn.flags(benchmark=True, allow_tf32=False):
-                took = clock.seconds(setting, steps)
-        except Exception as error:
-            yield Finding(f"{name} {how}", None, f"not run: {type(error).__name__}: {error}")
-            continue
-        yield Finding(f"{name} {how}", None, _said(took, params.macs), {"seconds": took})
+    chain = torch.compile(torch_chain) if how == "compiled" else torch_chain
+    steps = [partial(chain, x, operands.weight, operands.bias, timed.block, timed.rounding) for x, operands in given]
+    try:
+        with torch.no_grad(), torch.backends.cudnn.flags(benchmark=True, allow_tf32=False):
+            took = clock.seconds(setting, steps)
+    except Exception as error:
+        yield Finding(name, None, f"not run: {type(error).__name__}: {error}")
+        return
+    yield Finding(name, None, _said(took, params.macs), {"seconds": took})
 
 
-def _scores(setting: Setting) -> Iterator[Finding]:
-    """Pictures per second end to end from arrays, for several numbers of workers, with the host's time."""
-    papers = {name: networks.preset(name) for name in ("scnn-arch1", "dcnn")}
-    scored = {"small": small_network()} if setting.simulated else papers
+def _scores(setting: Setting) -> list[Piece]:
+    """Pictures per second end to end from arrays, for several numbers of workers, with the host's time; float16 first."""
+    if setting.simulated:
+        return [Piece(f"{SCORE} small float16", partial(_scored, name="small", dtype="float16"))]
+    return [
+        Piece(f"{SCORE} {name} {dtype}", partial(_scored, name=name, dtype=dtype))
+        for dtype in ("float16", "float32", "bfloat16")
+        for name in ("scnn-arch1", "dcnn")
+    ]
+
+
+def _scored(setting: Setting, name: str, dtype: str) -> Iterator[Finding]:
     shape, count, samples = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
     pictures = [picture(*shape, seed % 8) for seed in range(count)]
-    for name, network in scored.items():
-        for dtype in ("float16",) if setting.simulated else ("float32", "float16", "bfloat16"):
-            with setting.kernels():
-                model = Model(build(network, seed=1).eval(), {})
-                scorer = Scorer(model, setting.scorers, samples, dtype=dtype)
-                for workers in WORKERS[: 1 if setting.simulated else None]:
-                    yield _pictures(setting, f"{SCORE} {name} {dtype}, {workers} workers", scorer, pictures, workers)
+    with setting.kernels():
+        network = small_network() if setting.simulated else networks.preset(name)
+        scorer = Scorer(Model(build(network, seed=1).eval(), {}), setting.scorers, samples, dtype=dtype)
+        for workers in WORKERS[: 1 if setting.simulated else None]:
+            yield _pictures(setting, f"{SCORE} {name} {dtype}, {workers} workers", scorer, pictures, workers)
 
 
 def _pictures(setting: Setting, name: str, scorer: Scorer, pictures: list[np.ndarray], workers: int) -> Finding:
@@ -218,21 +224,32 @@ def _pictures(setting: Setting, name: str, scorer: Scorer, pictures: list[np.nda
     return Finding(name, None, said, {"seconds": wall, "host seconds": host})
 
 
-def _steps(setting: Setting) -> Iterator[Finding]:
-    """A training step, including the host."""
-    for dtype in (torch.float32,) if setting.simulated else (torch.float32, torch.bfloat16):
-        name = f"{STEP} {str(dtype).removeprefix('torch.')}"
-        column, batch = _column(setting)
-        with setting.kernels():
-            yield _timed(name, clock.wall(setting, _step_of(column, batch, setting.where, dtype)), batch)
-    for precision in RECORDED[: 1 if setting.simulated else None]:
-        column, batch = _column(setting)
-        with setting.kernels(), own_stream(setting.where):
-            step = _recorded_step_of(column, batch, setting, precision)
-            if step is None:
-                yield Finding(f"{STEP} recorded {precision}", False, "it could not be recorded: the log says why")
-                continue
-            yield _timed(f"{STEP} recorded {precision}", clock.wall(setting, step), batch)
+def _steps(setting: Setting) -> list[Piece]:
+    """Training steps, including the host: recorded ones first, and in float16."""
+    recorded = [
+        Piece(f"{STEP} recorded {precision}", partial(_recorded, precision=precision))
+        for precision in RECORDED[: 1 if setting.simulated else None]
+    ]
+    dtypes = (torch.float32,) if setting.simulated else (torch.float32, torch.bfloat16)
+    names = [(f"{STEP} {str(dtype).removeprefix('torch.')}", dtype) for dtype in dtypes]
+    return [*recorded, *(Piece(name, partial(_plain, name=name, dtype=dtype)) for name, dtype in names)]
+
+
+def _plain(setting: Setting, name: str, dtype: torch.dtype) -> Iterator[Finding]:
+    """A step launched one by one."""
+    column, batch = _column(setting)
+    with setting.kernels():
+        yield _timed(name, clock.wall(setting, _step_of(column, batch, setting.where, dtype)), batch)
+
+
+def _recorded(setting: Setting, precision: TrainingPrecision) -> Iterator[Finding]:
+    column, batch = _column(setting)
+    with setting.kernels(), own_stream(setting.where):
+        step = _recorded_step_of(column, batch, setting, precision)
+        if step is None:
+            yield Finding(f"{STEP} recorded {precision}", False, "it could not be recorded: the log says why")
+            return
+        yield _timed(f"{STEP} recorded {precision}", clock.wall(setting, step), batch)
 
 
 def _timed(name: str, took: tuple[float, float] | None, batch: int) -> Finding:
