@@ -364,7 +364,7 @@ def figures(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
     changed = f" **Stale**: sources of {', '.join(old)} have changed since." if old else ""
     about = f"{shown.machine['processor']}, {shown.machine['cores']} cores, fp32, {_when(shown)}.{changed}"
     head = _header("same weights, same windows, outputs agree | dcnn_fast | best peer in its fastest setting | ratio")
-    return "\n".join([*head, *lines, "", about, f"[Everything that was measured]({PAGE}), the losses too.", ""])
+    return "\n".join([*head, *lines, "", about, f"[Everything that was measured]({PAGE}), including cases where a peer or a target was not beaten.", ""])
 
 
 def _figure(rows: Sequence[Row], case: str, name: str) -> list[str]:
