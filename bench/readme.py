@@ -40,12 +40,14 @@ class Mark:
 
     def __str__(self) -> str:
         return (
-            f"**Stale since {self.since}**: the figures of {', '.join(self.suites)} in `{self.file}` are of other sources "
-            f"(changed: {'; '.join(self.changed)})."
+            f"**Stale since {self.since}**: the figures of {', '.join(self.suites)} in `{self.file}` were measured "
+            f"with older sources (changed since: {'; '.join(self.changed)})."
         )
 
 
-_MARK = re.compile(r"\*\*Stale since (.+?)\*\*: the figures of (.+?) in `(.+?)` are of other sources \(changed: (.+)\)\.")
+_MARK = re.compile(
+    r"\*\*Stale since (.+?)\*\*: the figures of (.+?) in `(.+?)` were measured with older sources \(changed since: (.+)\)\."
+)
 
 
 def marks_in(section: str) -> list[Mark]:
@@ -287,7 +289,8 @@ def _host(rows: Sequence[Row]) -> list[str]:
         if row.case in host.FIXED:
             gain = f", {row.ratio:.0f} launched a batch"
         lines.append(f"| {row.case} | {row.precision} | {row.seconds * 1e3:.3g} ms{gain} | {said} |")
-    head = _header("the host's side, launches for GPUs collected and not run | precision | a time | at c820935, two AMD cores")
+    before = "before, at commit c820935, on another machine (two AMD cores)"
+    head = _header(f"the host's side, launches for GPUs collected and not run | precision | a time | {before}")
     return [*head, *lines]
 
 
@@ -321,7 +324,7 @@ def _modelled() -> list[str]:
             for gpu in gpus
         )
         lines.append(f"| {case} | {' | '.join(cells)} |")
-    return [*_header(f"SCNN in fp16, ms: Triton, CUDA C++ (the floor) | {' | '.join(gpus)}"), *lines]
+    return [*_header(f"SCNN in fp16, ms: Triton, CUDA C++ (the physical limit) | {' | '.join(gpus)}"), *lines]
 
 
 def _tenths(times: Mapping[tuple[str, str, str], float], key: tuple[str, str, str]) -> str:
@@ -364,7 +367,8 @@ def figures(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
     changed = f" **Stale**: sources of {', '.join(old)} have changed since." if old else ""
     about = f"{shown.machine['processor']}, {shown.machine['cores']} cores, fp32, {_when(shown)}.{changed}"
     head = _header("same weights, same windows, outputs agree | dcnn_fast | best peer in its fastest setting | ratio")
-    return "\n".join([*head, *lines, "", about, f"[Everything that was measured]({PAGE}), the losses too.", ""])
+    page = f"[Everything that was measured]({PAGE}), including cases where a peer or a target was not beaten."
+    return "\n".join([*head, *lines, "", about, page, ""])
 
 
 def _figure(rows: Sequence[Row], case: str, name: str) -> list[str]:

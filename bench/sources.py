@@ -87,7 +87,7 @@ NO_FIGURES = (
     "dcnn_fast/version.py", "dcnn_fast/viz/*",
 )  # fmt: skip
 
-UNKNOWN, NO_SUITE = "unknown, as no digests were written down", "the suite is no more"
+UNKNOWN, NO_SUITE = "unknown, as no digests were written down", "the suite {} has been removed"
 
 _SUFFIXES = {".py", ".h", ".hpp", ".c", ".cpp", ".cu", ".cuh", ".txt", ".json", ".cmake"}
 
@@ -132,7 +132,7 @@ def changed(recorded: Mapping[str, Digests], root: Path = ROOT) -> dict[str, tup
         now = digests(suite, root) if suite in DECIDED_BY else {}
         differ = tuple(entry for entry in sorted({*then, *now}) if then.get(entry) != now.get(entry))
         if differ or not now:
-            found[suite] = differ if then and now else (UNKNOWN if now else NO_SUITE,)
+            found[suite] = differ if then and now else (UNKNOWN if now else NO_SUITE.format(suite),)
     return found
 
 

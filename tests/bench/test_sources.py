@@ -99,7 +99,7 @@ def test_line_ends_and_caches_are_no_changes(tree):
 def test_results_without_digests_are_not_taken_for_fresh():
     row = Row("block", "block 1", 1, OURS, "fp32", 1.0)
     assert Result({}, {}, rows=(row,)).changed() == {"block": (sources.UNKNOWN,)}
-    assert sources.changed({"old": {"csrc": "0"}}) == {"old": (sources.NO_SUITE,)}
+    assert sources.changed({"old": {"csrc": "0"}}) == {"old": (sources.NO_SUITE.format("old"),)}
 
 
 def _git(root, *arguments):
