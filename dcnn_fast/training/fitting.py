@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Batch:
-    """windows: one [N, C, window, window] uint8 tensor per column. targets: whatever the loss compares with."""
+    """A mini-batch of windows.
+
+    Args:
+        windows: One [N, C, window, window] uint8 tensor per column.
+        targets: The tensors with which the loss compares.
+    """
 
     windows: tuple[Tensor, ...]
     targets: tuple[Tensor, ...]
@@ -28,11 +33,22 @@ def fit(
     decay: float = 0.01,
     report: Callable[[int, float], None] = lambda epoch, value: None,
 ) -> None:
-    """Minimise `loss` over the epochs; `report(epoch, mean loss)` is called after each.
+    """Minimise a loss over the epochs, by Adam with decoupled decay.
 
-    net: what is put in training mode, and whose parameters that ask for gradients are updated. steps: mini-batches in all;
-    the rate rises over the first twentieth of them and falls to zero along a cosine. Raises ValueError when a loss is not
-    finite, naming the step: a diverged network is not worth going on with.
+    The rate rises over the first twentieth of the steps and falls to zero along a cosine. The network is put in training mode,
+    and in evaluation mode at the end.
+
+    Args:
+        net: The network; its parameters that ask for gradients are updated.
+        epochs: The mini-batches of each epoch.
+        loss: Computes the loss of a mini-batch, one number that has a gradient.
+        steps: Mini-batches in all.
+        rate: The highest learning rate.
+        decay: The decoupled weight decay.
+        report: Called after each epoch with its number, from 0, and the mean loss of its mini-batches.
+
+    Raises:
+        ValueError: A loss is not finite; the message names the step. A diverged network is not worth going on with.
     """
     parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)

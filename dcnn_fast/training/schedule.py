@@ -20,6 +20,17 @@ class Schedule:
     const: 1. linear: from 1 to 1 / target in a straight line. exp: from 1 to 1 / target, the same share each time. dexp:
     `steps` equal spans, the i-th at target ** (-i / (steps - 1)). cosine: from 1 to 0 along half a wave (Loshchilov and Hutter
     2017).
+
+    Args:
+        kind: "const", "linear", "exp", "dexp" or "cosine".
+        target: The number by which the rate is divided at the end, positive and finite; "const" and "cosine" do without.
+        steps: The spans of "dexp", at least 2.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names it as cuda-convnet2's notation does (tgtFactor, numSteps).
+
+    Source:
+        docs/cuda-convnet.md#layer-files
     """
 
     kind: Kind = "const"
@@ -35,7 +46,18 @@ class Schedule:
             raise ValueError(f"schedule: numSteps must be at least 2, got {self.steps}")
 
     def factor(self, done: float) -> float:
-        """The factor when the share `done`, 0 to 1, of the training is over."""
+        """The factor at a time of the training.
+
+        Args:
+            done: The share of the training that is over, 0 to 1.
+
+        Returns:
+            The factor by which rates are multiplied.
+
+        Example:
+            >>> Schedule("linear", target=2.0).factor(0.5)
+            0.75
+        """
         if self.kind == "linear":
             return 1 + (1 / self.target - 1) * done
         if self.kind == "exp":
@@ -49,10 +71,25 @@ class Schedule:
 
 
 def parse_schedule(text: str) -> Schedule:
-    """The schedule that cuda-convnet2's notation names: "const", "linear[tgtFactor=100]", "dexp[tgtFactor=10;numSteps=3]".
+    """The schedule that cuda-convnet2's notation names.
 
-    tgtFactor is 10 and numSteps 2 where they are left out; "cosine" takes neither. An entry `base` is refused: that is the rate
-    itself.
+    Args:
+        text: A kind, with its entries in brackets: "const", "linear[tgtFactor=100]", "dexp[tgtFactor=10;numSteps=3]". tgtFactor
+            is 10 and numSteps 2 where they are left out; "cosine" takes neither. An entry `base` is refused: that is the rate
+            itself.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        ValueError: The text is no such notation, or an entry is unknown or out of range.
+
+    Example:
+        >>> parse_schedule("dexp[tgtFactor=10;numSteps=3]")
+        Schedule(kind='dexp', target=10.0, steps=3)
+
+    Source:
+        docs/cuda-convnet.md#layer-files
     """
     match = _TEXT.fullmatch(text.strip())
     if match is None:
@@ -75,7 +112,23 @@ def parse_schedule(text: str) -> Schedule:
 
 
 def parse_drops(text: str) -> tuple[tuple[int, float], ...]:
-    """Drops by hand, "20:0.1,35:0.1": from epoch 20 on a tenth of the rates, from 35 on a tenth of that."""
+    """Drops of the rates by hand.
+
+    Args:
+        text: "epoch:factor" entries with commas between them; empty for no drops.
+
+    Returns:
+        (epoch, factor) pairs in the order of the text.
+
+    Raises:
+        ValueError: An entry is not an integer and a number with a colon between them.
+
+    Example:
+        From epoch 20 on a tenth of the rates, from 35 on a tenth of that:
+
+        >>> parse_drops("20:0.1,35:0.1")
+        ((20, 0.1), (35, 0.1))
+    """
     drops = []
     for entry in filter(None, (part.strip() for part in text.split(","))):
         epoch, _, factor = entry.partition(":")

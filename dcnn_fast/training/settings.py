@@ -41,38 +41,54 @@ _MOST = {"seed": 2**64 - 1, "test_samples": 2**16}
 class Settings:
     """The options of a run; the defaults are the paper's (III-G) where it names them, else those of docs/paper.md#defaults.
 
-    epochs: passes over the training set. batch: examples of a mini-batch, over all processes.
-    optimiser: "convnet", cuda-convnet's rule (`ConvNetUpdate`), or "adamw" (Loshchilov and Hutter 2019), which has no momentum
-        to be chosen. rate, bias_rate, momentum, bias_momentum, decay: its; biases do not decay. Left out, bias_rate and decay
-        are 0.002 and 0.0005, with "adamw" the rate and 0.01.
-    schedule: of all rates over the whole run, in cuda-convnet2's notation (`parse_schedule`), or "cosine". warmup: epochs, also
-        parts of one, over which the rates rise in a straight line before the schedule begins.
-    clip: the greatest norm of the gradient of all weights and biases together; a greater one is shortened to it. 0: none.
-    layer_rules: by the start of a layer's parameters' names its `networks.LayerRule`, as `networks.read_convnet_cfg` reads
-        them: in place of all that stands in the two lines above, for every layer or for none. drops: (epoch, factor) by hand,
-        on top of it; epochs count from 0.
-    targets: what the label layer is to say: "labels"; "soft", a probability of high that is a smooth step of the rating, both
-        by cross-entropy; "regression", log-odds of high in proportion to the rating, by squared errors; "emd", the histogram of
-        votes, by squared earth mover's distances (`aims`). class_weights: how much an example of each label counts, one number
-        for each, or "balanced", all labels alike; their mean over the examples becomes 1. Empty: every example counts alike.
-    column_rates: a factor for the rates of each column, empty for 1 everywhere; a column with 0 is frozen for this run.
-    freeze: names of layers that this run leaves as they are, "columns.0.blocks.1", "columns.0.fc.0", "label"; a name stands for
-        all that lies below it, too, and may have the wildcards *, ? and [...].
-    tune: "all", or "label" for the label layer alone (the quad-column, III-B). What a run freezes has its dropout off.
-    flip: half of the examples, drawn anew each epoch, are mirrored left to right, for all columns alike.
-    mean: "data" takes the mean per channel off each column that is not frozen, over the planes of the training set, or of a
-        seeded choice of `mean_images` where it holds more; "spec" keeps what the network has.
-    precision: of the products, forward and backward; parameters and increments are in fp32 always. In fp16 the loss is scaled.
-    ties: who gets a max-pool's gradient: "all" of several equal maxima, as in cuda-convnet, or the "first", as in torch. With
-        "first" the C++ engine computes a step in tiles, which takes less time; the weights differ from the first step on.
-    evaluate_every: epochs between looks at the held-out examples, 0 for none; the last epoch is always looked at.
-    test_samples: windows averaged for each of them. best_by: the measure that says which epoch was best, of the photographs of
-        the split val, where there are such, else of the held-out ones. patience: looks at the former without a better epoch,
-        after which the run ends; 0: it goes on to its end.
-    checkpoint_steps: mini-batches between checkpoints inside an epoch, besides the one at its end; 0 for none.
-    seed: of the order, the windows, the flips, the dropout and the choice for the mean. The initial weights are the caller's.
+    Args:
+        epochs: Passes over the training set, at least 1.
+        batch: Examples of a mini-batch, over all processes, at least 1.
+        optimiser: The update rule: "convnet", cuda-convnet's (`ConvNetUpdate`), or "adamw" (Loshchilov and Hutter 2019), which
+            has no momentum to be chosen.
+        rate: The learning rate of the weights.
+        bias_rate: The learning rate of the biases. Left out, it is 0.002, with "adamw" the rate.
+        momentum: The momentum of the weights.
+        bias_momentum: The momentum of the biases.
+        decay: The decay of the weights; biases do not decay. Left out, it is 0.0005, with "adamw" 0.01.
+        schedule: The schedule of all rates over the whole run, in cuda-convnet2's notation (`parse_schedule`), or "cosine".
+        warmup: Epochs, also parts of one, over which the rates rise in a straight line before the schedule begins; fewer than
+            the run has.
+        clip: The greatest norm of the gradient of all weights and biases together; a greater one is shortened to it. 0: none.
+        layer_rules: By the start of a layer's parameters' names its `networks.LayerRule`, as `networks.read_convnet_cfg` reads
+            them: in place of rate, bias_rate, momentum, bias_momentum, decay and schedule, for every layer or for none.
+        drops: (epoch, factor) pairs by hand, on top of the schedule; epochs count from 0.
+        targets: The targets of the label layer: "labels"; "soft", a probability of high that is a smooth step of the rating,
+            both by cross-entropy; "regression", log-odds of high in proportion to the rating, by squared errors; "emd", the
+            histogram of votes, by squared earth mover's distances (`aims`).
+        class_weights: How much an example of each label counts, one number for each, or "balanced", all labels alike; their
+            mean over the examples becomes 1. Empty: every example counts alike.
+        column_rates: A factor for the rates of each column, empty for 1 everywhere; a column with 0 is frozen for this run.
+        freeze: Names of layers that this run leaves as they are, "columns.0.blocks.1", "columns.0.fc.0", "label"; a name stands
+            for all that lies below it, too, and may have the wildcards *, ? and [...].
+        tune: "all", or "label" for the label layer alone (the quad-column, III-B). Layers that a run freezes have their dropout
+            off.
+        flip: Whether half of the examples, drawn anew each epoch, are mirrored left to right, for all columns alike.
+        mean: "data" takes the mean per channel off each column that is not frozen, over the planes of the training set, or of a
+            seeded choice of `mean_images` where it holds more; "spec" keeps the mean that the network has.
+        mean_images: The most examples over which that mean is taken, at least 1.
+        precision: The precision of the products, forward and backward: "fp32", "tf32", "bf16" or "fp16"; parameters and
+            increments are in fp32 always. In fp16 the loss is scaled.
+        ties: Where a max-pool's gradient goes: to "all" of several equal maxima, as in cuda-convnet, or to the "first", as in
+            torch. With "first" the C++ engine computes a step in tiles, which takes less time; the weights differ from the
+            first step on.
+        evaluate_every: Epochs between looks at the held-out examples, 0 for none; the last epoch is always looked at.
+        test_samples: Windows averaged for each of them, at least 1.
+        best_by: The measure that says which epoch was best, of the photographs of the split val, where there are such, else of
+            the held-out ones: "accuracy", "balanced_accuracy", "auc" or "loss".
+        patience: Looks at those without a better epoch, after which the run ends; 0: it goes on to its end.
+        checkpoint_steps: Mini-batches between checkpoints inside an epoch, besides the one at its end; 0 for none.
+        seed: The seed of the order, the windows, the flips, the dropout and the choice for the mean. The initial weights are
+            the caller's.
 
-    Raises ValueError naming the argument, the rule and what came.
+    Raises:
+        ValueError: An argument breaks a rule, or has no effect beside the others; the message names the argument, the rule and
+            the value.
     """
 
     epochs: int = 50
@@ -184,15 +200,28 @@ class Settings:
         return all(parse_schedule(text).kind == "const" for text in texts)
 
     def factor(self, epoch: int, step: int, steps: int, schedule: str | None = None) -> float:
-        """What rates with that schedule, by default the run's, are multiplied by at mini-batch `step` of the `steps` of an
-        epoch, both counting from 0."""
+        """The factor of the rates at a mini-batch, of the warm-up, the schedule and the drops together.
+
+        Args:
+            epoch: The epoch, from 0.
+            step: The mini-batch in the epoch, from 0.
+            steps: Mini-batches of an epoch.
+            schedule: The schedule of the rates in question, the run's where left out.
+
+        Returns:
+            The number by which rates are multiplied.
+        """
         number, rise = epoch * steps + step, self.warmup * steps
         done = max(0.0, number - rise) / (self.epochs * steps - rise)
         falls = parse_schedule(self.schedule if schedule is None else schedule).factor(done)
         return falls * warmed(number, rise) * drop_factor(self.drops, epoch)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; `settings_from_dict` reads it back."""
+        """The settings, ready for JSON; `settings_from_dict` reads them back.
+
+        Returns:
+            A dict of all settings by their names, lists in place of tuples.
+        """
         plain = dataclasses.asdict(self)
         lists: dict[str, Any] = {
             "drops": [list(drop) for drop in self.drops], "column_rates": list(self.column_rates),

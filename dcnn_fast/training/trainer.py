@@ -40,12 +40,14 @@ __all__ = ["DivergedError", "Outcome", "train"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to.
+    """The result of a run.
 
-    steps: mini-batches in all. history: a row for each epoch, in the columns of `log.FIELDS` and, unless its times were lost,
-    `log.CLOCK`. best: the row of the best epoch, None without held-out examples. skipped: the photographs that could not be
-    read when they were last tried, each with the reason. unwritten: the files of the run that could not be written, each with
-    the reason.
+    Attributes:
+        steps: Mini-batches in all.
+        history: A row for each epoch, in the columns of `log.FIELDS` and, unless its times were lost, `log.CLOCK`.
+        best: The row of the best epoch, None without held-out examples.
+        skipped: The photographs that could not be read when they were last tried, each with the reason.
+        unwritten: The files of the run that could not be written, each with the reason.
     """
 
     steps: int
@@ -81,33 +83,52 @@ def train(
 ) -> Outcome:
     """Train `net` on data.train, look at data.test, and leave the run in the folder `out`.
 
-    net: any module with `inputs` (a tuple of `nets.Input`) whose forward takes one batch of windows for each and gives logits
-        [n, labels], or a tuple of them where there is a second task (paper eq. 3). It comes back trained, in evaluation mode;
-        `best.safetensors` has the weights of the best epoch.
-    resume: go on from the checkpoint in `out` where there is one: the result is that of a run that was never interrupted, bit
-        for bit on the same machine with the same number of threads. Settings, data and network must be those of the run.
-    new_rates: but for the rates, which may be others from here on, as when cuda-convnet's users lower them by hand: what the
-        update rule remembers stays.
-    device: "cpu", "cuda", ... workers: processes that decode; they change no result. cache: megabytes of photographs, or of
-        their planes, kept in memory, or a cache of planes on disk. threads: that fill it. progress: a bar on stderr or on that
-        console. tensorboard: write its log too. features: a file that keeps what layers that do not learn make of whole views,
-        for other runs too; by default one in `out`. options: what run.toml says of the run, by default its settings. origin:
-        what the network starts from, in words or as a digest; a run that goes on must have the same.
-        seen: marks of photographs that it learnt from before (`Learnt.seen`), which the model files go on naming.
-        warn: told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
-
-    `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
-    for a module that is not a `MultiColumn`), log.csv, times.csv, curves.png and run.toml; one that cannot be written is named
-    in `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped, as skipped.csv says:
-    its mini-batch is smaller and the mean over the cases that are left; the next epoch tries it again. Ctrl-C, SIGTERM and
-    SIGHUP finish the step, write a checkpoint and raise KeyboardInterrupt with the signal's number. What the process has set
+    `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights for
+    a module that is not a `MultiColumn`), log.csv, times.csv, curves.png and run.toml; one that cannot be written is named in
+    `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped, as skipped.csv says: its
+    mini-batch is smaller and the mean over the cases that are left; the next epoch tries it again. Ctrl-C, SIGTERM and SIGHUP
+    finish the step, write a checkpoint and raise KeyboardInterrupt with the signal's number. What the process has set
     (autocast, modes, default device, generators) changes nothing and is as it was afterwards. Under torchrun every process
     takes its share of each mini-batch and the gradients are summed, so that the weights are those of one process within
     rounding, but for dropout, whose masks each process draws for its own share.
 
-    Raises ValueError naming what cannot be used (device, settings, labels, no readable photograph), CheckpointError where `out`
-    holds another run or anything else, and DivergedError when the loss or a weight is not finite; the checkpoint is then the
-    last good one. WorkerError, after a checkpoint, where a worker process died.
+    Args:
+        net: Any module with `inputs` (a tuple of `nets.Input`) whose forward takes one batch of windows for each and gives
+            logits [n, labels], or a tuple of them where there is a second task (paper eq. 3). It comes back trained, in
+            evaluation mode; `best.safetensors` has the weights of the best epoch.
+        data: The examples to train on, to choose by and to test on.
+        settings: The options that decide the result.
+        out: The folder of the run.
+        resume: Whether to go on from the checkpoint in `out` where there is one: the result is that of a run that was never
+            interrupted, bit for bit on the same machine with the same number of threads. Settings, data and network must be
+            those of the run.
+        new_rates: Whether a run that goes on may have other rates from here on, as when cuda-convnet's users lower them by
+            hand; the update rule's memory stays.
+        device: "cpu", "cuda", ...
+        workers: Processes that decode; they change no result.
+        cache: Megabytes of photographs, or of their planes, kept in memory, or a cache of planes on disk.
+        threads: Threads that fill the cache.
+        progress: True for a bar on stderr, or the console for one.
+        tensorboard: Whether to write TensorBoard's log too.
+        features: A file that keeps the outputs of layers that do not learn, from whole views, for other runs too; by default
+            one in `out`.
+        options: The run's options as run.toml lists them, by default its settings.
+        origin: The weights that the network starts from, in words or as a digest; a run that goes on must have the same.
+        seen: Marks of photographs that the network learnt from before (`Learnt.seen`), which the model files go on naming.
+        warn: Told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
+
+    Returns:
+        The numbers of the run, and its photographs and files that failed.
+
+    Raises:
+        ValueError: The device, a setting or the labels cannot be used, or no photograph can be read; the message names it.
+        CheckpointError: `out` holds another run or anything else.
+        DivergedError: The loss or a weight is not finite; the checkpoint is then the last good one.
+        WorkerError: A worker process died; a checkpoint is written first.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP came.
+
+    Source:
+        docs/design.md#update-rule
     """
     require_machine(torch.device(device), tensorboard=tensorboard)
     if any(parameter.is_inference() for parameter in net.parameters()):

@@ -19,17 +19,26 @@ RATE, BIAS_RATE, MOMENTUM, DECAY = 0.001, 0.002, 0.9, 0.0005
 class ConvNetUpdate(torch.optim.Optimizer):
     """increment <- momentum * increment - lr * gradient - decay * lr * W; W <- W + increment, all parameters in one launch.
 
-    parameters: tensors, or groups as torch's optimisers take them, with the entries "lr", "momentum" and "decay" (what a group
-    lacks is taken from the arguments); "inputs", with "size" and the same entries of each, stands for the group's own where a
-    matrix's columns learn at rates of their own; `groups_of(net)` gives the weights and biases of a network their own. The
-    learning rate is named "lr" so that torch's schedulers find it. lr, momentum, decay: finite and not negative, else
-    ValueError.
-
     `state[parameter]["increment"]` is the last step, rate included, so that a change of the rate acts on the gradients to come
-    only; torch.optim.SGD multiplies what it remembers by today's rate, and equals this while the rate is constant. An
-    increment lies in memory as its parameter does, and is float32 for parameters in float16 or bfloat16 (whose own rounding
-    swallows steps of less than half a unit in their last place). A parameter is left alone, and its increment too, when it
-    has no gradient, asks for none (a frozen column), or its lr is 0. The gradient is that of a mini-batch's mean loss.
+    only; torch.optim.SGD multiplies what it remembers by today's rate, and equals this while the rate is constant. An increment
+    lies in memory as its parameter does, and is float32 for parameters in float16 or bfloat16 (whose own rounding swallows
+    steps of less than half a unit in their last place). A parameter is left alone, and its increment too, when it has no
+    gradient, asks for none (a frozen column), or its lr is 0. The gradient is that of a mini-batch's mean loss.
+
+    Args:
+        parameters: Tensors, or groups as torch's optimisers take them, with the entries "lr", "momentum" and "decay" (an entry
+            that a group lacks is taken from the arguments); "inputs", with "size" and the same entries of each, stands for the
+            group's own where a matrix's columns learn at rates of their own. `groups_of(net)` gives the weights and biases of a
+            network groups of their own.
+        lr: The learning rate, finite and not negative; named so that torch's schedulers find it.
+        momentum: The share of the last increment that is kept, finite and not negative.
+        decay: The weight decay, finite and not negative.
+
+    Raises:
+        ValueError: lr, momentum or decay is negative or not finite; the message names it.
+
+    Source:
+        docs/cuda-convnet.md#formulas, docs/design.md#update-rule
     """
 
     def __init__(
@@ -42,7 +51,14 @@ class ConvNetUpdate(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "decay": decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Raises ValueError naming the entry that is negative or not finite."""
+        """Add a group of parameters, as torch's optimisers do.
+
+        Args:
+            param_group: "params", and "lr", "momentum" and "decay" where they differ from the optimiser's own.
+
+        Raises:
+            ValueError: An entry is negative or not finite; the message names it.
+        """
         for name in ("lr", "momentum", "decay"):
             value = param_group.get(name, self.defaults[name])
             if not 0 <= value < float("inf"):
@@ -50,7 +66,11 @@ class ConvNetUpdate(torch.optim.Optimizer):
         undecorated(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """As torch's."""
+        """Clear the gradients, as torch's optimisers do.
+
+        Args:
+            set_to_none: Whether gradients become None rather than zeros.
+        """
         undecorated(torch.optim.Optimizer.zero_grad)(self, set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
@@ -59,7 +79,14 @@ class ConvNetUpdate(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every parameter that has a gradient. Returns what `closure`, which computes the gradients, returns."""
+        """Update every parameter that has a gradient, once.
+
+        Args:
+            closure: Computes the gradients, if they are not there yet.
+
+        Returns:
+            The result of the closure, None without one.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -92,7 +119,13 @@ class ConvNetUpdate(torch.optim.Optimizer):
                 moved.copy_(copies[2])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, but for the increments of parameters in float16 or bfloat16, which torch would round to their dtype."""
+        """Take over a state, as torch's optimisers do, but keep the increments of parameters in float16 or bfloat16 in float32.
+
+        torch would round those to the parameters' dtype.
+
+        Args:
+            state_dict: The result of `state_dict`.
+        """
         undecorated(torch.optim.Optimizer.load_state_dict)(self, state_dict)
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
             for parameter, key in zip(group["params"], saved["params"], strict=True):
@@ -101,7 +134,15 @@ class ConvNetUpdate(torch.optim.Optimizer):
                     self.state[parameter]["increment"] = _laid_like(parameter).copy_(increment)
 
     def increment(self, parameter: Tensor) -> Tensor:
-        """What is remembered of a parameter, zeros before its first update; it lies in memory as the parameter does."""
+        """The last increment of a parameter.
+
+        Args:
+            parameter: One of the optimiser's parameters.
+
+        Returns:
+            The increment itself, not a copy; zeros before the first update. It has the parameter's shape, lies in memory as the
+            parameter does, and is float32 for a parameter in float16 or bfloat16.
+        """
         state = self.state[parameter]
         increment: Tensor | None = state.get("increment")
         if increment is None:
@@ -120,9 +161,20 @@ def groups_of(
     bias_momentum: float = MOMENTUM,
     decay: float = DECAY,
 ) -> list[dict[str, Any]]:
-    """The groups of a network's weights and of its biases, the parameters whose name ends in "bias"; biases do not decay.
+    """The groups of a network's weights and of its biases, for `ConvNetUpdate`; biases do not decay.
 
-    Defaults: docs/design.md#update-rule, and cuda-convnet's usual decay of 0.0005.
+    The defaults are those of docs/design.md#update-rule, and cuda-convnet's usual decay of 0.0005.
+
+    Args:
+        net: The network; its biases are the parameters whose name ends in "bias".
+        rate: The learning rate of the weights.
+        bias_rate: The learning rate of the biases.
+        momentum: The momentum of the weights.
+        bias_momentum: The momentum of the biases.
+        decay: The decay of the weights.
+
+    Returns:
+        Two groups, the weights first.
     """
     biases = [parameter for name, parameter in net.named_parameters() if name.rpartition(".")[2] == "bias"]
     ours = set(map(id, biases))
