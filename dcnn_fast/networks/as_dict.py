@@ -107,7 +107,17 @@ def _column_from_dict(data: Any) -> AnyColumn:
 
 
 def network_from_dict(data: Any) -> Network:
-    """The network written by `network_to_dict`. Raises ValueError naming the fault in any other input."""
+    """The network of a dict that `network_to_dict` made.
+
+    Args:
+        data: The dict, as JSON reads it.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: The data is anything else; the message names the fault.
+    """
     if not isinstance(data, dict):
         raise ValueError(f"Network must be a JSON object, got {type(data).__name__}")
     fields = dict(data)
@@ -122,7 +132,14 @@ def network_from_dict(data: Any) -> Network:
 
 
 def network_to_dict(network: Network) -> dict[str, Any]:
-    """A JSON-ready dict of the whole network; `network_from_dict` reads it back to an equal Network."""
+    """The whole network, ready for JSON.
+
+    Args:
+        network: The network.
+
+    Returns:
+        A dict that `network_from_dict` reads back to an equal Network.
+    """
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):

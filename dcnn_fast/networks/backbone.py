@@ -20,12 +20,23 @@ from dcnn_fast.printable import quoted
 
 @dataclass(frozen=True)
 class BackboneColumn:
-    """One view's path through EfficientNet-Lite's layers, which are never trained, and trained fully-connected layers, each
-    followed by ReLU.
+    """One view's path through EfficientNet-Lite's layers, which are never trained, and fully-connected layers, which are.
 
-    The input of the first layer of `fc` is means over the window: of the maps after the chosen `stages` (ascending from 0) and,
-    last, of the final layer's maps. view, plane, window, dropout: as those of `Column`; with plane == window all windows of a
-    photograph are equal and computed once. In a `frozen` column, `fc` is not trained either.
+    The input of the first layer of `fc` is means over the window: of the maps after the chosen stages and, last, of the final
+    layer's maps. With plane == window all windows of a photograph are equal and computed once.
+
+    Args:
+        lite: The variant, "lite0", "lite1" or "lite2".
+        view: As in `Column`.
+        stages: The stages whose maps' means are features, too, ascending from 0.
+        fc: The sizes of the fully-connected layers, each followed by ReLU; at least one.
+        plane: As in `Column`, in pixels.
+        window: As in `Column`, in pixels.
+        dropout: As in `Column`.
+        frozen: Whether `fc` is not trained either.
+
+    Raises:
+        ValueError: An argument breaks a rule, or the column exceeds `networks.bounds`.
     """
 
     lite: Lite

@@ -20,13 +20,21 @@ def compact(
     filters: float = 1.0,
     fc: Sequence[int] = (),
 ) -> Network:
-    """`network` with other sizes in every column of blocks that is not frozen; omitted arguments leave the size unchanged.
+    """A network with other sizes in every column of blocks that is not frozen; omitted arguments leave the size unchanged.
 
-    plane, window: sides in pixels; a plane alone shrinks the window in proportion, 256 to 224 by default. stride: of the first
-    block's convolution. filters: a factor for every block's filters, rounded to a positive multiple of 4 (per group). fc: the
-    sizes of all fully-connected layers.
+    Args:
+        network: The network.
+        plane: The planes' side, in pixels; a plane alone shrinks the window in proportion, 256 to 224 by default.
+        window: The windows' side, in pixels.
+        stride: The step of the first block's convolution, in pixels.
+        filters: A factor for every block's filters, rounded to a positive multiple of 4 (per group).
+        fc: The sizes of all fully-connected layers.
 
-    Raises ValueError where a block no longer fits, as `Column` does, and for a factor that is not positive.
+    Returns:
+        The network with those sizes.
+
+    Raises:
+        ValueError: A block no longer fits, as in `Column`, or the factor is not positive.
     """
     require_finite("compact", "filters", filters)
     if filters <= 0:

@@ -36,9 +36,12 @@ _SCHEDULE_ENTRIES = {"const": (), "linear": ("tgtFactor",), "exp": ("tgtFactor",
 
 @dataclass(frozen=True)
 class Reading:
-    """The contents of both files. rules: keyed by the prefix of the parameters' names, empty without a layer-parameter file.
+    """The contents of a layer-definition and a layer-parameter file.
 
-    notes: one sentence for each key that was found in an unusual place or has no meaning here.
+    Attributes:
+        network: The network.
+        rules: The layers' rules, by the prefix of their parameters' names; empty without a layer-parameter file.
+        notes: One sentence for each key that was found in an unusual place or has no meaning here.
     """
 
     network: Network
@@ -57,9 +60,24 @@ def read_convnet_cfg(
 ) -> Reading:
     """The network of a layer-definition file and its rules from a layer-parameter file.
 
-    data: the settings of cuda-convnet's data provider. labels: as in `assemble`. sizes_only: without a layer-parameter file,
-    norms get a scale of 0, which is noted; sizes and counts do not depend on it. A column whose layers all have epsW = epsB = 0
-    is frozen. Raises ConvNetError naming the section, the key and why; OSError where a file can't be read.
+    Args:
+        layers: The layer-definition file.
+        params: The layer-parameter file, None for none.
+        data: The settings of cuda-convnet's data provider, by default those of `Preprocessing`.
+        name: The network's name, by default the file's without its suffix.
+        labels: The names of the label layer's outputs; by default low and high where there are two, else their numbers.
+        sizes_only: Whether norms get a scale of 0 without a layer-parameter file, which is noted; sizes and counts do not
+            depend on it.
+
+    Returns:
+        The network, its rules and notes. A column whose layers all have epsW = epsB = 0 is frozen.
+
+    Raises:
+        ConvNetError: A file is faulty, or no network can express it; the message names the section, the key and why.
+        OSError: A file cannot be read.
+
+    Source:
+        docs/cuda-convnet.md#layer-files
     """
     texts = [_text(path) for path in ((layers,) if params is None else (layers, params))]
     return parse_convnet_cfg(
@@ -77,7 +95,26 @@ def parse_convnet_cfg(
     labels: Sequence[str] | None = None,
     sizes_only: bool = False,
 ) -> Reading:
-    """Like `read_convnet_cfg`, but from the files' texts."""
+    """Like `read_convnet_cfg`, but from the files' texts.
+
+    Args:
+        layers: The text of the layer-definition file.
+        params: The text of the layer-parameter file, None for none.
+        data: The settings of cuda-convnet's data provider, by default those of `Preprocessing`.
+        name: The network's name.
+        labels: The names of the label layer's outputs; by default low and high where there are two, else their numbers.
+        sizes_only: Whether norms get a scale of 0 without a layer-parameter file, which is noted; sizes and counts do not
+            depend on it.
+
+    Returns:
+        The network, its rules and notes. A column whose layers all have epsW = epsB = 0 is frozen.
+
+    Raises:
+        ConvNetError: A file is faulty, or no network can express it; the message names the section, the key and why.
+
+    Source:
+        docs/cuda-convnet.md#layer-files
+    """
     notes: list[str] = []
     definitions = sections_of(layers, "layer definitions", notes)
     of_layers = sections_of(params, "layer parameters", notes) if params is not None else {}

@@ -18,7 +18,17 @@ _MAPS = 16  # v1's kernels compute this many maps together
 
 
 def preprocessing_of(network: Network) -> Preprocessing:
-    """The data provider's settings, absent in the files. Raises ConvNetError where columns differ in more than their views."""
+    """The settings of the data provider that suit a network; cuda-convnet's files do not have them.
+
+    Args:
+        network: The network.
+
+    Returns:
+        The settings, with a view for each column.
+
+    Raises:
+        ConvNetError: Columns differ in more than their views.
+    """
     first = network.columns[0]
     for name in ("plane", "window", "channels", "mean", "scale"):
         values = {getattr(column, name) for column in network.columns}
@@ -30,12 +40,24 @@ def preprocessing_of(network: Network) -> Preprocessing:
 def write_convnet_cfg(
     network: Network, rules: Mapping[str, LayerRule] | None = None, dialect: Dialect = "v1"
 ) -> tuple[str, str]:
-    """The texts of the layer-definition and the layer-parameter file; layers get generated names.
+    """The texts of the layer-definition and the layer-parameter file of a network; layers get generated names.
 
-    rules: as in `Reading`, by default `LayerRule`'s defaults; frozen columns get rates of 0. dialect: v1 is the fork that has
-    dropout. `parse_convnet_cfg` with `preprocessing_of(network)` reads an equal network, except for its name, its labels and an
-    order of pool and norm that has no effect. Raises ConvNetError naming the column or layer and why cuda-convnet cannot
-    express it.
+    `parse_convnet_cfg` with `preprocessing_of(network)` reads an equal network, except for its name, its labels and an order of
+    pool and norm that has no effect.
+
+    Args:
+        network: The network.
+        rules: As in `Reading`, by default `LayerRule`'s defaults; frozen columns get rates of 0.
+        dialect: "v1" or "v2", the version of cuda-convnet; v1 is the fork that has dropout.
+
+    Returns:
+        Both texts, the layer definitions first.
+
+    Raises:
+        ConvNetError: cuda-convnet cannot express the network; the message names the column or layer and why.
+
+    Source:
+        docs/cuda-convnet.md#layer-files
     """
     if dialect not in ("v1", "v2"):
         raise ConvNetError(f"dialect must be v1 or v2, got {dialect!r}")

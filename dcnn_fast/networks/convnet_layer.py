@@ -37,7 +37,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The settings of cuda-convnet's data provider. views: one for each column, or one for all of them."""
+    """The settings of cuda-convnet's data provider.
+
+    Args:
+        views: One view for each column, or one for all of them.
+        plane: The side of the normalised input, in pixels.
+        window: The side of the network's input, in pixels.
+        mean: The mean of each channel, subtracted from the pixels.
+        scale: The factor of the pixels minus their mean.
+    """
 
     views: tuple[View, ...] = ("warp",)
     plane: int = 256
@@ -54,7 +62,18 @@ def preprocessing(
 ) -> Preprocessing:
     """The data provider's settings; an omitted side follows from the other in the ratio 256 : 224.
 
-    Example: `preprocessing(window=28).plane` is 32.
+    Args:
+        views: One view for each column, or one for all of them.
+        plane: The side of the normalised input, in pixels.
+        window: The side of the network's input, in pixels; 224 where both are omitted.
+        mean: The mean of each channel, subtracted from the pixels.
+
+    Returns:
+        The settings, with a scale of 1.
+
+    Example:
+        >>> preprocessing(window=28).plane
+        32
     """
     if window is None:
         window = 224 if plane is None else max(1, plane * 224 // 256)

@@ -14,7 +14,13 @@ _SCHEDULE = re.compile(r"const|(linear|exp)\[tgtFactor=[0-9.e+-]+\]|dexp\[tgtFac
 class InputRule:
     """Learning rates and initial weights for one input of a layer whose inputs differ in them.
 
-    size: the number of the input's values. The others: as in `LayerRule`.
+    Args:
+        size: The number of the input's values.
+        rate: As in `LayerRule`.
+        momentum: As in `LayerRule`.
+        decay: As in `LayerRule`.
+        schedule: As in `LayerRule`.
+        deviation: As in `LayerRule`.
     """
 
     size: int
@@ -29,13 +35,26 @@ class InputRule:
 class LayerRule:
     """One layer's learning rates and initial weights; the defaults are the paper's rates and cuda-convnet's usual weights.
 
-    layer: its name in the file. rate, bias_rate: epsW and epsB; 0 leaves the weights or biases unchanged. momentum,
-    bias_momentum: momW and momB. decay: wc, of the weights only. schedule, bias_schedule: the rates' schedules over the
-    training, in cuda-convnet2's notation without the base, "const" or "dexp[tgtFactor=250;numSteps=4]". deviation: initW, the
-    deviation of the normal initial weights. bias: initB. inputs: the rule of each input where a layer's inputs differ, while
-    its weights are one matrix here; the first rule is the layer's own.
+    Args:
+        layer: The layer's name in the file.
+        rate: The learning rate of the weights, epsW; 0 leaves them unchanged.
+        bias_rate: The learning rate of the biases, epsB; 0 leaves them unchanged.
+        momentum: The momentum of the weights, momW.
+        bias_momentum: The momentum of the biases, momB.
+        decay: The decay of the weights, wc; biases do not decay.
+        schedule: The schedule of `rate` over the training, in cuda-convnet2's notation without the base, "const" or
+            "dexp[tgtFactor=250;numSteps=4]".
+        bias_schedule: The schedule of `bias_rate`, likewise.
+        deviation: The deviation of the normal initial weights, initW.
+        bias: The initial bias, initB; it may be negative.
+        inputs: The rule of each input where a layer's inputs differ, while its weights are one matrix here; the first rule is
+            the layer's own.
 
-    Raises ValueError for numbers that are not finite or negative (bias may be negative).
+    Raises:
+        ValueError: A number is not finite, or one other than `bias` is negative, or a schedule is not in the notation.
+
+    Source:
+        docs/cuda-convnet.md#layer-files
     """
 
     layer: str = ""
@@ -62,7 +81,11 @@ class LayerRule:
                 raise ValueError(f"LayerRule: {name} must be const, linear, exp or dexp, got {getattr(self, name)!r}")
 
     def require_one_rate(self) -> None:
-        """Raise ValueError where the layer's inputs have different learning rates."""
+        """Raise ValueError where the layer's inputs have different learning rates.
+
+        Raises:
+            ValueError: Rates, schedules, momenta or decays differ; the message names the file's keys.
+        """
         keys = {"epsW": ("rate", "schedule"), "momW": ("momentum",), "wc": ("decay",)}
         differing = [key for key, names in keys.items() if len({tuple(getattr(i, n) for n in names) for i in self.inputs}) > 1]
         if differing:

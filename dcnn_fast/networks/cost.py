@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One row of `dcnn-fast describe`: a layer's name, description, output [C, H, W], parameters and multiply-adds."""
+    """One row of `dcnn-fast describe`.
+
+    Attributes:
+        name: The layer's name.
+        what: Its description.
+        shape: Its output, [C, H, W].
+        parameters: The number of its parameters.
+        macs: The number of its multiply-adds.
+    """
 
     name: str
     what: str
@@ -30,7 +38,17 @@ class LayerCost:
 
 
 def column_costs(column: AnyColumn) -> tuple[LayerCost, ...]:
-    """The layer table of one column for one window, without the label layer (docs/paper.md#sizes counts the same way)."""
+    """The layer table of one column for one window, without the label layer (docs/paper.md#sizes counts the same way).
+
+    Args:
+        column: The column.
+
+    Returns:
+        A row for each layer, in order.
+
+    Source:
+        docs/paper.md#sizes
+    """
     if isinstance(column, GraphColumn):
         return tuple(_graph_costs(column))
     rows = list(_backbone_costs(column)) if isinstance(column, BackboneColumn) else _block_costs(column)

@@ -22,13 +22,27 @@ from dcnn_fast.networks.layers import (
 class GraphColumn:
     """One view's path through single layers, each of which may have several others as inputs.
 
-    layers: in topological order; the last one's result, in (C, H, W) order, is the column's input to the label layer. view,
-    plane, window, channels, mean, scale, frozen: as in `Column`. The column has no fully-connected layers besides those among
-    its layers, and its windows share no work.
+    The column has no fully-connected layers besides those among its layers, and its windows share no work.
 
-    Raises ValueError where a layer does not fit its inputs.
+    Args:
+        layers: The layers in topological order; the last one's result, in (C, H, W) order, is the column's input to the label
+            layer. A layer names its inputs by number, 0 for the pixels and 1 for the first layer.
+        view: As in `Column`.
+        plane: As in `Column`, in pixels.
+        window: As in `Column`, in pixels.
+        channels: As in `Column`.
+        mean: As in `Column`.
+        scale: As in `Column`.
+        frozen: As in `Column`.
 
-    Example: `GraphColumn((ConvLayer((0,), 8, 5), PoolLayer((1,), "avg"), NeuronLayer((2,), "tanh", (1.0, 1.0))), window=32)`.
+    Raises:
+        ValueError: A layer does not fit its inputs, another argument breaks a rule, or the column exceeds `networks.bounds`.
+
+    Example:
+        >>> from dcnn_fast.networks.graph_layers import ConvLayer, NeuronLayer, PoolLayer
+        >>> layers = ConvLayer((0,), 8, 5), PoolLayer((1,), "avg"), NeuronLayer((2,), "tanh", (1.0, 1.0))
+        >>> GraphColumn(layers, window=32).shapes()
+        ((3, 32, 32), (8, 28, 28), (8, 14, 14), (8, 14, 14))
     """
 
     layers: tuple[AnyLayer, ...]
@@ -68,7 +82,14 @@ class GraphColumn:
         self.shapes()
 
     def shapes(self) -> tuple[Shape, ...]:
-        """The shapes, (maps, side, side), of the input and each layer's result. Raises ValueError where one does not fit."""
+        """The shapes of the input and of each layer's result.
+
+        Returns:
+            (maps, side, side) of each, the input first.
+
+        Raises:
+            ValueError: A layer does not fit its inputs.
+        """
         found: list[Shape] = [(self.channels, self.window, self.window)]
         for number, layer in enumerate(self.layers, 1):
             try:
@@ -78,7 +99,11 @@ class GraphColumn:
         return tuple(found)
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each parameter by its name in the column: "layers.0.weight"."""
+        """The shapes of the parameters.
+
+        Returns:
+            The shape of each parameter by its name in the column: "layers.0.weight".
+        """
         shapes = self.shapes()
         return {
             f"layers.{index}.{name}": shape

@@ -49,13 +49,33 @@ def require_bool(owner: str, name: str, value: Any) -> None:
 
 
 def require_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise ValueError unless `value` is one of `choices`."""
+    """Raise ValueError unless a value is one of the choices.
+
+    Args:
+        owner: The name of the thing that has the value, for the message.
+        name: The value's name, for the message.
+        value: The value.
+        choices: The allowed texts.
+
+    Raises:
+        ValueError: The value is none of them.
+    """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{owner}: {name} must be one of {', '.join(choices)}; got {quoted(value)}")
 
 
 def require_window(owner: str, plane: Any, window: Any) -> None:
-    """Raise ValueError unless windows of side `window` fit into planes of side `plane`."""
+    """Raise ValueError unless windows fit into planes.
+
+    Args:
+        owner: The name of the thing that has both, for the message.
+        plane: The planes' side, in pixels.
+        window: The windows' side, in pixels.
+
+    Raises:
+        ValueError: A side is no integer of at least 1, or larger than `networks.bounds` allows, or the window exceeds the
+            plane.
+    """
     for name, value in (("plane", plane), ("window", window)):
         require_integer(owner, name, value, 1, bounds.SIDE)
     if window > plane:
@@ -185,10 +205,24 @@ _SIZES = (
 
 
 def window_count(extent: int, size: int, stride: int, rounding: Rounding) -> int:
-    """Number of windows of `size`, `stride` apart, over `extent` positions.
+    """The number of windows along an axis.
 
-    `up` is cuda-convnet's 1 + ceil((extent - size) / stride): the last window may hang over the far edge
-    (docs/paper.md#sizes); `down` takes the floor. 0 when nothing fits.
+    Args:
+        extent: Positions along the axis.
+        size: The windows' side.
+        stride: The step from window to window.
+        rounding: "up" is cuda-convnet's 1 + ceil((extent - size) / stride): the last window may hang over the far edge
+            (docs/paper.md#sizes); "down" takes the floor.
+
+    Returns:
+        The number, 0 where nothing fits.
+
+    Example:
+        >>> window_count(54, 3, 2, "up"), window_count(54, 3, 2, "down")
+        (27, 26)
+
+    Source:
+        docs/paper.md#sizes
     """
     steps = (extent - size) // stride if rounding == "down" else -((size - extent) // stride)
     return max(0, 1 + steps) if extent > 0 else 0
@@ -198,7 +232,22 @@ def window_count(extent: int, size: int, stride: int, rounding: Rounding) -> int
 class Block:
     """conv -> bias -> ReLU -> [pool and norm, either order], or, where the order ends in relu, with the ReLU last.
 
-    `filters` kernels of `size` x `size`, `stride` apart, over an input padded by `padding` zeros, in `groups` groups.
+    Args:
+        filters: The number of filters, a multiple of `groups`.
+        size: The side of a filter.
+        stride: The convolution's step, 1 to `size`.
+        padding: Zeros around the input on every side, less than `size`.
+        groups: The number of groups into which filters and input maps are divided.
+        pool: The pooling, None for none.
+        norm: The response norm, None for none.
+        order: "conv-pool-norm" or "conv-norm-pool", or one of these followed by "-relu" for the ReLU last.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names it.
+
+    Example:
+        >>> Block(64, 11, stride=2, pool=Pool()).out_extent(224, "up")
+        54
     """
 
     filters: int
@@ -232,11 +281,27 @@ class Block:
         return self.order.endswith("relu")
 
     def conv_extent(self, extent: int, rounding: Rounding) -> int:
-        """Convolution outputs along an axis of `extent` inputs."""
+        """Convolution outputs along an axis.
+
+        Args:
+            extent: Inputs along the axis.
+            rounding: The rounding of the count, as in `window_count`.
+
+        Returns:
+            The number of outputs, 0 where no filter fits.
+        """
         return window_count(extent + 2 * self.padding, self.size, self.stride, rounding)
 
     def out_extent(self, extent: int, rounding: Rounding) -> int:
-        """Block outputs along an axis of `extent` inputs."""
+        """Block outputs along an axis.
+
+        Args:
+            extent: Inputs along the axis.
+            rounding: The rounding of the counts, as in `window_count`.
+
+        Returns:
+            The number of outputs, after the pooling where there is one; 0 where nothing fits.
+        """
         conv = self.conv_extent(extent, rounding)
         return conv if self.pool is None else window_count(conv, self.pool.size, self.pool.stride, rounding)
 
@@ -245,10 +310,23 @@ class Block:
 class Column:
     """One view's path through the network: blocks, then fully-connected layers, each followed by ReLU.
 
-    The column sees `window` x `window` rectangles of a `plane` x `plane` normalised input (for `local`, of a plane-sized crop
-    of the original). A pixel p enters as (p - mean) * scale; padding and overhang are zeros after that. `reduce` turns the last
-    block's maps into the input of `fc`: "flatten", all of them in (C, H, W) order, or "mean", the average of each. `dropout`
-    acts on every layer of `fc` (paper III-G). A `frozen` column is not trained.
+    Args:
+        view: The view that the column sees: "center", "warp", "pad" or "local".
+        blocks: The blocks, at least one.
+        fc: The sizes of the fully-connected layers, at least one.
+        plane: The side of the normalised input, in pixels; for `local`, of a plane-sized crop of the original.
+        window: The side of the rectangles of the plane that the column sees, in pixels.
+        channels: The number of the pixels' channels.
+        rounding: The rounding of extents, as in `window_count`.
+        dropout: The share of values dropped from every layer of `fc` in training (paper III-G), from 0 to below 1.
+        mean: The mean of each channel; a pixel p enters as (p - mean) * scale. Padding and overhang are zeros after that.
+        scale: The factor of the pixels minus their mean.
+        frozen: Whether the column is not trained.
+        reduce: The way from the last block's maps to the input of `fc`: "flatten", all of them in (C, H, W) order, or "mean",
+            the average of each.
+
+    Raises:
+        ValueError: An argument breaks a rule, a block does not fit its input, or the column exceeds `networks.bounds`.
     """
 
     view: View = "warp"
@@ -286,9 +364,13 @@ class Column:
         require_affordable("Column", (self,))
 
     def extents(self) -> tuple[int, ...]:
-        """Side of the window and of each block's output, e.g. (224, 54, 27, 27, 27).
+        """The sides of the window and of each block's output.
 
-        Raises ValueError where a block does not fit.
+        Returns:
+            The sides in order, e.g. (224, 54, 27, 27, 27).
+
+        Raises:
+            ValueError: A block does not fit its input.
         """
         extent, channels = self.window, self.channels
         extents = [extent]

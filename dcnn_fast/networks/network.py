@@ -16,11 +16,19 @@ AnyColumn = Column | BackboneColumn | GraphColumn
 
 @dataclass(frozen=True)
 class Network:
-    """Columns whose last outputs are concatenated in order and mapped to `labels` by one linear layer and a softmax.
+    """Columns whose last outputs are concatenated in order and mapped to the labels by one linear layer and a softmax.
 
-    `attributes`: the labels of a second task, learnt from the same features by a separate layer (paper eq. 3), or empty.
-    `long_side`: the training photographs' long side, in pixels; larger photographs are reduced to it, antialiased, before views
-    are made. None: no reduction.
+    Args:
+        name: The network's name.
+        columns: The columns, at least one.
+        labels: The names of the labels, at least two.
+        notes: Remarks, which do not count in comparisons.
+        attributes: The labels of a second task, learnt from the same features by a separate layer (paper eq. 3), or empty.
+        long_side: The training photographs' long side, in pixels; larger photographs are reduced to it, antialiased, before
+            views are made. None: no reduction.
+
+    Raises:
+        ValueError: An argument breaks a rule, or the network exceeds `networks.bounds`.
     """
 
     name: str
@@ -54,6 +62,10 @@ class Network:
         return any(column.view == "local" or column.window != column.plane for column in self.columns)
 
     def column_keys(self) -> tuple[str, ...]:
-        """Each column's key for the view generator: its view and its ordinal among equal views, e.g. ("local:0", "warp:0")."""
+        """The keys of the columns for the view generator.
+
+        Returns:
+            Each column's view and its ordinal among equal views, e.g. ("local:0", "warp:0").
+        """
         views = [column.view for column in self.columns]
         return tuple(f"{view}:{views[:i].count(view)}" for i, view in enumerate(views))

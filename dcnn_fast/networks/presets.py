@@ -65,9 +65,24 @@ def table_column(
     norm: Norm | None = None,
     stride: int = 2,
 ) -> Column:
-    """A column of Table I (or IV with `style`): `architecture` 1-7, conv1 `stride` apart, `norm` after pool1 and pool2.
+    """A column of Table I, or of Table IV.
 
-    `norm` None means the default CrossMapNorm() in rows that tick the norm.
+    Args:
+        architecture: The row of the table, 1 to 7.
+        view: The view that the column sees.
+        geometry: "convnet" pads and rounds extents up as cuda-convnet does; "valid" does neither.
+        style: Whether the filters are those of Table IV.
+        norm: The norm after pool1 and pool2, in rows that tick the norm; None for the default CrossMapNorm().
+        stride: The step of the first block's convolution, in pixels.
+
+    Returns:
+        The column, with planes of 256 and windows of 224 pixels.
+
+    Raises:
+        ValueError: There is no such architecture or geometry, or the column breaks a rule of `Column`.
+
+    Source:
+        docs/paper.md#tables, docs/paper.md#left-open
     """
     if architecture not in _ARCHITECTURES:
         raise ValueError(f"architecture must be 1 to {len(_ARCHITECTURES)}, got {architecture!r}")
@@ -88,6 +103,13 @@ def alexnet_column(view: View = "warp", *, fc: tuple[int, ...] = (4096, 4096)) -
     """The 2012 network of [13]: 96 filters first, two groups, conv-norm-pool, cuda-convnet's rounding (docs/paper.md).
 
     The norm is the AlexNet paper's: 1e-4 per map (no division by the size), k 2; hence scale 5e-4 here.
+
+    Args:
+        view: The view that the column sees.
+        fc: The sizes of the fully-connected layers.
+
+    Returns:
+        The column.
     """
     norm = CrossMapNorm(size=5, scale=5e-4, power=0.75, k=2.0)
     blocks = (
@@ -105,6 +127,13 @@ def torchvision_alexnet_column(view: View = "warp", *, fc: tuple[int, ...] = (40
 
     torchvision divides by a standard deviation per channel; a column has one scale, so importing must divide the first layer's
     weights by the deviations. 224 x 224 windows make its adaptive pooling the identity.
+
+    Args:
+        view: The view that the column sees.
+        fc: The sizes of the fully-connected layers.
+
+    Returns:
+        The column.
     """
     blocks = (
         Block(64, 11, stride=4, padding=2, pool=Pool()),
@@ -179,15 +208,31 @@ ALIASES: dict[str, str] = {"scnn": "scnn-arch1", "style-scnn": "style-scnn-arch1
 
 
 def preset_names() -> dict[str, str]:
-    """Every preset's name with one line about it."""
+    """The presets.
+
+    Returns:
+        Every preset's name with one line about it.
+    """
     return {name: about for name, (about, _) in _PRESETS.items()}
 
 
 def preset(name: str, geometry: Geometry = "convnet") -> Network:
-    """The preset called `name` (see `preset_names`; `scnn` is Arch 1) in `geometry` "convnet" or "valid".
+    """The preset of a name.
 
-    Names joined by + form one network of their columns, in that order, with the labels of the first: "scnn-arch1+scnn-arch3".
-    The AlexNet and Lite0 columns have a fixed geometry and ignore `geometry`. Raises ValueError for an unknown name.
+    Args:
+        name: A name of `preset_names`; `scnn` and `style-scnn` are those of Arch 1. Names joined by + form one network of their
+            columns, in that order, with the labels of the first: "scnn-arch1+scnn-arch3".
+        geometry: "convnet" or "valid", as in `table_column`. The AlexNet and Lite0 columns have a fixed geometry and ignore it.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: There is no such preset or geometry.
+
+    Example:
+        >>> preset("dcnn").column_keys()
+        ('local:0', 'warp:0')
     """
     if "+" in name:
         networks = [preset(part.strip(), geometry) for part in name.split("+")]

@@ -37,10 +37,22 @@ FIRES = (
 
 
 def squeezenet_column(view: View = "warp", *, plane: int = 227, window: int = 227, fc: tuple[int, ...] = (256,)) -> Column:
-    """SqueezeNet v1.0 up to the mean of its last fire module's 512 maps, then `fc`; frozen.
+    """SqueezeNet v1.0 up to the mean of its last fire module's 512 maps, then fully-connected layers; frozen.
 
-    window: odd, as conv1 then divides evenly, and only pools round, upwards as torchvision's do. With plane == window all views
-    of a photograph are one window, which is computed once. Raises ValueError for an even window.
+    With plane == window all views of a photograph are one window, which is computed once.
+
+    Args:
+        view: The view that the column sees.
+        plane: The planes' side, in pixels.
+        window: The windows' side, in pixels; odd, as conv1 then divides evenly, and only pools round, upwards as torchvision's
+            do.
+        fc: The sizes of the fully-connected layers.
+
+    Returns:
+        The column.
+
+    Raises:
+        ValueError: The window is even, or the column breaks a rule of `Column`.
     """
     if window % 2 == 0:
         raise ValueError(f"window must be odd, so that a filter of 7 divides it evenly at stride 2, got {window}")
