@@ -49,7 +49,11 @@ Storage = Literal["float32", "float16", "int8"]
 class Model:
     """A network with its weights and their provenance. A pickled copy has its own weights, bit for bit equal.
 
-    percentiles: its scores of a fixed collection, optional for a network with two labels; it gives scores their percentile.
+    Args:
+        net: The network's module.
+        provenance: Facts about the weights' making, as a JSON object.
+        percentiles: The model's scores of a fixed collection, optional for a network with two labels; they give scores their
+            percentile.
     """
 
     net: MultiColumn
@@ -121,10 +125,15 @@ def _unpacked(packed: _Packed) -> Model:
 def save_model(
     model: Model, path: str | Path, *, fc_storage: Storage = "float32", block_storage: Literal["float32", "float16"] = "float32"
 ) -> None:
-    """Write `model` to `path`; fully-connected weights as `fc_storage`, filters as `block_storage`, everything else as float32.
+    """Write a model to a file; all weights but those named below are stored as float32.
 
-    block_storage: applies to a backbone's layers, too. float16 rounds to nearest; int8 rounds each row to 255 levels between
-    minus and plus its largest magnitude.
+    float16 rounds to nearest; int8 rounds each row to 255 levels between minus and plus its largest magnitude.
+
+    Args:
+        model: The model.
+        path: The file to write.
+        fc_storage: The type of fully-connected weights in the file, "float32", "float16" or "int8".
+        block_storage: The type of filters, and of a backbone's layers, "float32" or "float16".
     """
     tensors: dict[str, np.ndarray] = {}
     weights = {name: _values(tensor) for name, tensor in weights_of(model.net).items()}
@@ -149,10 +158,17 @@ def save_model(
 
 
 def load_model(path: str | Path) -> Model:
-    """The model stored at `path`, in evaluation mode.
+    """Load the model stored in a file.
 
-    Raises ModelError when the file is missing or not a safetensors file of this project, or when its tensors are not exactly
-    those of its spec, with the right shapes and finite values.
+    Args:
+        path: The file.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ModelError: The file is missing or not a safetensors file of this project, or its tensors are not exactly those of its
+            spec, with the right shapes and finite values.
     """
     if not Path(path).is_file():
         raise ModelError(f"{path}: no such file")
@@ -174,7 +190,14 @@ def load_model(path: str | Path) -> Model:
 
 
 def is_model_file(path: str | Path) -> bool:
-    """Whether the file has this project's header, whatever its contents."""
+    """Whether a file is one of this project's model files, by its header.
+
+    Args:
+        path: The file.
+
+    Returns:
+        True where the file has this project's header, whatever its contents; False also where it cannot be read.
+    """
     try:
         return _KEY in metadata_of(read_header(path, _LARGEST_HEADER))
     except (ValueError, OSError):
@@ -182,9 +205,17 @@ def is_model_file(path: str | Path) -> bool:
 
 
 def network_with(network: networks.Network, state: Mapping[str, Tensor]) -> MultiColumn:
-    """The module of `network` whose parameters are the tensors of `state` themselves.
+    """The module of a network whose parameters are given tensors themselves.
 
-    Raises ValueError, before anything is allocated, unless names and shapes are those of the network.
+    Args:
+        network: The network as data.
+        state: The tensors by their names, as `weights_of` gives them; they are shared, not copied.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: Names or shapes are not those of the network; nothing has been allocated then.
     """
     expected = _expected_shapes(network)
     if set(state) != set(expected):

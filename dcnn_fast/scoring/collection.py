@@ -80,9 +80,14 @@ class Collection:
 
 
 def completed(scores: Iterable[Score]) -> list[Score]:
-    """Scores of one collection, each with `collection_percentile`, and with its group if the scorer has the option `groups`.
+    """Give the scores of one collection their percentiles and groups.
 
-    A group is named by the path of its first photograph, or #N for the N-th score where that has no path.
+    Args:
+        scores: All scores of the collection.
+
+    Returns:
+        The scores in their order, each with `collection_percentile`, and with its group if the scorer has the option `groups`.
+        A group is named by the path of its first photograph, or #N for the N-th score where that has no path.
     """
     every = list(scores)
     keys = [str(number).encode() for number in range(len(every))]

@@ -25,23 +25,37 @@ NO_FAULTS, BETWEEN_NOTES = "none", "; "
 class Score:
     """The result of fifty samples of one image (docs/design.md#scores).
 
-    probs: label -> probability, averaged over the samples. For two labels, mean is the probability of "high" (or of the second
-    label if none has that name) and std its population standard deviation over the samples; otherwise both are None.
-    percentile: the percentage of the model's reference collection that scores lower, if the model has one. label: the most
-    probable one. samples_count, seed: how windows were drawn; files and answers call the former views. plan: how they were
-    computed: "sharing"; separately, "brute-force"; or separately by launches that are the same for all photographs, "fixed" (on
-    a GPU); the columns' plans joined by +. path: as given, None for arrays.
-    error: None, or why the image could not be scored; then all results are None or empty.
-    notes: remarks for the user about the reading or the views, e.g. that a small image was enlarged. width, height: of the
-    photograph in pixels, upright, before any reduction. taken: the EXIF time of exposure, ISO 8601, with the UTC offset if the
-    file has one. camera: EXIF maker and model. None where the file does not say.
+    Attributes:
+        probs: The probability of each label, averaged over the samples.
+        mean: For two labels, the probability of "high" (or of the second label if none has that name), from 0 to 1; otherwise
+            None.
+        std: For two labels, its population standard deviation over the samples; otherwise None.
+        label: The most probable label.
+        samples_count: The number of samples; files and answers call it views.
+        seed: The seed from which their windows were drawn.
+        plan: The way they were computed: "sharing"; separately, "brute-force"; or separately by launches that are the same for
+            all photographs, "fixed" (on a GPU); the columns' plans joined by +.
+        path: The path as given, None for arrays.
+        error: None, or why the image could not be scored; then all results are None or empty.
+        notes: Remarks for the user about the reading or the views, e.g. that a small image was enlarged.
+        percentile: The percentage of the model's reference collection that scores lower, if the model has one.
+        collection_percentile: The percentage of the collection that scores lower; equal scores (to six decimals, including its
+            own) count half. Known only for a whole collection (`scoring.completed`), otherwise None.
+        width: The photograph's width in pixels, upright, before any reduction.
+        height: Its height, likewise.
+        taken: The EXIF time of exposure, ISO 8601, with the UTC offset if the file has one; None where the file does not say.
+        camera: EXIF maker and model; None where the file does not say.
+        group: The path of the first photograph in its group of near-duplicates; None for a photograph without near-duplicates.
+            Known only for a whole collection, otherwise None.
+        best_of_group: Whether it is the photograph of its group to keep; None as `group` is.
+        faults: The names of technical faults (`photographs.faults`), None unless the scorer has that option. They do not
+            influence mean.
+        measures: The numbers behind the faults, None unless the scorer has that option.
+        look: The input of grouping, None unless the scorer has the option `groups`.
+        samples: The samples averaged in mean, None unless the scorer has the option `per_sample`.
 
-    Requested by options of `Scorer`, otherwise None: faults: the names of technical faults (`photographs.faults`), with the
-    underlying numbers in measures; they do not influence mean. samples: those averaged in mean. look: the input of grouping.
-    Known only for a whole collection (`scoring.completed`), otherwise None: collection_percentile: the percentage of the
-    collection that scores lower; equal scores (to six decimals, including its own) count half. group: the path of the first
-    photograph in its group of near-duplicates; best_of_group: whether it is the one to keep. Both are None for a photograph
-    without near-duplicates.
+    Source:
+        docs/design.md#scores
     """
 
     probs: dict[str, float] = field(default_factory=dict)
@@ -70,9 +84,11 @@ class Score:
     views = former.attribute("Score", "views", "samples_count")
 
     def csv_row(self) -> dict[str, str]:
-        """One CSV row: `CSV_FIELDS` as text, numbers with six decimals, empty where None.
+        """One CSV row of the score.
 
-        best_of_group is yes or no; faults are names separated by spaces, "none" where none was found.
+        Returns:
+            `CSV_FIELDS` as text, numbers with six decimals, empty where None. best_of_group is yes or no; faults are names
+            separated by spaces, "none" where none was found.
         """
         own = {
             "views": self.samples_count,
@@ -83,7 +99,11 @@ class Score:
         return {name: _text(own[name] if name in own else vars(self)[name]) for name in CSV_FIELDS}
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict of all fields."""
+        """All fields, ready for JSON.
+
+        Returns:
+            A dict by the fields' names, samples_count as "views".
+        """
         # dataclasses.asdict recurses into every field and takes half of a file's reading time
         found = {("views" if name == "samples_count" else name): value for name, value in vars(self).items()}
         for name in ("probs", "measures"):

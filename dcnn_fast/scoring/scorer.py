@@ -51,23 +51,6 @@ _OWN = ("_model", "_chosen", "_graphs", "_read_options", "_extras", "_stages")  
 class Scorer:
     """Rates photographs with a model, by the average over seeded random samples of each (paper II-A, docs/design.md#scores).
 
-    model: path of a model file, a loaded Model, or None for the shipped one. device: "cpu", "cuda" (the current GPU; these
-    kernels have been run in a simulator and on no GPU yet), "cuda:1" (the second; use one scorer per GPU, in threads or
-    processes) or "auto": the current GPU if scores have been checked on it in its present state (`python -m tools.gpu_check`)
-    and it computes the model, else "cpu". samples: how many are averaged, at least 1; each is a window for every column. grid:
-    1 is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the
-    products' operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are always in float32; on "cuda" the maps between
-    blocks have the dtype, too; EfficientNet-Lite's layers have no float16). "tf32", on "cuda", is float32 except in the
-    products of blocks, whose operands are rounded to 10 bits of fraction; EfficientNet-Lite's layers do not have it.
-    max_pixels: larger images are refused before decoding. background: the RGB colour behind transparent pixels. long_side: the
-    long side in pixels to which photographs are reduced, in place of the model's own (`model.spec.long_side`). decode: "exact"
-    decodes every file at full size; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size where that
-    leaves its long side at least twice as long as the reduced one. That is several times faster for large photographs, but
-    scores differ: a file and its pixels as an array then get different scores.
-    graphs: on "cuda", replay recurring launches as CUDA graphs; it changes no score.
-    faults, per_sample, groups: scores include technical faults, the single samples, and the looks from which
-    `scoring.completed` forms groups of near-duplicates: see `Score`. Each costs time or memory and changes no other field.
-
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number of
     threads or processes (on one backend of one machine), whatever the process's global settings. A scorer can be pickled,
     copied, sent through queues and used on both sides of a fork (on "cpu"): it scores the same everywhere. A copy has its own
@@ -78,7 +61,38 @@ class Scorer:
     change is refused; one during `score_many` that torch does not count (through `.data` or numpy) is refused within some
     batches.
 
-    Raises ValueError naming the argument; ModelError for the model.
+    Args:
+        model: The path of a model file, a loaded Model, or None for the shipped one.
+        device: "cpu", "cuda" (the current GPU; these kernels have been run in a simulator and on no GPU yet), "cuda:1" (the
+            second; use one scorer per GPU, in threads or processes) or "auto": the current GPU if scores have been checked on
+            it in its present state (`python -m tools.gpu_check`) and it computes the model, else "cpu".
+        samples: The number of samples that are averaged, at least 1; each is a window for every column.
+        grid: 1 is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it.
+        seed: The seed from which windows are drawn, 0 to 2**63 - 1.
+        dtype: The type of the products' operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are always in float32;
+            on "cuda" the maps between blocks have the dtype, too; EfficientNet-Lite's layers have no float16). "tf32", on
+            "cuda", is float32 except in the products of blocks, whose operands are rounded to 10 bits of fraction;
+            EfficientNet-Lite's layers do not have it.
+        max_pixels: Larger images are refused before decoding.
+        background: The RGB colour behind transparent pixels.
+        decode: "exact" decodes every file at full size; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its
+            size where that leaves its long side at least twice as long as the reduced one. That is several times faster for
+            large photographs, but scores differ: a file and its pixels as an array then get different scores.
+        long_side: The long side in pixels to which photographs are reduced, in place of the model's own
+            (`model.spec.long_side`).
+        graphs: On "cuda", whether to replay recurring launches as CUDA graphs; it changes no score.
+        faults: Whether scores include technical faults, see `Score`. It costs time and changes no other field.
+        per_sample: Whether scores include the single samples. It costs memory and changes no other field.
+        groups: Whether scores include the looks from which `scoring.completed` forms groups of near-duplicates. It costs time
+            and memory and changes no other field.
+
+    Raises:
+        ValueError: An argument breaks a rule; the message names the argument.
+        TypeError: The model is of another type.
+        ModelError: The model cannot be loaded.
+
+    Source:
+        docs/design.md#scores
     """
 
     @former.renamed(bool, samples="per_sample")
@@ -213,16 +227,23 @@ class Scorer:
         return self._stages
 
     def score(self, image: Any) -> Score:
-        """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W], or a file in an
-        object store or zip file (`data.remote.stored`).
+        """The score of one image.
 
-        Raises ReadError when the image cannot be read; `score_many` reports that in the result instead.
+        Args:
+            image: A path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W], or a file in an object store or
+                zip file (`data.remote.stored`).
+
+        Returns:
+            Its score.
+
+        Raises:
+            ReadError: The image cannot be read; `score_many` reports that in the result instead.
         """
         stages = self._stages
         return stages.finish([stages.begin(stages.read_or_raise(image))])[0]
 
     def score_many(self, images: Iterable[Any], *, batch: int | None = None, workers: int | None = None) -> Iterator[Score]:
-        """Scores in the order of `images`, as they are ready; memory holds a few batches, whatever their number.
+        """Scores in the order of the images, as they are ready; memory holds a few batches, whatever their number.
 
         An image that cannot be read gives a Score with `error` set, and the others go on. Where `images` itself raises, the
         scores of the images before come first. Unless `images` is a list or a tuple, an image that is neither a path nor bytes
@@ -230,9 +251,19 @@ class Scorer:
         frame. A source that has no image yet may yield `scoring.WAITING`, which releases finished scores; otherwise they wait
         for its next image. The iterator belongs to the process that made it.
 
-        batch: the number of images whose fully-connected layers (on "cuda": whole networks) are computed together, at least 1
-        (default: 4, on "cuda" 8). workers: images read and computed at a time, each on one thread; the last ones divide the
-        threads among them (default: torch.get_num_threads(), at most 256). Neither changes a score.
+        Args:
+            images: The images, each as `score` takes it.
+            batch: The number of images whose fully-connected layers (on "cuda": whole networks) are computed together, 1 to
+                4096 (default: 4, on "cuda" 8). It changes no score.
+            workers: Images read and computed at a time, each on one thread; the last ones divide the threads among them
+                (default: torch.get_num_threads(), at most 256). It changes no score.
+
+        Returns:
+            An iterator over the scores.
+
+        Raises:
+            TypeError: `images` is one image.
+            ValueError: batch or workers is out of range; the message names it.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError(f"images must be an iterable of images, got one {type(images).__name__}; use score")

@@ -8,7 +8,14 @@ from dcnn_fast.nets import Model
 
 
 def shipped_model() -> Path:
-    """The path of the model that comes with the package."""
+    """The path of the model that comes with the package.
+
+    Returns:
+        A .safetensors file, as `load_model` reads it.
+
+    Raises:
+        FileNotFoundError: The file is missing.
+    """
     path = Path(__file__).parent.parent / "models" / "default.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"the shipped model is missing: {path}")
