@@ -29,8 +29,11 @@ BACKBONE = ".backbone"  # suffix of the name of a column's buffer of layers in `
 class BackboneColumn(AnyColumn, Keeper):
     """A column of EfficientNet-Lite's layers, batch norms folded in.
 
-    backbone: all their weights, layer by layer in one float32 buffer (`layers_of` names them). They are not parameters: no
-    optimiser sees them, and no gradient reaches them or the pixels.
+    `backbone` holds all their weights, layer by layer in one float32 buffer (`layers_of` names them). They are not parameters:
+    no optimiser sees them, and no gradient reaches them or the pixels.
+
+    Args:
+        column: The column as data; all weights are zero at first.
     """
 
     backbone: Tensor
@@ -46,9 +49,18 @@ class BackboneColumn(AnyColumn, Keeper):
         self._prepared: _Prepared | None = None
 
     def forward(self, windows: Tensor) -> Tensor:
-        """windows: [N, 3, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
+        """Compute the column.
 
-        Raises BackendError on a device without a backend for these layers, WeightsError where they have no weights.
+        Args:
+            windows: [N, 3, window, window] pixels 0-255, uint8 or floating point.
+
+        Returns:
+            [N, fc[-1]].
+
+        Raises:
+            ValueError: The windows do not fit the column.
+            BackendError: The device has no backend for these layers.
+            WeightsError: The layers have no weights.
         """
         require_windows(self.spec, windows)
         pixels = windows if windows.dtype == torch.uint8 else windows.float()
@@ -56,9 +68,14 @@ class BackboneColumn(AnyColumn, Keeper):
 
     @torch.no_grad()
     def means(self, windows: Tensor, precision: Precision | None = None) -> Tensor:
-        """The input of the first fully-connected layer: [N, 3, window, window] uint8 or float32 -> [N, features] float32.
+        """The input of the first fully-connected layer.
 
-        precision: of the layers' products; the column's own by default.
+        Args:
+            windows: [N, 3, window, window] uint8 or float32.
+            precision: The precision of the layers' products; the column's own by default.
+
+        Returns:
+            [N, features] float32.
         """
         layers = self._ready(self.precision if precision is None else precision, windows.device)
         if self.kept is None or windows.dtype != torch.uint8 or windows.device.type != "cpu":
@@ -89,12 +106,23 @@ class BackboneColumn(AnyColumn, Keeper):
         return True
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Accept only the mean with which the layers were trained. Raises ValueError for another."""
+        """Accept only the mean with which the layers were trained.
+
+        Args:
+            mean: One value per channel.
+
+        Raises:
+            ValueError: It is another mean.
+        """
         if tuple(mean) != self.spec.mean:
             raise ValueError(f"mean must be {self.spec.mean}, with which {self.spec.lite} was trained, got {tuple(mean)}")
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the fully-connected layers' weights; the other layers do not change."""
+        """Draw the fully-connected layers' weights; the other layers do not change.
+
+        Args:
+            generator: The source of random numbers, on the cpu.
+        """
         for layer in self.fc:
             draw(layer, generator)
 

@@ -32,7 +32,12 @@ def zero_linear(inputs: int, outputs: int) -> nn.Linear:
 class Block(nn.Module):
     """One fused block with its weight [F, C / groups, S, S] and bias [F].
 
-    precision: of the convolution's products. ties: which inputs get a pool's gradient (`ops.block`).
+    `precision` is that of the convolution's products, `ties` says which inputs get a pool's gradient (`ops.block`).
+
+    Args:
+        block: The block as data.
+        channels: The number of its input's maps.
+        rounding: The rounding of extents, as in `networks.window_count`.
     """
 
     precision: Precision = "ieee"
@@ -47,7 +52,16 @@ class Block(nn.Module):
         self.bias = nn.Parameter(torch.zeros(block.filters))
 
     def forward(self, x: Tensor, mean: Sequence[float] = (), scale: float = 1.0) -> Tensor:
-        """x: [N, C, H, W] -> [N, F, H', W']; bytes enter as (x - mean) * scale."""
+        """Compute the block.
+
+        Args:
+            x: [N, C, H, W], floating point or bytes.
+            mean: The mean of each channel; bytes enter as (x - mean) * scale.
+            scale: The factor of bytes minus their mean.
+
+        Returns:
+            [N, F, H', W'].
+        """
         block = self.spec
         return ops.block(
             x, self.weight, self.bias, stride=block.stride, padding=block.padding, groups=block.groups,
@@ -59,9 +73,12 @@ class Block(nn.Module):
 class AnyColumn(nn.Module):
     """One column, whatever its layers: windows of pixels in, the last fc layer's activations out.
 
-    precision: of the products in all layers; the parameters do not change. In "bf16" and "fp16" the fc layers' operands and
-    results are rounded to that format; in "tf32" they follow torch's own settings.
-    ties: which inputs get the gradients of max-pools (`ops.block`).
+    `precision` is that of the products in all layers; the parameters do not change. In "bf16" and "fp16" the fc layers'
+    operands and results are rounded to that format; in "tf32" they follow torch's own settings. `ties` says which inputs get
+    the gradients of max-pools (`ops.block`).
+
+    Args:
+        column: The column as data.
     """
 
     precision: Precision = "ieee"
@@ -73,11 +90,19 @@ class AnyColumn(nn.Module):
         self.spec = column
 
     def compute_in(self, precision: Precision) -> None:
-        """Set the precision of the column's products."""
+        """Set the precision of the column's products.
+
+        Args:
+            precision: The precision, as `ops.block` takes it.
+        """
         self.precision = precision
 
     def give_ties(self, ties: Ties) -> None:
-        """Set which inputs get the gradients of the column's max-pools."""
+        """Set which inputs get the gradients of the column's max-pools.
+
+        Args:
+            ties: "all" of several equal maxima, or the "first".
+        """
         self.ties = ties
 
     @property
@@ -86,7 +111,11 @@ class AnyColumn(nn.Module):
         return self.spec.frozen
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels; the spec records it.
+
+        Args:
+            mean: One value per channel.
+        """
         raise NotImplementedError
 
     def settle(self) -> None:
@@ -94,11 +123,22 @@ class AnyColumn(nn.Module):
         self.requires_grad_(not self.spec.frozen)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the trained weights; biases are zero."""
+        """Draw the trained weights; biases are zero.
+
+        Args:
+            generator: The source of random numbers, on the cpu.
+        """
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> AnyColumn:
-        """Training mode, except for a frozen column, which keeps its dropout off."""
+        """Set training mode, except for a frozen column, which keeps its dropout off.
+
+        Args:
+            mode: Whether to train; False for evaluation mode.
+
+        Returns:
+            The column itself.
+        """
         return super().train(mode and not self.spec.frozen)
 
     def _above(self, x: Tensor) -> Tensor:
@@ -179,7 +219,11 @@ class StillBlocks:
 
 
 class Column(AnyColumn, Keeper):
-    """A column of blocks."""
+    """A column of blocks.
+
+    Args:
+        column: The column as data; all weights are zero at first.
+    """
 
     mean: Tensor
 
@@ -200,9 +244,18 @@ class Column(AnyColumn, Keeper):
         self._seen: StillBlocks | None = None
 
     def forward(self, windows: Tensor) -> Tensor:
-        """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
+        """Compute the column.
 
         The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (docs/cuda-convnet.md#matrices).
+
+        Args:
+            windows: [N, C, window, window] pixels 0-255, uint8 or floating point.
+
+        Returns:
+            [N, fc[-1]].
+
+        Raises:
+            ValueError: The windows do not fit the column.
         """
         require_windows(self.spec, windows)
         if self.kept is not None and windows.dtype == torch.uint8 and windows.device.type == "cpu":
@@ -283,21 +336,33 @@ class Column(AnyColumn, Keeper):
         return {**self.__dict__, "kept": None, "_seen": None}
 
     def compute_in(self, precision: Precision) -> None:
-        """Set the precision of the column's products."""
+        """Set the precision of the column's products.
+
+        Args:
+            precision: The precision, as `ops.block` takes it.
+        """
         super().compute_in(precision)
         for block in self.blocks:
             assert isinstance(block, Block)
             block.precision = precision
 
     def give_ties(self, ties: Ties) -> None:
-        """Set which inputs get the gradients of the column's max-pools."""
+        """Set which inputs get the gradients of the column's max-pools.
+
+        Args:
+            ties: "all" of several equal maxima, or the "first".
+        """
         super().give_ties(ties)
         for block in self.blocks:
             assert isinstance(block, Block)
             block.ties = ties
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels; the spec records it.
+
+        Args:
+            mean: One value per channel.
+        """
         self.spec = replace(self.spec, mean=tuple(mean))
         self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
 
@@ -307,7 +372,11 @@ class Column(AnyColumn, Keeper):
         self.mean = torch.tensor(self.spec.mean, dtype=torch.float32, device="cpu").reshape(1, -1, 1, 1)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw every layer's weights for pixels with a deviation of 64 levels."""
+        """Draw every layer's weights for pixels with a deviation of 64 levels.
+
+        Args:
+            generator: The source of random numbers, on the cpu.
+        """
         gain = 1 / (PIXEL_SPREAD * abs(self.spec.scale) or 1.0)
         for layer in (*self.blocks, *self.fc):
             draw(layer, generator, gain)

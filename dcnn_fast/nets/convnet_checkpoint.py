@@ -31,7 +31,12 @@ _PLANE_OF_WINDOW = 256 / 224
 
 @dataclass(frozen=True)
 class ConvNetCheckpoint:
-    """A network trained by cuda-convnet. increments: the last steps, by the names of their parameters."""
+    """A network trained by cuda-convnet.
+
+    Attributes:
+        model: The network with its weights.
+        increments: The last steps, by the names of their parameters.
+    """
 
     model: Model
     increments: Mapping[str, Tensor]
@@ -48,11 +53,24 @@ def import_convnet(
 ) -> ConvNetCheckpoint:
     """The network of a checkpoint, whose pickle is interpreted and never loaded.
 
-    views: one for each column, or one for all. plane: the side of the normalised input, by default in the ratio 256 : 224 to
-    the window. window: the side of the network's input images, by default taken from its convolutions.
-    mean: the value subtracted from each channel, which cuda-convnet stores in its batches.meta. labels: as in
-    `networks.read_convnet_cfg`. Weights above a dropout without compensation are multiplied by the kept share, as our dropout
-    compensates. Raises ModelError naming the file and the fault.
+    Weights above a dropout without compensation are multiplied by the kept share, as our dropout compensates.
+
+    Args:
+        path: The checkpoint, of either version, plain or zipped.
+        views: One view for each column, or one for all.
+        plane: The side of the normalised input, in pixels; by default in the ratio 256 : 224 to the window.
+        window: The side of the network's input images, in pixels; by default taken from its convolutions.
+        mean: The value subtracted from each channel, which cuda-convnet stores in its batches.meta.
+        labels: The labels' names, as in `networks.read_convnet_cfg`.
+
+    Returns:
+        The network, in evaluation mode, and its last steps.
+
+    Raises:
+        ModelError: The file cannot be read or expressed; the message names the file and the fault.
+
+    Source:
+        docs/cuda-convnet.md#checkpoints
     """
     try:
         raw = _contents(Path(path))

@@ -16,9 +16,16 @@ from dcnn_fast.networks.convnet_rules import LayerRule
 def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[dict[str, Any]]:
     """Groups for `training.ConvNetUpdate`: the weights and the biases of each layer with their rates; biases do not decay.
 
-    rules: as in `networks.Reading`. Each group names its parameters in "name" and its schedule in "schedule", which
-    `training.parse_schedule` reads; the caller updates "lr" by it. Raises ValueError unless the rules are for exactly the
-    network's layers.
+    Args:
+        net: The network.
+        rules: The layers' rules, as in `networks.Reading`.
+
+    Returns:
+        The groups. Each names its parameters in "name" and its schedule in "schedule", which `training.parse_schedule` reads;
+        the caller updates "lr" by it.
+
+    Raises:
+        ValueError: The rules are not for exactly the network's layers, or a layer's inputs have different rates.
     """
     groups: list[dict[str, Any]] = []
     for part, rule in rules.items():
@@ -39,7 +46,22 @@ def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[d
 
 @torch.no_grad()
 def initialise(net: MultiColumn, rules: Mapping[str, LayerRule], seed: int = 0) -> MultiColumn:
-    """Start `net` as cuda-convnet would: normal weights with each layer's deviation, constant biases; returns `net`."""
+    """Start a network as cuda-convnet would: normal weights with each layer's deviation, constant biases.
+
+    Args:
+        net: The network.
+        rules: The layers' rules, as in `networks.Reading`.
+        seed: The seed of the weights.
+
+    Returns:
+        `net` itself.
+
+    Raises:
+        ValueError: The rules are not for exactly the network's layers.
+
+    Source:
+        docs/cuda-convnet.md#layer-files
+    """
     generator = torch.Generator("cpu").manual_seed(seed)
     for part, rule in sorted(rules.items()):
         weight, bias = _parameters(net, rules, part)

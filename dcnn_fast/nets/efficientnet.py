@@ -32,9 +32,18 @@ def lite_column(
     weights: BackboneWeights, lite: Lite, view: networks.View = "warp", *, stages: Sequence[int] = (),
     fc: tuple[int, ...] = (64,), seed: int = 0,
 ) -> BackboneColumn:  # fmt: skip
-    """A column that sees the whole view at the weights' training size; layers of `fc` are drawn from `seed`.
+    """A column of EfficientNet-Lite that sees the whole view at the weights' training size.
 
-    weights: from `import_lite`. stages: as in `lite_params`.
+    Args:
+        weights: The weights, from `import_lite`.
+        lite: The variant, "lite0", "lite1" or "lite2".
+        view: The view that the column sees.
+        stages: The stages, ascending from 0, whose last blocks' means are features, too.
+        fc: The sizes of the fully-connected layers.
+        seed: The seed from which these are drawn.
+
+    Returns:
+        The column.
     """
     side = lite_window(lite)
     column = BackboneColumn(networks.BackboneColumn(lite, view, tuple(stages), fc, plane=side, window=side))
@@ -55,11 +64,18 @@ def lite_of(state: Mapping[str, Tensor]) -> Lite:
 
 
 def import_lite(weights: str | Path | Mapping[str, Tensor], lite: Lite) -> BackboneWeights:
-    """The weights of a variant in float32.
+    """The weights of a variant of EfficientNet-Lite, batch norms folded in.
 
-    weights: a state dict with the names of the package efficientnet_lite_pytorch, or a file with one as torch saves it, from
-    which only tensors are read: a file that contains anything else is refused. Raises ModelError when the file cannot be read,
-    or a tensor is missing, has another shape or holds non-finite values.
+    Args:
+        weights: A state dict with the names of the package efficientnet_lite_pytorch, or a file with one as torch saves it,
+            from which only tensors are read: a file that contains anything else is refused.
+        lite: The variant, "lite0", "lite1" or "lite2".
+
+    Returns:
+        The weights in float32.
+
+    Raises:
+        ModelError: The file cannot be read, or a tensor is missing, has another shape or holds non-finite values.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     shapes = [block for stage in lite_stages(lite) for block in stage]

@@ -13,13 +13,24 @@ from dcnn_fast.nets.network import Input, MultiColumn
 class Regularised(nn.Module):
     """RDCNN whose frozen column is a torch module; its feature vector is concatenated with those of our columns.
 
-    net: the trained columns, which are shared; its label layer is not used. module: returns [N, features], or more axes, which
-    are flattened, for windows as `prepare` makes them; it is put in evaluation mode permanently, without gradients, and its
-    parameters are not parameters of this network. view, plane, window: the module's input. mean, deviation: per channel; the
-    module gets ((pixels / 255) - mean) / deviation, torchvision's convention, in float32.
+    Trains like a `MultiColumn`; its files are plain weights, as no spec can describe `module`.
 
-    Trains like a `MultiColumn`; its files are plain weights, as no spec can describe `module`. Raises ValueError when the
-    module does not give `features` numbers for a window.
+    Args:
+        net: The trained columns, which are shared; its label layer is not used.
+        module: Returns [N, features], or more axes, which are flattened, for windows; it gets ((pixels / 255) - mean) /
+            deviation, torchvision's convention, in float32. It is put in evaluation mode permanently, without gradients, and
+            its parameters are not parameters of this network.
+        features: The number of the module's features for a window.
+        view: The view that the module sees.
+        plane: The side of the view's plane, in pixels.
+        window: The side of the module's input, in pixels.
+        mean: The mean of each channel, for pixels from 0 to 1.
+        deviation: The deviation of each channel, for pixels from 0 to 1.
+        seed: The seed of the label layer's initial weights.
+
+    Raises:
+        ValueError: The module does not give `features` numbers for a window, the window exceeds the plane, or there is no such
+            view.
     """
 
     def __init__(
@@ -58,14 +69,32 @@ class Regularised(nn.Module):
 
     @torch.no_grad()
     def attributes(self, windows: Tensor) -> Tensor:
-        """The module's features of [N, 3, window, window] pixels: [N, features]."""
+        """The module's features.
+
+        Args:
+            windows: [N, 3, window, window] pixels 0-255.
+
+        Returns:
+            [N, features], in the dtype of the label layer's weight.
+        """
         x = (windows.float() - self._mean.to(windows.device)) / self._deviation.to(windows.device)
         (module,) = self._frozen
         features: Tensor = module.to(windows.device)(x)
         return features.flatten(1).to(self.label.weight.dtype)
 
     def forward(self, *windows: Tensor) -> Tensor:
-        """Windows of each column and, last, of the module -> logits [N, labels]."""
+        """Compute the network.
+
+        Args:
+            *windows: One batch of windows for each column and, last, one for the module, [N, C, window, window] pixels 0-255
+                each.
+
+        Returns:
+            Logits [N, labels].
+
+        Raises:
+            ValueError: The number of batches is another.
+        """
         if len(windows) != len(self.columns) + 1:
             raise ValueError(f"windows must be one batch for each of {len(self.columns) + 1} columns, got {len(windows)}")
         *ours, theirs = windows

@@ -65,6 +65,9 @@ class GraphColumn(AnyColumn):
     `ops.block`, on any backend, computes a convolution with one bias per map with its relu, pool and norm in any order; torch's
     operations compute other layers. Outside training, where no gradient is needed, all products are the engine's (`ops.block`,
     `ops.linear`), whose bits depend on the window alone.
+
+    Args:
+        column: The column as data; all weights are zero at first.
     """
 
     mean: Tensor
@@ -88,15 +91,30 @@ class GraphColumn(AnyColumn):
         self.requires_grad_(not column.frozen)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, outputs] in (C, H, W) order."""
+        """Compute the column.
+
+        Args:
+            windows: [N, C, window, window] pixels 0-255, uint8 or floating point.
+
+        Returns:
+            [N, outputs] in (C, H, W) order.
+
+        Raises:
+            ValueError: The windows do not fit the column.
+        """
         require_windows(self.spec, windows)
         return self._computed(windows, self.precision, training=self.training)
 
     @torch.no_grad()
     def features(self, windows: Tensor, precision: Precision = "ieee") -> Tensor:
-        """Like `forward` outside training, independent of the process's settings: [N, C, window, window] uint8 -> [N, outputs].
+        """Like `forward` outside training, independent of the process's settings.
 
-        precision: of the products in layers that blocks compute.
+        Args:
+            windows: [N, C, window, window] uint8.
+            precision: The precision of the products in layers that blocks compute.
+
+        Returns:
+            [N, outputs].
         """
         count = self._together
         parts = [self._apart(windows[first : first + count], precision) for first in range(0, len(windows), count)]
@@ -179,7 +197,11 @@ class GraphColumn(AnyColumn):
         return weight, bias
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels; the spec records it.
+
+        Args:
+            mean: One value per channel.
+        """
         self.spec = replace(self.spec, mean=tuple(mean))
         self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
 
@@ -189,7 +211,11 @@ class GraphColumn(AnyColumn):
         self.mean = torch.tensor(self.spec.mean, dtype=torch.float32, device="cpu").reshape(1, -1, 1, 1)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw every layer's weights for pixels with a deviation of 64 levels."""
+        """Draw every layer's weights for pixels with a deviation of 64 levels.
+
+        Args:
+            generator: The source of random numbers, on the cpu.
+        """
         gain = 1 / (PIXEL_SPREAD * abs(self.spec.scale) or 1.0)
         for layer, module in zip(self.spec.layers, self.layers, strict=True):
             if module.weight is not None:

@@ -28,9 +28,19 @@ def import_torchvision_alexnet(
 ) -> Column:
     """A column with the convolutions and the two layers of 4096 of torchvision's AlexNet.
 
-    weights: its state dict, or a file with it, .safetensors or by torch.save, from which only tensors are read. fc: sizes of
-    further layers, freshly initialised from `seed`, such as the 256 of the paper's semantic column. The first filters are
-    divided by torchvision's deviation of each channel. Raises ModelError when a tensor is missing or has another shape.
+    The first filters are divided by torchvision's deviation of each channel.
+
+    Args:
+        weights: torchvision's state dict, or a file with it, .safetensors or by torch.save, from which only tensors are read.
+        view: The view that the column sees.
+        fc: The sizes of further layers, such as the 256 of the paper's semantic column.
+        seed: The seed from which these are drawn.
+
+    Returns:
+        The column.
+
+    Raises:
+        ModelError: A file cannot be read, or a tensor is missing or has another shape.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     described = networks.torchvision_alexnet_column(view, fc=(4096, 4096, *fc))

@@ -17,11 +17,21 @@ Sources = Mapping[int, Source | tuple[Source, int]]
 
 
 def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
-    """Copy into column i of `net` the weights of a column of another network, with its mean and scale; returns `net`.
+    """Copy the weights of other networks' columns into columns of a network, with their mean and scale.
 
-    sources: for each column to initialise, a column, or a model, a network or the path of a model file with the index of its
-    column, 0 by default. Views, planes and windows may differ where the layers fit. Raises ValueError naming the column and
-    what differs; ModelError for a file.
+    Views, planes and windows may differ where the layers fit.
+
+    Args:
+        net: The network whose columns are initialised.
+        sources: For each column to initialise, by its number from 0: a column, or a model, a network or the path of a model
+            file with the index of its column, 0 by default.
+
+    Returns:
+        `net` itself.
+
+    Raises:
+        ValueError: A column does not fit its source; the message names the column and the difference.
+        ModelError: A file is no model file.
     """
     taken = {number: _column(source) for number, source in sources.items()}
     for number, theirs in taken.items():
@@ -38,7 +48,19 @@ def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
 
 
 def shaped_as(network: networks.Network, sources: Sources) -> networks.Network:
-    """`network` whose frozen columns have the layers, view and pixels of their sources."""
+    """A network whose frozen columns have the layers, view and pixels of their sources.
+
+    Args:
+        network: The network as data.
+        sources: The sources, as in `load_columns`; columns that are not frozen stay as they are.
+
+    Returns:
+        The network with those columns.
+
+    Raises:
+        ValueError: A source has no column of its index.
+        ModelError: A file is no model file.
+    """
     columns = tuple(
         replace(_column(sources[number]).spec, frozen=True) if column.frozen and number in sources else column
         for number, column in enumerate(network.columns)
@@ -47,7 +69,18 @@ def shaped_as(network: networks.Network, sources: Sources) -> networks.Network:
 
 
 def freeze(net: MultiColumn, columns: Collection[int]) -> MultiColumn:
-    """Freeze exactly these columns of `net`: no gradients, no dropout, recorded in the spec. Returns `net`."""
+    """Freeze exactly these columns of a network: no gradients, no dropout, recorded in the spec.
+
+    Args:
+        net: The network.
+        columns: The columns' numbers, from 0; all others are trained.
+
+    Returns:
+        `net` itself.
+
+    Raises:
+        ValueError: There is no column of a number.
+    """
     unknown = sorted(set(columns) - set(range(len(net.columns))))
     if unknown:
         raise ValueError(f"columns must be from 0 to {len(net.columns) - 1}, got {unknown}")

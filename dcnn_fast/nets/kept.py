@@ -106,10 +106,12 @@ def keepers_of(net: nn.Module) -> list[Keeper]:
 def keeping_means(
     net: nn.Module, megabytes: int = 256, known: Mapping[str, Mapping[bytes, Tensor]] | None = None
 ) -> Iterator[None]:  # fmt: skip
-    """Within the context, untrained layers of `net` do not recompute uint8 windows on the cpu that they have already seen.
+    """Within the context, untrained layers do not recompute uint8 windows on the cpu that they have already seen.
 
-    megabytes: for each column; a backbone's features of a window take about 8 kilobytes. known: known features of windows, by
-    the digest of the layers (`Keeper.features_digest`).
+    Args:
+        net: The network whose layers these are.
+        megabytes: The memory for each column; a backbone's features of a window take about 8 kilobytes.
+        known: Known features of windows, by the digest of the layers (`Keeper.features_digest`).
     """
     keepers = keepers_of(net)
     for keeper in keepers:

@@ -17,10 +17,14 @@ from dcnn_fast.ops.plain_torch import apart
 
 @dataclass(frozen=True)
 class Input:
-    """A network's input for one of its columns: `window` x `window` rectangles of the view's `plane`.
+    """A network's input for one of its columns: rectangles of a view.
 
-    key: names the column for the view generator (`networks.Network.column_keys`). long_side: photographs are reduced to it
-    before the view is made (`data.reduced`).
+    Attributes:
+        key: The column's name for the view generator (`networks.Network.column_keys`).
+        view: The view that the column sees.
+        plane: The side of the view's plane, in pixels.
+        window: The side of the rectangles, in pixels.
+        long_side: The long side to which photographs are reduced before the view is made (`data.reduced`), in pixels, or None.
     """
 
     key: str
@@ -38,7 +42,11 @@ def module_of(column: networks.AnyColumn) -> AnyColumn:
 
 
 class MultiColumn(nn.Module):
-    """SCNN, DCNN, RDCNN, quad-column: columns whose last outputs are concatenated and mapped to the labels (paper II)."""
+    """SCNN, DCNN, RDCNN, quad-column: columns whose last outputs are concatenated and mapped to the labels (paper II).
+
+    Args:
+        network: The network as data; all weights are zero at first.
+    """
 
     def __init__(self, network: networks.Network) -> None:
         super().__init__()
@@ -64,10 +72,16 @@ class MultiColumn(nn.Module):
         return tuple(Input(key, column.view, column.plane, column.window, long_side) for key, column in keyed)
 
     def forward(self, *windows: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """One batch of windows per column, [N, C, window, window] pixels 0-255 each -> logits [N, labels].
+        """Compute the network; row i joins window i of every column.
 
-        Row i joins window i of every column. A network with attributes returns their logits [N, attributes] as a second result.
-        Raises ValueError when the number of batches is not the number of columns.
+        Args:
+            *windows: One batch of windows per column, [N, C, window, window] pixels 0-255 each.
+
+        Returns:
+            Logits [N, labels]; for a network with attributes, their logits [N, attributes] as a second result.
+
+        Raises:
+            ValueError: The number of batches is not the number of columns, or windows do not fit their column.
         """
         if len(windows) != len(self.columns):
             raise ValueError(f"windows must be one batch for each of {len(self.columns)} columns, got {len(windows)}")
@@ -77,14 +91,28 @@ class MultiColumn(nn.Module):
         return logits if self.attribute is None else (logits, self.attribute(joined))
 
     def set_means(self, means: Sequence[Sequence[float]]) -> None:
-        """Set each column's mean, which is subtracted from its pixels; the spec records them."""
+        """Set each column's mean, which is subtracted from its pixels; the spec records them.
+
+        Args:
+            means: One value per channel for each column.
+
+        Raises:
+            ValueError: They are not one for each column, or a column accepts only the mean of its training.
+        """
         for column, mean in zip(self.columns, means, strict=True):
             assert isinstance(column, AnyColumn)
             column.set_mean(mean)
 
     @torch.no_grad()
     def initialise(self, seed: int = 0) -> MultiColumn:
-        """Fresh weights, the same for the same seed; returns self."""
+        """Draw fresh weights, the same for the same seed.
+
+        Args:
+            seed: The seed.
+
+        Returns:
+            The network itself.
+        """
         generator = torch.Generator("cpu").manual_seed(seed)
         for column in self.columns:
             assert isinstance(column, AnyColumn)
@@ -97,7 +125,19 @@ class MultiColumn(nn.Module):
 
 
 def build(network: networks.Network | str, geometry: networks.Geometry = "convnet", *, seed: int = 0) -> MultiColumn:
-    """The torch module of a network spec or of a preset's name, freshly initialised from `seed`."""
+    """Make the torch module of a network.
+
+    Args:
+        network: The network as data, or a preset's name.
+        geometry: The geometry of a preset, as in `networks.preset`.
+        seed: The seed of the initial weights.
+
+    Returns:
+        The module, freshly initialised.
+
+    Raises:
+        ValueError: There is no such preset or geometry.
+    """
     if isinstance(network, str):
         network = networks.preset(network, geometry)
     described = network

@@ -8,7 +8,17 @@ from dcnn_fast.nets.modelfile import Model, network_with
 
 
 def second_task(model: Model) -> Model:
-    """The model's columns, shared, under the label layer of its attributes. Raises ValueError where it has none."""
+    """The model's columns, shared, under the label layer of its attributes.
+
+    Args:
+        model: A model that has learnt attributes.
+
+    Returns:
+        The model of the second task, in evaluation mode; the attributes are its labels.
+
+    Raises:
+        ValueError: The model has no attributes.
+    """
     net = model.net
     if net.attribute is None:
         raise ValueError("model must have learnt attributes, a second task, got one that has not")

@@ -23,11 +23,21 @@ _LABELS = ("low", "high")
 def import_column(
     path: str | Path, view: networks.View = "warp", *, fc: tuple[int, ...] = (256,), stages: Sequence[int] = (), seed: int = 0
 ) -> AnyColumn:
-    """A column of a file's ImageNet weights and freshly drawn layers `fc`: torchvision's AlexNet or SqueezeNet v1.0, or
-    EfficientNet-Lite of the package efficientnet_lite_pytorch.
+    """A column of a file's ImageNet weights and freshly drawn layers.
 
-    path: a state dict, .safetensors or by torch.save, from which only tensors are read. stages: EfficientNet-Lite's stages
-    whose maps' means are features, too. Raises ModelError for another file.
+    Args:
+        path: A state dict, .safetensors or by torch.save, from which only tensors are read: of torchvision's AlexNet or
+            SqueezeNet v1.0, or of EfficientNet-Lite of the package efficientnet_lite_pytorch.
+        view: The view that the column sees.
+        fc: The sizes of the drawn fully-connected layers.
+        stages: EfficientNet-Lite's stages whose maps' means are features, too.
+        seed: The seed of the drawn layers.
+
+    Returns:
+        The column.
+
+    Raises:
+        ModelError: It is another file, or stages are given for another network's weights.
     """
     state = read_state(Path(path))
     if stages and "_conv_stem.weight" not in state:
@@ -52,9 +62,21 @@ def for_another_task(
     name: str = "semantic",
     seed: int = 0,
 ) -> Model:
-    """A network of these columns, all trained, each with layers `fc` above its own, drawn from `seed`.
+    """A network of columns of other networks, all trained, each with further layers above its own.
 
-    Raises ValueError for `fc` on a column of single layers."""
+    Args:
+        columns: The columns; their weights are copied.
+        fc: The sizes of each column's further layers.
+        labels: The labels' names.
+        name: The network's name.
+        seed: The seed of the further layers and of the label layer.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        ValueError: `fc` is given for a column of single layers.
+    """
     taken = [column for column in columns if isinstance(column, AnyColumn)]
     described = tuple(_learning(column.spec, tuple(fc)) for column in taken)
     net = build(networks.Network(name, described, tuple(labels)), seed=seed)

@@ -23,10 +23,24 @@ def import_squeezenet(
     fc: tuple[int, ...] = (256,),
     seed: int = 0,
 ) -> Column:
-    """A frozen column with the convolutions of a SqueezeNet v1.0; layers of `fc` are freshly initialised from `seed`.
+    """A frozen column with the convolutions of a SqueezeNet v1.0.
 
-    weights: torchvision's state dict, or a safetensors file with it. The first filters are divided by torchvision's deviation
-    of each channel. Raises ModelError when a tensor is missing or has another shape.
+    The first filters are divided by torchvision's deviation of each channel.
+
+    Args:
+        weights: torchvision's state dict, or a file with it, .safetensors or by torch.save.
+        view: The view that the column sees.
+        plane: The planes' side, in pixels.
+        window: The windows' side, in pixels; odd.
+        fc: The sizes of the fully-connected layers.
+        seed: The seed from which these are drawn.
+
+    Returns:
+        The column.
+
+    Raises:
+        ModelError: A file cannot be read, or a tensor is missing or has another shape.
+        ValueError: The window is even.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     column = Column(networks.squeezenet_column(view, plane=plane, window=window, fc=fc))

@@ -17,10 +17,17 @@ from dcnn_fast.ops.plain_torch import apart
 
 
 def weights_of(net: MultiColumn) -> dict[str, Tensor]:
-    """Every block's and layer's weight and bias; for a parametrised or pruned layer, the effective ones; for a backbone, the
-    buffer of all its layers' weights (`columns.0.backbone`).
+    """The effective weights of a network.
 
-    Raises WeightsError naming a layer that computes otherwise.
+    Args:
+        net: The network.
+
+    Returns:
+        By its name in model files, every block's and layer's weight and bias; for a parametrised or pruned layer, the effective
+        ones; for a backbone, the buffer of all its layers' weights (`columns.0.backbone`).
+
+    Raises:
+        WeightsError: A layer computes otherwise; the message names it.
     """
     layers, found = _layers(net), _backbones(net)
     if all(layer._parameters.keys() == _PLAIN and not layer._forward_pre_hooks for layer in layers.values()):
