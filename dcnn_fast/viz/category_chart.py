@@ -12,9 +12,13 @@ Bars = Mapping[tuple[str, str, str], tuple[float, float]]
 
 
 def save_category_chart(bars: Bars, path: Path) -> None:
-    """bars: by (category, method, way) the accuracy and the majority's, in per cent; a .png or .svg by the path's suffix.
+    """Draw accuracies by category, and write the chart to a file.
 
     A bar that is missing leaves a gap; the majority's accuracy, which a bar has to pass, is a line across the category.
+
+    Args:
+        bars: The accuracy and the majority's accuracy, both in per cent, by (category, method, way).
+        path: The file to write, a .png or .svg by its suffix.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - optional dependency
 

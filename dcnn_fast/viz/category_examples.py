@@ -13,10 +13,19 @@ _PER_ROW = 8
 
 
 def category_examples(data: DataSet, category: str, count: int, seed: int = 0) -> list[Row]:
-    """`count` photographs that show `category`, a seeded choice, and below them as many of those that have a style.
+    """Choose photographs that show a category, and below them as many of those that have a style.
 
-    data: a set with attributes, which are the styles. Fewer are shown where there are not so many. The caption is the label, or
-    the style. Raises ValueError for a category that no photograph shows, a set without styles, and where no such one has one.
+    Args:
+        data: A set with attributes, which are the styles.
+        category: The category, by its name in the set.
+        count: Photographs of each kind; fewer are shown where there are not so many.
+        seed: Seeds the choice.
+
+    Returns:
+        Rows of up to eight photographs, a title at the first row of each kind. The caption is the label, or the style.
+
+    Raises:
+        ValueError: The set has no styles, no photograph shows the category, or none of those that show it has a style.
     """
     if not data.attributes:
         raise ValueError("the set must say which styles photographs have, got none")

@@ -14,14 +14,24 @@ from dcnn_fast.viz.picture_files import save_figure
 
 @dataclass(frozen=True)
 class Distribution:
-    """One panel. values: by the name of the true label, those of its photographs."""
+    """One panel of histograms.
+
+    Args:
+        title: The name of the values, under the horizontal axis.
+        values: By the name of the true label, the values of its photographs.
+    """
 
     title: str
     values: Mapping[str, np.ndarray]
 
 
 def save_distributions(panels: Sequence[Distribution], path: Path) -> None:
-    """A histogram of each panel beside the others, of the same labels, as a PNG or SVG file by the path's suffix."""
+    """Draw a histogram of each panel beside the others, and write them to a file.
+
+    Args:
+        panels: At least one; all of them have the same labels.
+        path: The file to write, a .png or .svg by its suffix.
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415 - optional dependency
 
     figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")

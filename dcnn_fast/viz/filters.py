@@ -10,9 +10,17 @@ _ACROSS, _GAP = 16, 1
 
 
 def filters(weight: Tensor, zoom: int = 4) -> Image.Image:
-    """[F, 3, S, S] as F squares, sixteen a row, each stretched to the whole range by itself. zoom: pixels for a weight.
+    """Draw filters as squares, sixteen a row, each stretched to the whole range by itself.
 
-    Raises ValueError for filters that are not of three channels, red, green and blue.
+    Args:
+        weight: [F, 3, S, S], F filters of three channels, red, green and blue.
+        zoom: The side of a weight's square, in pixels.
+
+    Returns:
+        The picture, RGB.
+
+    Raises:
+        ValueError: The weight has another shape.
     """
     if weight.ndim != 4 or weight.shape[1] != 3:
         raise ValueError(f"weight must have shape [F, 3, S, S], got {list(weight.shape)}")

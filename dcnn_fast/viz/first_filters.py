@@ -11,12 +11,30 @@ from dcnn_fast.viz.picture_files import safe
 
 
 def filter_files(network: Network, name: str = "") -> tuple[str, ...]:
-    """The names of the pictures of each column's first filters: filters-<name>-<column>.png."""
+    """The names of the pictures of each column's first filters.
+
+    Args:
+        network: The network whose columns are drawn.
+        name: Tells the pictures of several models apart; empty for none.
+
+    Returns:
+        filters-<name>-<column>.png for each column; filters-<column>.png where the name is empty.
+    """
     return tuple("-".join(filter(None, ("filters", safe(name), safe(key)))) + ".png" for key in network.column_keys())
 
 
 def first_filters(model: Model) -> list[Tensor]:
-    """The first filters of each column."""
+    """The first filters of each column.
+
+    Args:
+        model: The model, whose own parameters are handed out, not copies.
+
+    Returns:
+        A weight for each column, in their order.
+
+    Raises:
+        ValueError: A column has no convolution of pixels.
+    """
     found = []
     for column in model.net.columns:
         if isinstance(column, BackboneColumn):

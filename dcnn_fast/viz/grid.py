@@ -16,14 +16,26 @@ _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a grid: its title, and a source (as `data.read` takes it) with a caption for each photograph."""
+    """A row of a grid.
+
+    Args:
+        title: The line above the photographs.
+        photographs: For each a source, as `data.read` takes it, and a caption.
+    """
 
     title: str
     photographs: Sequence[tuple[object, str]]
 
 
 def grid(rows: Sequence[Row]) -> Image.Image:
-    """Each row's photographs in squares of 160 pixels, captions below, titles above; one that cannot be read stays blank."""
+    """Draw each row's photographs in squares of 160 pixels, captions below, titles above.
+
+    Args:
+        rows: The rows, from the top; a photograph that cannot be read stays blank.
+
+    Returns:
+        The picture, RGB, as wide as the longest row needs.
+    """
     columns = max((len(row.photographs) for row in rows), default=0)
     width = _GAP + max(1, columns) * (_SIDE + _GAP)
     height = _GAP + len(rows) * (_SIDE + 2 * _LINE + _GAP)

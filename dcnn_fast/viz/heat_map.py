@@ -15,10 +15,17 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def heat_picture(pixels: np.ndarray, values: Values, *, middle: float) -> Image.Image:
-    """The photograph [H, W, 3] uint8, and beside it the same under colors: blue for values below `middle`, red above it, the
-    stronger the farther of the farthest; NaN and the middle itself leave it grey.
+    """Draw a photograph, and beside it the same in grey under colors: blue for values below `middle`, red for those above it.
 
-    values: [rows, columns] float64, cells of equal size over the photograph.
+    A color is the stronger, the farther its value is from the middle. NaN and the middle itself leave the photograph grey.
+
+    Args:
+        pixels: The photograph, [H, W, 3] uint8.
+        values: [rows, columns] float64, cells of equal size over the photograph; NaN where nothing is known.
+        middle: The value of a cell that neither raises the score nor lowers it.
+
+    Returns:
+        The picture, RGB, H pixels high and 2 W + 8 wide.
     """
     height, width, _ = pixels.shape
     away = values - middle

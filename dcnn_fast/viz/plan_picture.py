@@ -32,7 +32,21 @@ class Planned(Protocol):
 
 
 def plan_picture(network: Network, jobs: Sequence[Planned]) -> str:
-    """An SVG: for each column its plane, the windows in outline, and each shared region of block 1 with its number."""
+    """Draw a plan: for each column its plane, the windows in outline, and the outlines of the regions that windows share.
+
+    A region is drawn where it serves more than one window; its tooltip says how many, its size in convolution outputs, and its
+    pool phases. Only a column of blocks has regions.
+
+    Args:
+        network: The network whose columns were planned.
+        jobs: A job for each column, in their order.
+
+    Returns:
+        The text of an SVG file, which needs no other file.
+
+    Raises:
+        ValueError: There are not as many jobs as columns.
+    """
     pictures, top = [], 0
     for key, column, job in zip(network.column_keys(), network.columns, jobs, strict=True):
         height, width = job.plane.shape[:2]
@@ -54,7 +68,14 @@ def plan_picture(network: Network, jobs: Sequence[Planned]) -> str:
 
 
 def is_plan_picture(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is such a picture."""
+    """Whether a file is a picture that `plan_picture` drew.
+
+    Args:
+        head: The file's first bytes.
+
+    Returns:
+        True where they are the start of such a picture.
+    """
     return head.startswith(f'{_START} width="{_WIDTH + 20}" height='.encode())
 
 

@@ -12,7 +12,15 @@ from dcnn_fast.viz.grid import Row
 
 
 def best_and_worst(predictions: Predictions, count: int = 8) -> list[Row]:
-    """The photographs with the highest probability of the last label, best first, and those with the lowest, worst first."""
+    """The photographs with the highest probability of the last label, and those with the lowest.
+
+    Args:
+        predictions: A model's predictions.
+        count: Photographs in a row; fewer where there are not so many.
+
+    Returns:
+        Two rows, one best first and one worst first. The caption is the probability and the true label.
+    """
     order = _order(predictions)
     label = predictions.labels[-1]
     return [
@@ -22,7 +30,16 @@ def best_and_worst(predictions: Predictions, count: int = 8) -> list[Row]:
 
 
 def best_by_category(predictions: Predictions, count: int = 8) -> list[Row]:
-    """The highest of each category, the categories in the order of their names; none where the examples have none."""
+    """The photographs of each category with the highest probability of the last label.
+
+    Args:
+        predictions: A model's predictions.
+        count: Photographs in a row; fewer where there are not so many.
+
+    Returns:
+        A row for each category, in the order of their names, best first; no row where the examples have no category. The
+        caption is the probability and the true label.
+    """
     categories = np.array([example.category for example in predictions.examples])
     order = _order(predictions)
     return [
@@ -33,9 +50,17 @@ def best_by_category(predictions: Predictions, count: int = 8) -> list[Row]:
 def right_where_wrong(
     one: Predictions, other: Predictions, names: tuple[str, str] = ("one", "the other"), count: int = 8
 ) -> list[Row]:
-    """A row for each label: photographs of it that `one` names rightly and `other` does not, the surest first.
+    """The photographs that one model names rightly and another does not.
 
-    Only those that both have count. The caption is the probability that each gives to the true label.
+    Args:
+        one: The predictions of the model that is right.
+        other: Those of the other. Only photographs that both have count.
+        names: The names of the two models, for the titles.
+        count: Photographs in a row; fewer where there are not so many.
+
+    Returns:
+        A row for each label, with photographs of it, the surest first. The caption is the probability that each model gives to
+        the true label.
     """
     theirs = {example.key: i for i, example in enumerate(other.examples)}
     pairs = [(i, theirs[example.key]) for i, example in enumerate(one.examples) if example.key in theirs]
@@ -55,9 +80,15 @@ def right_where_wrong(
 
 
 def distributions(predictions: Predictions) -> list[Distribution]:
-    """How the ratings, where there are any, and the last label's probabilities are distributed, split by the true label.
+    """The distributions of the ratings, where there are any, and of the last label's probability, split by the true label.
 
     The ratings of IAD's two sources, whose scales differ, are apart, as in the paper's Fig. 14.
+
+    Args:
+        predictions: A model's predictions.
+
+    Returns:
+        A panel for each; those of ratings come first.
     """
     found = [("P(" + predictions.labels[-1] + ")", predictions.probs[:, -1])]
     if np.isfinite(predictions.ratings).any():

@@ -15,9 +15,16 @@ Rows = tuple[tuple[float | None, ...], ...]
 class Heat:
     """Cells of equal size over an upright photograph.
 
-    values: rows from the top, all of one length, None where nothing is known. kind: what was asked, in one word. middle: the
-    value of a cell that neither raises the score nor lowers it. about: what such a map says, and what it cannot. width, height:
-    of the photograph, in any unit.
+    Args:
+        values: Rows from the top, all of one length, None where nothing is known; kept to four decimals.
+        kind: The question that the map answers, in one word.
+        middle: The value of a cell that neither raises the score nor lowers it; kept to four decimals.
+        about: A text about the meaning and the limits of such a map.
+        width: The photograph's width, in any unit.
+        height: Its height, in the same unit.
+
+    Raises:
+        ValueError: The values are no rows of one length, with at least one cell.
     """
 
     values: Rows

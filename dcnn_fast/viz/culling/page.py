@@ -59,7 +59,13 @@ class Rated(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A score on the page. stars: one to five that the collection's shares give it, None for none. heat: its heat map."""
+    """A score on the page.
+
+    Args:
+        score: The score, as `Score` has it.
+        stars: One to five stars that the collection's shares give it, None for none.
+        heat: Its heat map, if there is one.
+    """
 
     score: Rated
     stars: int | None = None
@@ -97,11 +103,22 @@ def culling_page(
     caution: str | None = None,
     live: bool = False,
 ) -> bytes:
-    """The page of `best`, in that order, and of `failed` with their reasons, out of `total` photographs.
+    """The culling page, one HTML file.
 
-    folder: where the page will be; links to photographs are relative to it. Photographs are read again for their thumbnails,
-    by their paths. caution: what its first lines say about the scores, if anything. live: a server gives the page out, which
-    says at `choices` what ratings photographs have, and takes them at `choice`.
+    Photographs are read again for their thumbnails, by their paths.
+
+    Args:
+        best: The photographs that the page shows, in this order.
+        failed: Those that could not be scored; the page lists them with their reasons.
+        total: The number of photographs from which these come.
+        folder: The folder where the page will be; links to photographs are relative to it.
+        max_pixels: The most pixels that a photograph may have; larger ones get no thumbnail.
+        caution: A caution about the scores in the page's first lines, None for none.
+        live: Whether a server hands the page out, which tells the photographs' ratings at `choices` and takes new ones at
+            `choice`.
+
+    Returns:
+        The page's bytes, in UTF-8.
     """
     scores = [entry.score for entry in best]
     heats = [entry.heat for entry in best if entry.heat is not None]

@@ -30,9 +30,15 @@ _KINDS = (_Kind(360, 70), _Kind(280, 62), _Kind(220, 55), _Kind(176, 50), _Kind(
 
 
 def thumbnails(paths: Sequence[str | None], max_pixels: int, *, budget: int = BUDGET) -> list[str]:
-    """A WebP data address for each photograph, an empty one ("data:,") for one that cannot be read any more.
+    """Make a thumbnail of each photograph, the smaller the more there are.
 
-    All together take at most `budget` bytes as far as the smallest kind allows.
+    Args:
+        paths: The photographs' files.
+        max_pixels: The most pixels that a photograph may have; larger ones are not read.
+        budget: Bytes that all together may take, as far as the smallest kind allows.
+
+    Returns:
+        A WebP data address for each photograph, an empty one ("data:,") for one that cannot be read any more.
     """
     least = next((kind for kind in _KINDS if _expected(kind) * len(paths) <= budget), _KINDS[-1])
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
