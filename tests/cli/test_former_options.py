@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from typer.main import get_command
 
 from dcnn_fast.cli import former
+from dcnn_fast.cli.main import app
 from dcnn_fast.nets import save_model
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.training import Settings
@@ -109,6 +111,11 @@ def test_an_option_that_is_given_several_times_keeps_all(place):
     assert before.stderr.count("--column " + NOTE.format("--field")) == 1
     assert now.stdout == before.stdout and now.returncode == before.returncode
     assert before.stderr.replace("--column " + NOTE.format("--field"), "") == now.stderr
+
+
+def test_completion_of_a_command_with_a_former_name_says_nothing(capsys):
+    get_command(app).commands["score"].make_context("score", ["--views", "3"], resilient_parsing=True)
+    assert "".join(capsys.readouterr()) == ""
 
 
 def test_a_wrong_value_is_refused_by_the_present_name(place):
