@@ -79,7 +79,7 @@ def test_cut_gives_the_windows():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"views": 0}, "views must be an integer of at least 1, got 0"),
+        ({"views": 0}, "samples must be an integer of at least 1, got 0"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
         ({"seed": True}, "seed must be an integer"),
         ({"grid": 0}, "grid must be an integer of at least 1, got 0"),
