@@ -180,7 +180,7 @@ def test_an_import_goes_over_nothing_but_an_import_and_only_when_asked_to(tmp_pa
     assert (tmp_path / "t.csv").read_text().startswith("path,r1,")
     straight = run("import", root, "-")
     assert straight.exit_code == 0 and straight.stdout == "" and "64 rows in -" in straight.stderr
-    assert capfd.readouterr().out.startswith("path,label,split\n")  # of the process, which the runner does not catch
+    assert capfd.readouterr().out.startswith("path,label,split\n")  # the process's own output, which the runner doesn't capture
     full = run("import", root, "/dev/full")
     assert full.exit_code == 3 and "No space left on device" in full.output
 

@@ -192,7 +192,7 @@ def test_predictions_that_all_are_the_threshold_measure_as_what_they_are(place):
 
 
 def test_another_programs_error_is_no_reason_to_pass_a_row_over(place):
-    """A field with each prediction's error; for a row without a prediction it holds the reason, as this program writes it."""
+    """A field `error` may hold the prediction's error; in a row without a prediction it is read as this program writes it."""
     rows = [(f"img/{i}.png", i / 16, abs(i / 16 - 0.5)) for i in range(16)]
     table(place / "off.csv", "path,score,error", rows)
     table(place / "plain.csv", "path,score", [row[:2] for row in rows])

@@ -290,7 +290,7 @@ def test_what_a_model_has_learnt_from_is_left_out_or_told(place, trained):
     others = rated(place, "later.csv", lambda i: i % 3 + 1.5, range(30, 40))
     adapted = run("adapt", model, others, "--folds", 2, "--out", place / "later", *ONE)
     assert adapted.returncode == 0, adapted.stderr
-    assert measured(place, place / "later" / "last.safetensors", path)[1]["count"] == 6  # nor what it learnt from before
+    assert measured(place, place / "later" / "last.safetensors", path)[1]["count"] == 6  # the first training's are left out too
     assert measured(place, place / "later" / "last.safetensors", others)[1]["count"] == 5
 
 

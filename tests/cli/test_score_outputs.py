@@ -297,7 +297,7 @@ def test_a_killed_run_leaves_the_former_sheet_and_no_other_file(model, folder, t
     output = tmp_path / "s.html"
     assert score(model, folder / "a.png", "--html", output).returncode == 0
     former = output.read_bytes()
-    # Killed while writing the new file: a limit on its size ends the process.
+    # A limit on file sizes makes the write of the new page fail midway.
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); " + PROGRAM
     command = [*main(limited), "score", "--model", model, folder, "--html", output, "--overwrite"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())

@@ -44,7 +44,7 @@ def test_what_is_done_is_not_done_again(model, archive, tmp_path):
     assert score(model, first, "--csv", csv).returncode == 0
     (tmp_path / "elsewhere").mkdir()
     done = score(model, archive, "-r", "--csv", csv, "--jsonl", tmp_path / "s.jsonl", "--resume", cwd=tmp_path / "elsewhere")
-    assert done.returncode == 0 and "5 images in" in done.stderr, done.stderr  # a.png, which --jsonl lacks, is named too
+    assert done.returncode == 0 and "5 images in" in done.stderr, done.stderr  # including a.png, which --jsonl lacks
     assert sorted(row["path"] for row in rows(csv)) == sorted(line["path"] for line in lines(tmp_path / "s.jsonl"))
     assert len(rows(csv)) == 5
     again = score(model, archive, "-r", "--csv", csv, "--jsonl", tmp_path / "s.jsonl", "--resume")

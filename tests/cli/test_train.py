@@ -492,7 +492,7 @@ def test_a_run_goes_on_from_the_weights_it_started_from_alone(small_set, tmp_pat
 
 
 def test_a_file_that_cannot_be_written_costs_no_other(small_set, tmp_path):
-    """The disk is full when the run's first file is written: the error names every file, and the status is an error."""
+    """The disk is full when the run's first file is written: the error names every file, and the status is 3."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
     program = f"{limited}\nfrom dcnn_fast.cli.main import run; run()"
     arguments = ["train", small_set, "--out", tmp_path / "run", *LEAST, "--epochs", 1]

@@ -195,7 +195,7 @@ def test_what_learns_of_a_model_file_is_drawn_anew_and_the_rest_is_taken(folder)
         if not name.endswith("bias") or "blocks" in name:  # fresh biases are zero
             assert bool((fresh.net.state_dict()[name] == tensor).all()) == ("blocks" in name), name
     seen = [model.provenance["training"]["data"]["seen"] for model in (source, fresh)]
-    assert len(seen[1]) > len(seen[0])  # layers that learnt were taken, and with them the photographs that they have seen
+    assert len(seen[1]) > len(seen[0])  # layers that had learnt were taken, so their photographs count as seen
 
 
 def test_layer_files_say_the_rates_themselves(folder):
