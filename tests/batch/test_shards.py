@@ -233,7 +233,7 @@ def test_a_plan_that_was_killed_goes_on(folder, out, model, lists, monkeypatch):
 
 def test_a_list_that_is_not_whole_is_refused(folder, out, model):
     planned(folder, out, model)
-    part = next(path for path in sorted((out / "lists").iterdir()) if path.stat().st_size)  # a path's digest is its shard
+    part = next(path for path in sorted((out / "lists").iterdir()) if path.stat().st_size)  # a path's digest decides its shard
     lines = part.read_bytes().splitlines(keepends=True)
     part.write_bytes(b"".join(lines[:-1]))
     with pytest.raises(BatchError, match=f"it has {len(lines) - 1} lines, and {len(lines)} in the deal"):

@@ -47,7 +47,7 @@ def preview(height=48, width=64, orientation=None):
 def dng(jpeg, orientation=1, *, version=True, thumbnail=True, plain=False):
     """A raw file with a mosaic of 32 x 32, with the JPEG file as its preview.
 
-    version: whether the file states that it is a DNG; other cameras' files do not. thumbnail: whether there is a preview. plain:
+    version: whether it states that it is a DNG; other cameras' files do not. thumbnail: whether there is a preview. plain:
     whether the preview is stored as pixels.
     """
     image = Image.open(io.BytesIO(jpeg))

@@ -84,7 +84,7 @@ def test_eleven_recalls_are_those_that_were_measured():
     behind = binary([0.9, 0.8, 0.7, 0.1], [0, 1, 1, 0])  # precisions 1/2 and 2/3
     for ap in ("interpolated", "voc07"):
         assert measure(behind, ap=ap).average_precision["high"] == pytest.approx(2 / 3)
-    for first in range(1, 10):  # `hits` of ten positives, then ten negatives, then the others
+    for first in range(1, 10):  # `first` positives, then ten negatives, then the other positives
         labels = [1] * first + [0] * 10 + [1] * (10 - first)
         found = measure(binary(np.linspace(0.9, 0.1, 20), labels), ap="voc07").average_precision["high"]
         assert found == pytest.approx(((first + 1) * 1 + (10 - first) * 0.5) / 11)

@@ -52,7 +52,7 @@ IMAGE = np.random.default_rng(3).integers(0, 256, (200, 300, 3)).astype(np.uint8
 
 @pytest.fixture(scope="module")
 def shipped():
-    """The shipped model's score on each backend: its sizes, not the small model's, let torch choose among its libraries."""
+    """The shipped model's score on each backend: its sizes, unlike the small model's, let torch choose among its libraries."""
     found = {}
     for backend in ("cpu", "reference"):
         with pytest.MonkeyPatch.context() as patch:

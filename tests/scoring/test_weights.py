@@ -119,7 +119,7 @@ def test_a_change_of_some_columns_of_a_large_matrix_counts_in_bf16(step):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
-    """An image's blocks would have seen others than its head: they change when the first of a batch has been through them."""
+    """An image's blocks and head would see different weights: they change once the first of a batch has passed the blocks."""
     scorer = Scorer(small.model(), samples=3, dtype=dtype)
     expected = numbers(scorer.score(PHOTO))
     executor, second_begun, first_done = scorer.stages.executor, threading.Event(), threading.Event()
