@@ -37,7 +37,7 @@ def form(files):
 
 
 class Answer:
-    """status, headers, content; `json()` parses the content."""
+    """status, headers, content; json: the parsed content."""
 
     def __init__(self, response):
         self.status, self.headers, self.content = response.status, response.headers, response.read()
