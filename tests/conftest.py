@@ -36,7 +36,7 @@ def _device(name: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Programs keep signals ignored that they were started to ignore (nohup, a job in the background). Those that tests start
+    # Programs keep ignoring signals that their starter ignores (nohup, a background job). Programs started by tests
     # must not depend on how the tests were started.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def data_dir() -> Path:
-    """The folder of real data that DCNN_FAST_DATA names; skips without it."""
+    """The folder of real data named by DCNN_FAST_DATA; skips without it."""
     folder = os.environ.get("DCNN_FAST_DATA")
     if not folder:
         pytest.skip("needs the data folder")
@@ -61,7 +61,7 @@ def data_dir() -> Path:
 
 @pytest.fixture(autouse=True, scope="module")
 def _freed_memory() -> Iterator[None]:
-    """Memory that a file's tests have freed goes back to the system, so that a process's peak is that of its largest test."""
+    """Return freed memory to the system after each file of tests, so that a process's peak is that of its largest test."""
     yield
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
         trim(0)
@@ -76,7 +76,7 @@ def _threads() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where the C++ engine was not built its tests are left out, and counted as deselected; one that does not load fails.
+    """Deselect the C++ engine's tests where it was not built; an engine that does not load still fails them.
 
     So are those of the tile unit in software where the processor, without AVX-512, cannot run it.
     """
@@ -98,7 +98,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if report.skipped and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].removeprefix("Skipped: ")
         program = reason.removeprefix("needs the program ")
-        # In CI every program is installed, but for those that .ci/run tried to install and could not.
+        # In CI every program is installed, except those that .ci/run tried to install and could not.
         may_lack = program != reason and (not os.environ.get("CI") or program in _not_to_be_had())
         if reason not in ALLOWED_SKIPS and not may_lack:
             report.outcome = "failed"

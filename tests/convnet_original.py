@@ -1,4 +1,4 @@
-"""cuda-convnet restated plainly: what its program makes of layer files, and what its network computes (docs/cuda-convnet.md).
+"""cuda-convnet restated plainly: the checkpoint it makes from layer files, and its network's outputs (docs/cuda-convnet.md).
 
 Written from its documentation, in numpy and loops, sharing nothing with the project: the checkpoint that the program would
 store of a network that has not learnt, the outputs and weights of each layer, and the label layer's outputs for one image.
@@ -14,7 +14,7 @@ WEIGHTED = ("conv", "local", "fc")
 
 
 def sections(text):
-    """[name, {key: value}] of each section."""
+    """The sections as [name, {key: value}]."""
     found = []
     for line in text.splitlines():
         line = line.partition("#")[0].strip()
@@ -39,7 +39,7 @@ def neuron(text):
 
 
 def stored(layers, params, side, channels=3, seed=0, deviation=None):
-    """The layers of a checkpoint of version 1, with the number of each one's `outputs`.
+    """The layers of a checkpoint of version 1, each with its number of `outputs`.
 
     deviation: of all weights and biases, in place of those of the file.
     """
@@ -145,12 +145,12 @@ def _other(keys, params, below, side, channels):
 
 
 def count(made):
-    """How many weights and biases a network has."""
+    """The number of weights and biases of a network."""
     return sum(sum(w.size for w in layer["weights"]) + layer["biases"].size for layer in made if "weights" in layer)
 
 
 def logits(made, image):
-    """The label layer's outputs at test time for one [C, H, W] image, less its mean."""
+    """The label layer's outputs at test time for one [C, H, W] image, from which the mean is subtracted."""
     results = {}
     for number, layer in enumerate(made):
         given = [results.get(i) for i in layer["inputs"]]
@@ -202,7 +202,7 @@ def maps_of(layer, x):
 
 
 def _convolution(layer, index, x):
-    """[filters * modules]: of one input, by the raw matrix; what lies outside the image is 0."""
+    """[filters * modules] for one input, by the raw matrix; places outside the image are 0."""
     size, stride, groups, pad, channels = (layer[k][index] for k in ("filterSize", "stride", "groups", "padding", "channels"))
     side, modules, filters = layer["imgSize"][index], layer["modulesX"], layer["filters"]
     maps = x.reshape(channels, side, side)
@@ -227,7 +227,7 @@ def _convolution(layer, index, x):
 
 
 def _windows(extent, start, stride, size, count):
-    """What of each window lies in the image."""
+    """The part of each window that lies in the image."""
     return [slice(max(0, start + i * stride), min(extent, start + i * stride + size)) for i in range(count)]
 
 

@@ -42,7 +42,7 @@ SCALES = {"scale": 0.001, "pow": 0.75}
 
 
 def params(weights, norms=(), **more):
-    """Rates of layers with weights and numbers of norms. more: of single sections what they have besides."""
+    """Rates of layers with weights and numbers of norms. more: additional keys of single sections."""
     found = {name: dict(RATES) for name in weights} | {name: dict(SCALES) for name in norms} | {"logprob": {"coeff": 1}}
     for name, keys in more.items():
         found.setdefault(name, {}).update(keys)
@@ -50,7 +50,7 @@ def params(weights, norms=(), **more):
 
 
 def cifar(norms, hidden, width=8):
-    """Convolutions with the relu behind a max-pool, or before an average one; the label layer on maps, or one layer above."""
+    """Convolutions with the ReLU after a max-pool, or before an average one; the label layer on maps, or one layer above."""
     body, below, channels = [], "data", 3
     for number, which in enumerate(("max", "avg", "avg"), 1):
         late = {"neuron": "relu"}
@@ -68,7 +68,7 @@ def cifar(norms, hidden, width=8):
 
 
 def with_local(norms, width, version=1):
-    """Convolutions and, above them, two layers whose filters are others in each place."""
+    """Convolutions and, above them, two layers with different filters in each place."""
     moot = {"gpu": 0} if version == 2 else {}
     body = [conv("conv1", "data", 3, 8, 5, neuron="relu", **moot), pool("pool1", "conv1", 8)]
     below = "pool1"
@@ -91,7 +91,7 @@ def with_local(norms, width, version=1):
 
 
 def everything():
-    """Two ways from the pixels to the label layer, one of them of a layer alone; contrasts, groups, drawn connections."""
+    """Two paths from the pixels to the label layer, one of them a single layer; contrast norms, groups, random connections."""
     body = [
         conv("conv1", "data", 3, 4, 5, neuron="logistic", sharedBiases="true"),
         conv("local1", "conv1", 4, 4, kind="local", neuron="logistic"),
@@ -108,7 +108,7 @@ def everything():
 
 
 def gradients():
-    """An average pool that starts outside the image, neurons with numbers, and a layer that the label layer sees too."""
+    """An average pool that starts outside the image, neurons with parameters, and a layer that feeds the label layer too."""
     body = [
         conv("conv1", "data", 3, 4, padding=0, neuron="linear[3,2.2]"),
         section("pool1", type="pool", pool="avg", inputs="conv1", start=-2, sizeX=4, stride=4, outputsX=0, channels=4),
@@ -119,7 +119,7 @@ def gradients():
 
 
 def alexnet(gpus):
-    """Norms before the relu in the first layer, relus behind pools, two layers with dropout."""
+    """Norms before the ReLU in the first layer, ReLUs after pools, two layers with dropout."""
     moot = {"gpu": gpus}
     body = [
         conv("conv1", "data", 3, 8, 5, padding=0, stride=2, sumWidth=4, **moot), norm("norm1", "conv1", 8, "cmrnorm", 5),
@@ -139,7 +139,7 @@ def alexnet(gpus):
 
 
 def two_halves():
-    """Two towers that meet in a convolution of two inputs, once more in each fully-connected layer, and in the label layer."""
+    """Two towers that meet in a convolution of two inputs, again in each fully-connected layer, and in the label layer."""
     body, weighted = [], []
     for tower in "ab":
         body += [
@@ -186,7 +186,7 @@ def four_parts():
 
 
 def odds_and_ends():
-    """Layers that the examples have not: sums, largest values, a pool that sums, numbers joined with maps, biases of places."""
+    """Layers missing from the examples: sums, maxima, a pool that sums, numbers joined with maps, biases per place."""
     body = [
         conv("conv1", "data", 3, 4, neuron="abs", sharedBiases=0), conv("conv2", "data", 3, 4, neuron="softrelu"),
         section("sum1", type="eltsum", inputs="conv1,conv2", neuron="square"),

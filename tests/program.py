@@ -1,4 +1,4 @@
-"""What a program does with the package, as digests that must be the same wherever it is done."""
+"""A program's results with the package, as digests that must be the same wherever they are computed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABELS = "path,rating\n" + "".join(f"{i}.jpg,{i + 0.5}\n" for i in range(12))
 
 
 def keep_model(folder):
-    """Write the model that is used from then on: a module made where it is used would be of the default dtype."""
+    """Write the model that is used from then on: a module made later would have the default dtype of that place."""
     use_model(str(Path(folder) / "model.safetensors"))
     save_model(small.model(), kept_model())
 
@@ -35,12 +35,12 @@ def use_model(path):
 
 
 def kept_model():
-    """The path of the model that is used."""
+    """The path of the model in use."""
     return os.environ["DCNN_FAST_TEST_MODEL"]
 
 
 def photograph():
-    """A file with an orientation and a profile."""
+    """A JPEG file with an orientation and a profile."""
     exif = Image.Exif()
     exif[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -59,7 +59,7 @@ def _digest(*values):
 
 def _trained(folder):
     """The weights after an epoch of two mini-batches."""
-    with torch.inference_mode(False):  # in which nothing can be learnt, as `train` says
+    with torch.inference_mode(False):  # training refuses inference mode
         model = load_model(kept_model())
     train(model.net, sets.data_set(16, 4), Settings(epochs=1, batch=8), Path(folder) / "run")
     return model.net.state_dict()
@@ -78,8 +78,8 @@ def _block():
 
 
 def done(folder, *, trains=True):
-    """Everything, by name. folder: for files. trains: as well; torch's own loss waits for ever in a child of a fork for threads
-    of the parent's.
+    """All digests, by name. folder: for files. trains: including training; torch's loss hangs in a forked child, waiting for
+    the parent's threads.
     """
     data, found = photograph(), {}
     found["pixels"] = _digest(read(data).pixels.tobytes(), read(data).notes)
@@ -107,6 +107,6 @@ def done(folder, *, trains=True):
 
 
 def done_somewhere(*, trains=True):
-    """The same, in a folder of its own."""
+    """The same, in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         return done(folder, trains=trains)

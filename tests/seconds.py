@@ -1,4 +1,4 @@
-"""The table of seconds by folder at the end of a run, beside the committed one: who uses the time that `make test` may take.
+"""The table of seconds by folder at the end of a run, beside the committed one: the shares of the time of `make test`.
 
 `pytest --write-seconds "the machine"` of a whole run writes the table anew: the budget that later work is held to
 (docs/design.md#tests).
@@ -26,7 +26,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 class Seconds:
-    """A plugin that adds up how long the tests of each folder took, set-up and teardown included.
+    """A plugin that adds up the seconds of each folder's tests, set-up and teardown included.
 
     table: the file of the committed table. machine: what to write it anew for; None: it is only read.
     """
@@ -42,7 +42,7 @@ class Seconds:
         self._tests[folder] += report.when == "call"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """A line for each folder that took over a second, the longest first."""
+        """Write a line for each folder that took over a second, the longest first."""
         before = committed(self._table)
         terminalreporter.section("seconds by folder, and by the committed table")
         for folder, seconds, tests in self._lines():
@@ -67,7 +67,7 @@ class Seconds:
 
 
 def committed(table: Path) -> dict[str, int]:
-    """Seconds by folder, as a table of `--write-seconds` says."""
+    """Seconds by folder, from a table written by `--write-seconds`."""
     if not table.exists():
         return {}
     return {folder: int(seconds) for folder, seconds in re.findall(r"^\| (\S+) \| \d+ \| (\d+) \|$", table.read_text(), re.M)}

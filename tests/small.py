@@ -18,5 +18,5 @@ def network(views=("local", "warp"), labels=("low", "high"), attributes=(), **ch
 
 
 def model(**options):
-    """Its module with seeded weights."""
+    """The network's model, with seeded weights."""
     return Model(build(network(**options), seed=3).eval(), {"trained on": "nothing"})

@@ -14,12 +14,12 @@ LOCAL = networks.BackboneColumn("lite0", "local", (), (8,), plane=40, window=40)
 
 
 def network(*columns: networks.AnyColumn) -> networks.Network:
-    """A network of these columns; LITE and one of blocks where there are none."""
+    """A network of these columns; by default LITE and one of blocks."""
     return networks.Network("small-lite", columns or (LITE, column("local")))
 
 
 def model(*columns: networks.AnyColumn, seed: int = 3) -> nets.Model:
-    """Its module with seeded weights."""
+    """The network's model, with seeded weights."""
     net = nets.build(network(*columns), seed=seed).eval()
     weights = flattened(nets.import_lite(lite_state(seed=seed), "lite0"))
     for each in net.columns:

@@ -1,4 +1,4 @@
-"""constraints.txt can be installed by every Python that the project says it runs on."""
+"""constraints.txt can be installed by every Python version that the project supports."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def test_a_package_pinned_for_every_python_supports_the_oldest(pin):
     try:
         found = metadata.distribution(pin.name)
     except metadata.PackageNotFoundError:
-        return  # a tool that builds, in a place of its own
+        return  # a build tool in its own environment
     wanted = found.metadata["Requires-Python"]
     assert not pin.specifier.contains(found.version) or wanted is None or OLDEST in SpecifierSet(wanted), wanted

@@ -1,4 +1,4 @@
-"""The documents: links and citations lead somewhere, public names are there, sentences are plain."""
+"""The documents: links and citations lead somewhere, public names exist, sentences are plain."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in ("docs/history.md", "tests/seconds.md")])
 def test_every_file_that_a_page_names_is_there(page):
-    """Paths from the repository's root, in code quotes; a star stands for some."""
+    """Paths from the repository's root, in code quotes; they may contain stars."""
     folders = "dcnn_fast|csrc|tests|tools|devtools|bench|include|ptxsim|fuzz|studies|docs"
     named = re.findall(rf"`((?:{folders})/[\w./*-]+)`", _text(page))
     for path in named:
@@ -107,7 +107,7 @@ def test_no_page_names_the_place_where_it_was_written():
 
 
 def test_a_page_is_found_by_its_links_from_the_readme():
-    """No page is an island: from the README every page can be reached."""
+    """Every page can be reached from the README."""
     reached, waiting = set(), ["README.md"]
     while waiting:
         page = waiting.pop()

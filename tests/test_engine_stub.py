@@ -1,4 +1,4 @@
-"""dcnn_fast/_engine.pyi, which mypy checks callers against, says what the compiled module has."""
+"""dcnn_fast/_engine.pyi, against which mypy checks callers, matches the compiled module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _stated(text):
 
 
 def _arguments(function):
-    """Names in order, whether by name alone, whether None may be given, and the kind."""
+    """Each argument's name, in order, whether it is positional or by name, whether None is allowed, and its kind."""
     found = []
     arguments = function.args
     positional = [argument for argument in (*arguments.posonlyargs, *arguments.args) if argument.arg != "self"]
@@ -42,7 +42,7 @@ def _may_be_none(annotation):
 
 
 def _kind(annotation):
-    """int, float, bool, str, array, a class of the engine, or Sequence and tuple with those inside."""
+    """int, float, bool, str, array, a class of the engine, or Sequence and tuple with the kinds inside."""
     text = ast.unparse(annotation)
     if "Sequence" in text:
         inner = next(

@@ -1,4 +1,4 @@
-"""The examples do what they say, on a few drawn photographs; each is at most 40 lines long.
+"""The examples work on a few drawn photographs; each is at most 40 lines long.
 
 Those for a server, Ray, ONNX and the C library have tests of their own (tests/serve, batch, export, c_library).
 """
@@ -33,7 +33,7 @@ def small_model(tmp_path):
 
 @pytest.fixture
 def said(monkeypatch, capsys):
-    """Calls an example as a user does, in this process; gives the lines that it prints."""
+    """Runs an example as a user does, in this process; returns the printed lines."""
 
     def call(name, *words):
         monkeypatch.setattr(sys, "argv", [name, *map(str, words)])

@@ -1,4 +1,4 @@
-"""Former names in Python go on working for a release: the same results, and a DeprecationWarning for the line that uses one."""
+"""Former names in Python work for one more release: the same results, and a DeprecationWarning for the line that uses one."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_former_name_does_the_same_and_warns_once_for_the_line_that_uses_it(na
 
 
 def test_both_former_meanings_at_once(recwarn):
-    """As programs have it that ask for samples one by one."""
+    """As in programs that ask for the samples one by one."""
     found = Scorer(small.model(), views=3, samples=True).score(PHOTO)
     assert len(found.samples.probs) == 3
     assert sorted(str(each.message).partition("=")[0] for each in recwarn) == ["samples", "views"]
@@ -114,7 +114,7 @@ PICKLED = {
 
 
 def as_pickled_before(value, names):
-    """What an earlier version pickled, read by this one. names: of this version -> of the earlier one, as pickles have them."""
+    """An earlier version's pickle, read by this one. names: this version's names -> the earlier ones, as pickles have them."""
     text = pickle.dumps(value, protocol=0)
     for now, before in names.items():
         assert f"{now}\n".encode() in text
@@ -157,7 +157,7 @@ def test_a_former_module_is_the_one_that_has_its_contents(old, recwarn, monkeypa
 
 
 def test_former_modules_are_attributes_of_their_packages():
-    """As they were once anything of the package had been imported."""
+    """As they used to be once any part of the package had been imported."""
     packages = sorted({name.rpartition(".")[0] for name in former.MODULES})
     code = f"import {', '.join(packages)}\n" + "".join(f"assert {old} is {now}\n" for old, now in former.MODULES.items())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -168,7 +168,7 @@ def test_former_modules_are_attributes_of_their_packages():
 
 
 def test_a_program_imports_a_former_module_in_every_way():
-    """As Python shows it of itself; a class is the same by both names."""
+    """Python itself shows the warning; a class is the same under both names."""
     code = (
         "from dcnn_fast.training import files\nfrom dcnn_fast.training.files import put\nimport dcnn_fast.training.files\n"
         "import pickle, dcnn_fast.training.durable_files as now\n"

@@ -1,4 +1,4 @@
-"""What a program does has the same bits whatever it has set, on whatever thread and in whatever process it is done."""
+"""A program's results have the same bits whatever its settings, and on any thread and in any process."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import pytest
 from tests.host_settings import SETTINGS
 from tests.program import done_somewhere, keep_model, kept_model, use_model
 
-# A child of a fork has its parent's settings; those of other processes are made there.
+# A forked child inherits its parent's settings; other processes make their own.
 PROCESSES = ("spawn", "forkserver")
-# Training has the same bits with the same number of threads (docs/training.md): on some machines torch splits the sums of its
+# Training has the same bits for the same number of threads (docs/training.md): on some machines torch splits the sums of its
 # products by them.
 OTHER_THREADS = ("one thread", "five threads")
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What is done where nothing was set."""
+    """The results without any settings."""
     keep_model(tmp_path_factory.mktemp("model"))
     return done_somewhere()
 
 
 def differing(found, expected):
-    """The names of what was done with another end than expected; what was not done is none."""
+    """The names of results that differ from the expected ones; omitted results do not count."""
     return sorted(name for name in found if expected.get(name) != found[name])
 
 
 def send(connection):
-    """What is done in a child of a fork, through a pipe."""
+    """Send the results of a forked child through a pipe."""
     connection.send(done_somewhere(trains=False))
     connection.close()
 
 
 def send_all(connection, names, model):
-    """What is done here with that model under each of the settings, and under none."""
-    use_model(model)  # a fork server that was already there has the environment of its own start
+    """Send the results with that model under each of the settings, and under none."""
+    use_model(model)  # a fork server that already ran has the environment of its own start
     found = {"none": done_somewhere()}
     for name in names:
         with SETTINGS[name]():
@@ -47,7 +47,7 @@ def send_all(connection, names, model):
 
 
 def received(method, target, *arguments):
-    """What a process that was started by that method sends."""
+    """The results sent by a process that was started by that method."""
     context = multiprocessing.get_context(method)
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=target, args=(sending, *arguments))
@@ -85,5 +85,5 @@ def test_in_a_process_of_its_own(method, expected):
 
 
 def test_what_differs_is_named(expected):
-    """The test itself, by a wrong digest and one of something unknown."""
+    """Checks `differing` itself, with a wrong digest and an unknown name."""
     assert differing({**expected, "block": "x", "more": "y"}, expected) == ["block", "more"]

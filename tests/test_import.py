@@ -38,7 +38,7 @@ def test_the_import_works_without_triton_and_cupy_and_asks_for_no_driver():
 
 
 def test_a_first_score_waits_for_no_library_that_it_does_not_need():
-    """Torch imports sympy, a third of a second, where tensors without memory are asked for in the wrong way."""
+    """Torch imports sympy, which takes a third of a second, for some ways of asking for tensors without memory."""
     program = (
         "import sys, numpy as np, dcnn_fast\n"
         "dcnn_fast.Scorer(samples=1).score(np.zeros((40, 50, 3), np.uint8))\n"
@@ -49,7 +49,7 @@ def test_a_first_score_waits_for_no_library_that_it_does_not_need():
 
 
 def test_a_training_waits_for_no_compiler(tmp_path):
-    """Torch's, over a second, which its optimiser imports, and sympy."""
+    """Torch's compiler, whose import by its optimiser takes over a second, and sympy."""
     program = """if True:
         import sys
         from pathlib import Path
@@ -74,7 +74,7 @@ def test_the_version_is_that_of_the_installed_package():
     assert dcnn_fast.__version__ == version("dcnn-fast")
 
 
-# A package imports from those before it only; the others that it may import are those beside it.
+# A package imports only from the lines before its own and from its neighbours in the same line.
 LAYERS = (
     {"engine", "former", "locking", "networks", "partials", "printable", "spec", "strict_json", "version",
      "whole_files", "xmp"},
@@ -85,7 +85,7 @@ ROOT = Path(dcnn_fast.__file__).parent
 
 
 def imported(source):
-    """The modules and packages of the project that a source names in its imports, wherever they stand."""
+    """The project's modules and packages that a source imports anywhere."""
     for node in ast.walk(ast.parse(source)):
         names = []
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Public names say their arguments in sections that editors, `help` and the site read alike."""
+"""Public names describe their arguments in sections that editors, `help` and the site read alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def public(name):
 
 
 def described(found):
-    """A public object that can be called, and the public methods of a class."""
+    """A public callable, and the public methods of a class."""
     yield found
     if inspect.isclass(found):
         for name, member in vars(found).items():

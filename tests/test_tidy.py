@@ -1,4 +1,4 @@
-"""What earlier tests left goes back to the system once the process has grown by it, and not before."""
+"""Memory that earlier tests left returns to the system once the process has grown by a set amount, and not before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests import tidy
 
 
 class Left:
-    """Refers to itself, so that only the collector ends it."""
+    """Refers to itself, so that only the garbage collector frees it."""
 
     def __init__(self):
         self.me, self.data = self, np.ones(2**23)

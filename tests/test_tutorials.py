@@ -1,4 +1,4 @@
-"""The tutorials of docs/ do what they say: their code is run, in order, in a process of its own."""
+"""The tutorials of docs/ work: their code is run, in order, in its own process."""
 
 from __future__ import annotations
 

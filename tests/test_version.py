@@ -1,4 +1,4 @@
-"""The version, as installed and from a folder of sources alone."""
+"""The version, as installed and from a bare folder of sources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_it_is_the_installed_ones():
 
 
 def test_a_plain_tree_has_one_and_saves_models_with_it(tmp_path):
-    """In a process that has the libraries and no installed package."""
+    """In a process that has the libraries but no installed package."""
     shutil.copytree(ROOT / "dcnn_fast", tmp_path / "dcnn_fast", ignore=shutil.ignore_patterns("*.so", "models", "__pycache__"))
     libraries = tmp_path / "libraries"
     libraries.mkdir()
@@ -32,7 +32,7 @@ def test_a_plain_tree_has_one_and_saves_models_with_it(tmp_path):
         "nets.save_model(nets.Model(nets.build(networks.preset('scnn-arch1')), {}), 'm.safetensors')\n"
         "print(dcnn_fast.__version__, dcnn_fast.__file__)"
     )
-    # -S: no site-packages, and with them no editable install.
+    # -S: no site-packages, and hence no editable install.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(libraries)])}
     found = subprocess.run(
         [sys.executable, "-S", "-c", program], cwd=tmp_path, env=environment, text=True, capture_output=True, check=True

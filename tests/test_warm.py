@@ -1,4 +1,4 @@
-"""A forked process does as a cold one, as far as its starter can tell."""
+"""A forked process behaves like a cold one, as far as its starter can tell."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROGRAMS = {
 
 
 def both(*more, **options):
-    """What a cold process does and what a forked one does."""
+    """The results of a cold process and of a forked one."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     options = {"capture_output": True, "text": True, **options, "env": variables | options.get("env", {})}
     for python in (sys.executable, warm.python()):
@@ -96,7 +96,7 @@ def test_streams_that_are_closed_or_full(closed, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_signals_reach_it(number):
-    """And none is left behind that nobody waits for: it would hold the pipe open."""
+    """No process is left behind unwaited: it would hold the pipe open."""
     program = "import time; print('there', flush=True); time.sleep(100)"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([warm.python(), "-c", program], **pipes) as process:

@@ -1,4 +1,4 @@
-"""Files made whole, over nothing, and not over what somebody has changed meanwhile; also where there are no hard links."""
+"""Files written whole, created only where none exists, and never over another's changes; also without hard links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dcnn_fast.whole_files import copy_file, create_file, replace_file
 
 @pytest.fixture(params=["links", "no links"])
 def folder(request, tmp_path, monkeypatch):
-    """A folder, of a file system as FAT is, too: no such can be mounted where tests run."""
+    """A folder, also one that behaves like FAT, which cannot be mounted where tests run."""
     if request.param == "no links":
 
         def link(*_, **__):

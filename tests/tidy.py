@@ -1,4 +1,4 @@
-"""Keeps a process that runs thousands of tests small: memory that earlier ones left is given back once it is much."""
+"""Keeps a process that runs thousands of tests small: memory left by earlier ones is returned once it is large."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOM = 200 * 2**20  # bytes that tests may leave before they are looked for
+ROOM = 200 * 2**20  # growth in bytes that is tolerated
 _STATM = Path("/proc/self/statm")
 
 
@@ -24,14 +24,14 @@ class Tidy:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self) -> None:
-        """Leave 14,000 tests and all modules out of the garbage collections to come, each of which took half a second."""
+        """Exclude all tests and modules from later garbage collections, which would otherwise take half a second each."""
         gc.collect()
         gc.freeze()
         self._least = _resident()
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
-        """Tidy up where it is time to."""
+        """Tidy up if it is time."""
         if _resident() > self._least + ROOM:
             gc.collect()
             if hasattr(_LIBC, "malloc_trim"):
@@ -40,7 +40,7 @@ class Tidy:
 
 
 def _resident() -> int:
-    """The bytes that this process has in memory; 0 where the system does not say."""
+    """The bytes that this process has in memory; 0 if the system does not report them."""
     if not _STATM.exists():
         return 0
     return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

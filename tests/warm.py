@@ -1,4 +1,4 @@
-"""`python -c` in a process that is forked from one that has imported the commands, which takes a cold one two seconds.
+"""`python -c` in a process forked from one that has imported the commands, which takes a cold process two seconds.
 
 `python()` is a path that stands for that of Python where what follows is `-c`, a program and its arguments. `run`
 is the same for those who need no process of their own. The forked process has its starter's streams, folder, environment,
@@ -34,13 +34,13 @@ from pathlib import Path
 from tests import warm_client
 
 ROOT = Path(__file__).parents[1]
-# What the server is; each child runs its own program at the top of it.
+# The server's program; each child runs its own program at the top of it.
 START = "from tests.warm import ending, program\nwith ending: exec(program())"
-MORE = (  # what commands import when they come to it
+MORE = (  # modules that commands import only when needed
     "dcnn_fast.evaluation.reproduce", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats",
     "sklearn.linear_model", "sklearn.metrics", "typer._adapters", "dcnn_fast.serve.app", "uvicorn", "httptools",
 )  # fmt: skip
-SECONDS = 200  # that a process may take
+SECONDS = 200  # a process's limit of time
 
 
 def python():
@@ -49,7 +49,7 @@ def python():
 
 
 def run(code, arguments=(), cwd=None, input="", env=None):
-    """A process that runs `code` to its end, with its output as text. env: all its variables, this process's if None."""
+    """Run `code` in a process to its end, with its output as text. env: all its variables, this process's if None."""
     with ExitStack() as stack:
         streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
         streams[0].write(input.encode(errors="surrogateescape"))
@@ -70,7 +70,7 @@ def run(code, arguments=(), cwd=None, input="", env=None):
 
 @cache
 def _server(_pid):
-    """The folder of this process's server, which ends when this process does. _pid: a fork has one of its own."""
+    """The folder of this process's server, which ends when this process does. _pid: a forked child gets its own."""
     folder = tempfile.mkdtemp(prefix="warm")
     path = Path(folder, "python")
     path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-I", "-S", warm_client.__file__, folder])} "$@"\n')
@@ -88,19 +88,19 @@ def _server(_pid):
     return folder
 
 
-_KEPT = []  # the servers, each with a socket whose other end reads as closed when this process is no more
+_KEPT = []  # the servers, each with a socket whose other end reads as closed when this process is gone
 
 
 def program():
-    """Serve until there is a child: to it, returns what it is to run. The server itself does not return."""
+    """Serve until a child is forked; in the child, returns the code to run. The server itself does not return."""
     folder, *numbers = sys.argv[1:]
-    atexit.register(ending.end)  # before what the imports register, which runs first then
+    atexit.register(ending.end)  # registered before the imports' functions, hence run after them
     _load()
     listening, alive = (socket.socket(fileno=int(number)) for number in numbers)
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    children, left = {}, []  # the connection of each child by its number, and children whose starters have gone
+    children, left = {}, []  # each child's connection by its process id, and children whose starters are gone
     while True:
         ready, _, _ = select.select([listening, alive, woken, *children.values()], [], [])
         if woken in ready:
@@ -112,7 +112,7 @@ def program():
                 del children[pid]
                 with connection, suppress(OSError):
                     warm_client.say(connection, os.waitstatus_to_exitcode(status))
-            elif connection in ready or alive in ready:  # nothing is ever sent there: it was closed
+            elif connection in ready or alive in ready:  # nothing is ever sent there, so it was closed
                 os.kill(pid, signal.SIGKILL)
                 children.pop(pid).close()
                 left.append(pid)
@@ -125,7 +125,7 @@ def program():
         connection, _ = listening.accept()
         try:
             request, streams = warm_client.asked(connection)
-        except EOFError:  # it was killed
+        except EOFError:  # the starter was killed
             connection.close()
             continue
         pid = os.fork()
@@ -145,7 +145,7 @@ def program():
 
 
 class Ending:
-    """Ends a child where Python has done all that a program sees of an end, and would free its modules one by one for long."""
+    """Ends a child once Python has run everything that a program can see, before the slow release of its modules."""
 
     def __init__(self):
         self._status = 0
@@ -154,7 +154,7 @@ class Ending:
         pass
 
     def __exit__(self, kind, error, _traceback):
-        """Keep the status that Python, which sees the error next, is going to end with; minus a signal for one."""
+        """Keep the status with which Python is about to end, as it sees the error next; a signal is negative."""
         if kind is SystemExit:
             code = error.code
             self._status = code & 255 if isinstance(code, int) else int(code is not None)
@@ -162,7 +162,7 @@ class Ending:
             self._status = -signal.SIGINT if issubclass(kind, KeyboardInterrupt) else 1
 
     def end(self):
-        """Behind all that was registered to be done at the end."""
+        """Run after all other functions that are registered for the end."""
         for stream in (sys.stdout, sys.stderr):
             try:
                 if stream is not None and not stream.closed:
@@ -192,7 +192,7 @@ def _load():
 
 
 def _become(request, streams):
-    """Be the process that was asked for; returns its program."""
+    """Become the requested process; returns its program."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in request["ignored"]:
         signal.signal(number, signal.SIG_IGN)
@@ -220,7 +220,7 @@ def _become(request, streams):
 
 
 def _stream(number):
-    """As Python makes it when it starts."""
+    """A standard stream, as Python makes it at its start."""
     before = (sys.stdin, sys.stdout, sys.stderr)[number]
     encoding, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
     encoding = encoding or before.encoding

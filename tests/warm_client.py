@@ -21,19 +21,19 @@ _NUMBER = struct.Struct("!i")
 
 
 def address(folder):
-    """Where the server of that folder is to be found."""
+    """The address of that folder's server."""
     return os.path.join(folder, "server")
 
 
 def connected(folder):
-    """A connection to the server. Its number is none of the three that a process of closed streams has free."""
+    """A connection to the server. Its number is not 0, 1 or 2, which are free in a process with closed streams."""
     with socket.socket(socket.AF_UNIX) as first:
         first.connect(address(folder))
         return socket.socket(fileno=fcntl.fcntl(first.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def ask(connection, words, streams, cwd=None, variables=None, ignored=()):
-    """Ask for a process. streams: the file numbers of those of its standard input, output and error that are to be open."""
+    """Request a process. streams: the file numbers of its open ones among standard input, output and error."""
     umask = os.umask(0)
     os.umask(umask)
     request = {
@@ -51,7 +51,7 @@ def ask(connection, words, streams, cwd=None, variables=None, ignored=()):
 
 
 def asked(connection):
-    """What `ask` sent, and its streams' numbers here."""
+    """The request that `ask` sent, and its streams' numbers here."""
     head, numbers, _, _ = socket.recv_fds(connection, _NUMBER.size, 3)
     request = json.loads(_all(connection, _NUMBER.unpack(head + _all(connection, _NUMBER.size - len(head)))[0]))
     return request, dict(zip(request["streams"], numbers, strict=True))
@@ -63,7 +63,7 @@ def say(connection, number):
 
 
 def number(connection):
-    """The number that was sent."""
+    """Receive a number."""
     return _NUMBER.unpack(_all(connection, _NUMBER.size))[0]
 
 
@@ -78,10 +78,10 @@ def _all(connection, size):
 
 
 def main():
-    """Be the process, as far as its starter can tell."""
+    """Act as the process, as far as its starter can tell."""
     streams = {}
     for stream in range(3):
-        with suppress(OSError):  # it is closed
+        with suppress(OSError):  # the stream is closed
             os.fstat(stream)
             streams[stream] = stream
     pid, early = None, []
@@ -90,7 +90,7 @@ def main():
         if pid is None:
             early.append(signum)
             return
-        with suppress(ProcessLookupError):  # its status is on the way
+        with suppress(ProcessLookupError):  # the process has ended and its status is on the way
             os.kill(pid, signum)
 
     ignored = [signum for signum in SIGNALS if signal.getsignal(signum) == signal.SIG_IGN]
@@ -99,7 +99,7 @@ def main():
             signal.signal(signum, hand_on)
     connection = connected(sys.argv[1])
     ask(connection, sys.argv[2:], streams, ignored=ignored)
-    for stream in streams:  # whoever reads them is to see when the process closes them
+    for stream in streams:  # their readers must see when the process closes them
         os.close(stream)
     pid = number(connection)
     for signum in early:

@@ -1,4 +1,4 @@
-"""The model of a kernel's seconds on a GPU: the largest term, whole programs a multiprocessor, a floor that it never beats."""
+"""The model of a kernel's seconds on a GPU: the largest term, whole programs per multiprocessor, and a floor."""
 
 from __future__ import annotations
 

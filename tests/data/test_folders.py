@@ -198,7 +198,7 @@ def test_a_tree_deeper_than_pythons_stack_is_searched(tmp_path):
     try:
         assert [os.path.basename(path) for path in find_images([tmp_path], recursive=True)] == ["deep.png"]
     finally:
-        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # neither Python's nor pytest's removal reaches its bottom
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # Python's and pytest's removal do not reach its bottom
 
 
 def test_names_that_are_not_text_survive(tmp_path):

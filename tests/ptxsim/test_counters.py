@@ -60,7 +60,7 @@ def test_sectors_of_any_order():
 
 
 def test_what_all_blocks_read_counts_for_each():
-    """Each block also reads data of its own, some of it shared."""
+    """Each block also reads data of its own, which partly overlap the common data."""
     x = np.zeros(1024, dtype=np.float32)
     skip = -x.ctypes.data // 4 % 8
     common = "mad.wide.u32 %rd10, %r1, 4, %rd0;\nld.global.b32 %r10, [%rd10];"

@@ -177,7 +177,7 @@ def test_the_random_kernels_break_rules_and_keep_them():
 
 
 def numbers(seed):
-    """fp32 of every exponent, and the neighbours of each number at which rounding to fp16 or bf16 changes."""
+    """fp32 of every exponent, and numbers at and just above each point where rounding to fp16 or bf16 changes."""
     rng = np.random.default_rng(seed)
     halves = np.arange(0, 0x7C00, 37, dtype=np.uint16).view(np.float16).astype(np.float32)
     between = (halves[:-1] + halves[1:]) / 2

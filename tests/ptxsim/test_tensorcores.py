@@ -82,7 +82,7 @@ def test_wgmma_is_rounded_as_on_hopper(kind, result):
 def multiplied(a, b, c, kind, target, **options):
     """One mma.m16n8k16 or m16n8k8 by a warp: a (16, k), b (k, 8), c (16, 8)."""
     k = len(b)
-    rows = np.concatenate([encoded(a, kind)] * 4)  # a warpgroup's fragments are those of four of these
+    rows = np.concatenate([encoded(a, kind)] * 4)  # `fragment_of_a` takes the 64 rows of a warpgroup
     registers = np.zeros((32, 4), dtype=np.uint32)
     registers[:] = [fragment_of_a(rows, lane) for lane in range(32)]
     lane = np.arange(32)
@@ -135,7 +135,7 @@ def one(values, old, target, kind="bf16"):
 
 
 def test_what_was_measured_by_hand():
-    """Fasi et al.: no rounding to nearest, and bits below the last of the largest are lost; how many is known by GPU."""
+    """Fasi et al.: no rounding to nearest, and bits below the last of the largest are lost; how many depends on the GPU."""
     for target, bits in BITS.items():
         last = 2.0 ** -(23 + bits)
         assert one([last] * 4, 1, target) == 1 + (2.0**-23 if bits == 2 else 2 * 2.0**-23)

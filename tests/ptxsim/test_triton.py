@@ -47,7 +47,7 @@ def empty(*shape, dtype=torch.float32):
 )
 @pytest.mark.parametrize(("m", "n", "k"), [(128, 192, 96), (100, 72, 50)])
 def test_matmul(target, dtype, precision, m, n, k):
-    """A pipeline of three stages; with sizes that are no multiples of the tiles, and strides no multiples of 16, as well."""
+    """A pipeline of three stages; also with sizes that are no multiples of the tiles, and strides no multiples of 16."""
     a, b, c = randn(m, k, seed=1, dtype=dtype), randn(k, n, seed=2, dtype=dtype), empty(m, n, dtype=dtype)
     aligned = m % 16 == n % 16 == k % 16 == 0
     signature = dict.fromkeys("abc", NAMES[dtype]) | dict.fromkeys(["m", "n", "k", "stride_a", "stride_b", "stride_c"], "i32")

@@ -34,7 +34,7 @@ class Placed:
     def __init__(self, image: np.ndarray, start: int, matrix: np.ndarray, swizzle: int, *, across: bool) -> None:
         size = matrix.itemsize
         per = 16 // size
-        lines = matrix.T if across else matrix  # the number of adjacent elements
+        lines = matrix.T if across else matrix  # lines of adjacent elements
         chunks = swizzle // 16
         high, wide = lines.shape[0] // 8, -(-lines.shape[1] // per // chunks)
         # Tiles of eight lines and one row of the pattern; stacked in each direction, with a gap.

@@ -1,4 +1,4 @@
-"""The study's own parts: folded layers, windows, statistics, targets and what its report says."""
+"""The study's own parts: folded layers, windows, statistics, targets and its report's statements."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_statistics_tell_light_and_sharp_pictures_apart():
 
 @dataclass
 class Known:
-    """What the report asks of the prepared data."""
+    """The prepared data that the report needs."""
 
     ratings: np.ndarray
     themes: np.ndarray
@@ -75,7 +75,7 @@ class Known:
 def test_the_report_pools_folds_and_leaves_out_seeds_that_are_not_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "DRAWS", 40)
     ratings = np.arange(20.0)
-    themes = np.array([f"t{i % 2}" for i in range(20)])  # whatever themes are drawn, both labels occur
+    themes = np.array([f"t{i % 2}" for i in range(20)])  # whichever themes are drawn, both labels occur
     known = Known(ratings, themes, np.array(["a", "b"] * 10), [None] * 20)
     for seed, folds in ((0, 2), (1, 2), (2, 1)):
         for fold in range(folds):
@@ -93,7 +93,7 @@ def test_the_report_pools_folds_and_leaves_out_seeds_that_are_not_whole(tmp_path
 
 
 def test_intervals_over_themes_agree_with_those_of_the_evaluation():
-    """Two ways to the same interval: the study's over themes and `evaluation.intervals` over groups."""
+    """Two ways to the same interval: the study's, over themes, and that of `evaluation.intervals`, over groups."""
     rng = np.random.default_rng(3)
     ratings = rng.random(200)
     themes = np.array([f"t{i // 5}" for i in range(200)])

@@ -1,4 +1,4 @@
-"""Photographic faults for pre-training: each changes the picture, and only the fault tells the two of a pair apart."""
+"""Photographic faults for pre-training: each changes the picture, and the two of a pair differ only in the fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study of PARA on drawn photographs: its tables, its steps by the commands, and what it concludes."""
+"""The study of PARA on drawn photographs: its tables, its steps by the commands, and its conclusions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def para(tmp_path_factory):
-    """A copy of 160 photographs, one of which lies in both parts."""
+    """A copy with 160 photographs, one of which lies in both parts."""
     folder = synthetic.make("para", tmp_path_factory.mktemp("study") / "para", images=160, sides=(60, 70))
     test = next((folder / "imgs").rglob("iaa_pub4_.jpg"))
     pixels = np.asarray(Image.open(test))
@@ -94,13 +94,13 @@ def test_a_step_comes_behind_what_it_starts_from_and_what_is_judged_was_not_lear
 
 
 def command(*words):
-    """The study in a process of its own, which starts others of `warm.python()` for what it trains and judges."""
+    """Run the study in its own process, which trains and judges in processes of `warm.python()`."""
     program = f"import runpy, sys; sys.executable = {warm.python()!r}; runpy.run_module('studies.para', run_name='__main__')"
     return warm.run(program, words, cwd=ROOT)
 
 
 def test_the_commands_train_judge_and_go_on(para, tmp_path):
-    """Local and DCNN of 24, then the rest of them; a step that is there is not done again."""
+    """Local and DCNN with 24 photographs, then the other models; a finished step is not repeated."""
     torch.save(lite_state("lite0"), tmp_path / "lite0.pth")
     place = ("--out", tmp_path / "out", "--quick")
     weights = ("--lite", tmp_path / "lite0.pth")
@@ -128,11 +128,11 @@ def test_the_commands_train_judge_and_go_on(para, tmp_path):
 
 
 def test_a_folder_holds_one_study(para, tmp_path):
-    """Tiny networks are not taken for large ones, nor those of other photographs or weights for these."""
+    """Tiny networks are not mistaken for large ones, nor are results with other photographs or weights for these."""
     (tmp_path / "w.pth").write_bytes(b"no weights")
     (tmp_path / "v.pth").write_bytes(b"others")
     place = ("--out", tmp_path / "out")
-    assert command("run", para, *place, "--quick", "--lite", tmp_path / "w.pth").returncode == 1  # it has taken the folder
+    assert command("run", para, *place, "--quick", "--lite", tmp_path / "w.pth").returncode == 1  # it has claimed the folder
     for words, what in (
         (("run", para, *place, "--lite", tmp_path / "w.pth"), "sizes"),
         (("run", para, *place, "--quick", "--lite", tmp_path / "v.pth"), "weights"),
@@ -143,7 +143,7 @@ def test_a_folder_holds_one_study(para, tmp_path):
 
 
 def test_networks_of_folds_are_compared_within_their_folds(collection):
-    """One that ranks each fold rightly loses nothing by what the folds' networks differ in."""
+    """Networks that each rank their own fold perfectly lose nothing by differing between folds."""
     values = np.full(len(collection.ratings), np.nan)
     for number in range(FOLDS):
         rows = collection.fold(number)[1]
@@ -181,7 +181,7 @@ def test_a_wrong_call_is_named(para, tmp_path):
 
 
 def test_claims_follow_from_the_intervals(collection):
-    """Of one network that knows the ratings, one that half knows them and one that knows nothing."""
+    """Three networks: one knows the ratings, one half knows them, and one knows nothing."""
     rng = np.random.default_rng(1)
     high = (collection.ratings > collection.threshold).astype(float)
     noise = [rng.uniform(size=len(high)) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Adapting the shipped model to a person: what the study of it writes, and what the documents say of it."""
+"""Adapting the shipped model to a person: the study's outputs, and the documents' statements about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PEOPLE = [Person("cats", 0.5, {25: 0.6, 50: 0.65, 100: 0.7, 200: 0.75}, 5.0)]
 
 @pytest.fixture
 def brightness(tmp_path, monkeypatch):
-    """OASIS-like photographs of one colour each, and somebody who likes them bright."""
+    """OASIS-like photographs of one colour each, and a person who prefers bright ones."""
     folder = tmp_path / "data" / "oasis" / "images"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)

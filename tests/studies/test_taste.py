@@ -1,4 +1,4 @@
-"""The shipped model's study: its faults, what it learns, what it counts, and that the model file is what was taught."""
+"""The shipped model's study: its faults, lessons and counts, and that the model file matches the taught model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROWS = np.arange(24)
 
 
 def _photograph(seed=0, size=(480, 320)):
-    """Of middling colours and with details of a few pixels, so that every fault shows."""
+    """A photograph of medium colours with details of a few pixels, so that every fault shows."""
     small = np.random.default_rng(seed).integers(60, 190, (80, 120, 3)).astype(np.uint8)
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
@@ -55,7 +55,7 @@ def test_exposure_is_in_light_and_a_cast_keeps_grey_from_staying_grey():
 
 
 def _features(names, rng, signal=None):
-    """Eight features: the first says how good a photograph is, the others by how much it has each kind of fault."""
+    """Eight features: the first says how good a photograph is, the others how strong each kind of fault is."""
     rows, values = {}, []
     for name in names:
         clean = rng.normal(size=8)
@@ -114,7 +114,7 @@ def test_a_head_learns_the_ratings_and_that_faults_cost(study, monkeypatch):
 
 
 def test_nothing_that_is_judged_was_learnt_from(study, monkeypatch):
-    """Neither in the folds nor in the inner ones, which choose: no photograph, and of rated ones no theme."""
+    """Neither in the folds nor in the inner ones, which choose: no photograph is shared, nor a theme of rated ones."""
     themes = dict(zip(study.rated.names, study.rated.themes, strict=True))
     learnt, judged = [], []
 
@@ -159,7 +159,7 @@ def test_nothing_that_is_judged_was_learnt_from(study, monkeypatch):
 
 
 def _folds(rated, probabilities, fall):
-    """Folds in which a fault takes off `fall` times its level."""
+    """Folds in which a fault lowers the probability by `fall` times its level."""
     found = []
     for seed in protocol.SEEDS:
         for number, (_, test) in enumerate(protocol.folds(rated, ROWS, 3, seed)):
@@ -171,7 +171,7 @@ def _folds(rated, probabilities, fall):
 
 
 def test_figures_of_a_perfect_model_and_of_one_that_rewards_faults(study, monkeypatch):
-    monkeypatch.setattr(report, "DRAWS", 50)  # of intervals, at which nothing looks here
+    monkeypatch.setattr(report, "DRAWS", 50)  # resamples of intervals, which this test does not check
     rated = study.rated
     order = rated.ratings.argsort().argsort() / len(ROWS)
     perfect = report.figures(rated, _folds(rated, order, 0.1))
@@ -194,7 +194,7 @@ def test_calibration_error_is_of_ten_bins_of_equal_counts():
 
 
 def test_the_model_file_gives_the_probabilities_that_were_taught(tmp_path, monkeypatch):
-    """With random weights in the frozen layers' place: the whole way from a photograph's file to P(high)."""
+    """With random weights in place of the frozen layers': the whole path from a photograph's file to P(high)."""
     torch.save(lite_state(features.LITE), tmp_path / "weights.pth")
     monkeypatch.setattr(features, "lite_weights", lambda _lite: tmp_path / "weights.pth")
     features.frozen_column.cache_clear()
