@@ -1,4 +1,4 @@
-"""What `--resume` takes from files of rows, compared with a plain statement that holds all rows in memory; and its memory."""
+"""The rows that `--resume` takes from files, compared with a plain statement that holds all rows in memory; and its memory."""
 
 from __future__ import annotations
 
