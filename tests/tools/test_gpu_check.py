@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from dcnn_fast.ops.gpus import CAPABILITIES, HOPPER
 from devtools.launches import scoring_problems
 from tests import warm
 from tools import older_toolchain
-from tools.gpu_check import plain_tree, predictions, profile, real_tensors, report, sanitizer, sequence
+from tools.gpu_check import end_to_end, plain_tree, predictions, profile, real_tensors, report, sanitizer, sequence
 from tools.gpu_check.report import Ran
 from tools.gpu_check.stage import ROOT, Finding, OutOfTimeError, Piece, Setting, Stage, whole
 from tools.gpu_check.times import tiles_of
@@ -191,6 +193,45 @@ def test_a_stage_out_of_time_names_what_it_has_not_done_and_the_others_get_what_
     assert "Not done: d; e" in page and f"seconds used of {long.limit:.1f} granted" in page and "4 seconds for all" in page
 
 
+def test_what_a_stage_leaves_running_ends_with_it(tmp_path, monkeypatch):
+    """A profiler that is killed leaves its program, which the next stage would find on the GPU."""
+
+    ends, held = os.pipe()
+
+    def leaves(setting):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[held])
+        yield Finding("left", True)
+
+    monkeypatch.setattr(sequence, "STAGES", {"leaves": Stage("leaves", 30, "", whole("all", leaves))})
+    assert sequence.run("cuda", tmp_path, ["leaves"]) == 0
+    os.close(held)
+    ended, _, _ = select.select([ends], [], [], 60)  # it can be read when nobody holds the other end
+    os.close(ends)
+    assert ended
+
+
+@pytest.mark.parametrize(
+    ("findings", "kept"),
+    [([True, True], []), ([True, False], [False]), ([RuntimeError("an illegal access")], [False])],
+    ids=["right", "wrong", "lost"],
+)
+def test_a_wrong_score_takes_the_gpu_from_auto_though_the_stage_is_cut(tmp_path, monkeypatch, findings, kept):
+    """An earlier check's verdict would stand."""
+
+    def judged(*_):
+        for found in findings:
+            if isinstance(found, Exception):
+                raise found
+            yield Finding("score", found)
+
+    said = []
+    monkeypatch.setattr(end_to_end, "_judged", judged)
+    monkeypatch.setattr(end_to_end.verdict, "keep", lambda device, passed: said.append(passed))
+    with suppress(RuntimeError):
+        list(end_to_end._of(Setting("cuda", tmp_path), "small", "float16", []))
+    assert said == kept
+
+
 def test_a_tiny_budget_cuts_stages_in_the_simulator_and_the_rest_goes_on(tmp_path):
     done = command("--device", "sim", "--out", tmp_path, "--only", "sanitizer,profile", "--minutes", "0.0005")
     assert done.returncode in (1, 3), done.stdout + done.stderr
@@ -289,6 +330,8 @@ def test_predictions_stand_beside_what_was_measured_and_written_it_is_the_choice
     assert json.loads(tiles.read_text()) == {"90": {"another": "strip", key: fastest}, "80": {key: "small"}}
     written = json.loads(choices.read_text())
     assert written["80"] == {key: [1.0, 2.0]} and written["90"][key][0] == 200.0 > written["90"][key][1]
+    (cut,) = predictions.run(Setting("cuda", tmp_path, before, write=True, not_done={"times": ["block"]}))
+    assert cut.said == "not run: stage `times` has timed no block in all its tiles"
     assert own.name == "gpu-nvidia-h200.json" and json.loads(own.read_text())["measured"] is True
 
 

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -77,8 +78,9 @@ def run(
     for i, name in enumerate(chosen):
         share = STAGES[name].share / sum(STAGES[each].share for each in chosen[i:])
         granted = max(0.0, began + budget - time.monotonic()) * share
-        before = {each: known[each].findings for each in STAGES if each in known and each != name}
-        setting = Setting(device, out, before, write)
+        others = [each for each in STAGES if each in known and each != name]
+        before, not_done = ({each: getattr(known[each], of) for each in others} for of in ("findings", "not_done"))
+        setting = Setting(device, out, before, write, not_done=not_done)
         ran = _ran(STAGES[name], setting, granted)
         known[name] = ran
         wrong |= ran.status not in (PASSED, CUT)
@@ -109,8 +111,7 @@ def _ran(stage: Stage, setting: Setting, limit: float) -> Ran:
     # A fork has all modules already. It is safe, as this process has never used a GPU and runs no other thread.
     child = get_context("fork").Process(target=_in_child, args=(stage, setting, found, log))
     child.start()
-    child.join(limit)
-    status = _status(child)
+    status = _status(child, bool(wait([child.sentinel], limit)))
     seconds = time.monotonic() - began
     findings, not_done = _told(stage, found.read_text().splitlines())
     if status == PASSED and any(each.passed is False for each in findings):
@@ -130,16 +131,19 @@ def _told(stage: Stage, lines: Sequence[str]) -> tuple[list[Finding], list[str]]
     return findings, [name for name in planned if name not in done]
 
 
-def _status(child: BaseProcess) -> str:
-    """How the child ended; one past its limit is killed with all its processes."""
-    if child.exitcode is None:
-        assert child.pid is not None
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:  # it has not come to make its group
-            child.kill()
-        child.join()
+def _status(child: BaseProcess, ended: bool) -> str:
+    """How the child ended. It is killed where it has not; so are all processes that it has left, which the next would find on
+    the GPU.
+    """
+    assert child.pid is not None
+    try:
+        os.killpg(child.pid, signal.SIGKILL)  # its number is its own until it is joined
+    except ProcessLookupError:  # it has not come to make its group
+        child.kill()
+    child.join()
+    if not ended:
         return TIMED_OUT
+    assert child.exitcode is not None
     if child.exitcode < 0:
         return f"{ENDED} by {signal.Signals(-child.exitcode).name}"
     return PASSED if child.exitcode == 0 else FAILED
