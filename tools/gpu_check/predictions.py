@@ -47,7 +47,11 @@ def run(setting: Setting) -> Iterator[Finding]:
     capability = device.get("capability", setting.capability)
     gpu = next((each for each in GPUS if each.capability == capability), None)
     if not found or gpu is None:
-        why = "stage `times` has timed no block in all its tiles" if not found else f"no GPU of compute capability {capability} is in the model's table"
+        why = (
+            "stage `times` has timed no block in all its tiles"
+            if not found
+            else f"no GPU of compute capability {capability} is in the model's table"
+        )
         yield Finding("predictions", None, f"not run: {why}")
         return
     counts = {(row.key, row.tile): row.counts for row in counted_tiles().values()}

@@ -36,8 +36,8 @@ class Setting:
     """A stage's input.
 
     device: "sim", "sim:80" (which stands in for sm_80), "cuda" or "cuda:1". out: the report's folder. before: the findings of
-    earlier stages, by stage; not_done: what of their work they have not done. write: whether to write measured figures into the project. ends: when the stage's time is over, by
-    `time.monotonic`.
+    earlier stages, by stage; not_done: the work that these have not done. write: whether to write measured figures into the
+    project. ends: when the stage's time is over, by `time.monotonic`.
     """
 
     device: str
