@@ -35,13 +35,14 @@ class DeviceStream:
         self._device = device
         self._handle: _Handle | None = None
         if device.type == "cuda":
-            self._index = torch.cuda.current_device() if device.index is None else device.index
-            self._handle = _taken(self._index)
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self._home = _idle[index]  # when a process ends, this module's names may go before the stream does
+            self._handle = _taken(index)
 
     def __del__(self) -> None:
         handle: _Handle | None = getattr(self, "_handle", None)  # None also of one that could not be made
         if handle is not None:
-            _idle[self._index].append(handle)  # no lock can be taken where objects are collected
+            self._home.append(handle)  # no lock can be taken where objects are collected
 
     @property
     def _stream(self) -> Any:

@@ -18,8 +18,8 @@ MOST = 2  # copies under way: one is made beside the launches that read the othe
 
 
 class Copies:
-    """What copies arrays of bytes to a device, on a stream of its own. No page is locked but for a buffer that is larger than
-    any before of those that are free: at most `MOST` and one are in use.
+    """What copies arrays of bytes to a device, on a stream of its own. Pages are locked only where no buffer of the array's
+    size (a power of two bytes) is free: of each size at most `MOST` are ever taken.
     """
 
     def __init__(self, device: torch.device, stream: DeviceStream | None = None) -> None:

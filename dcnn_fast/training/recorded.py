@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import proxy
 
 import torch
@@ -61,14 +61,20 @@ def _has_hooks(module: nn.Module) -> bool:
 class _Part:
     """What learns at one rate: a parameter, or copies of the columns of a matrix that belong to one of its inputs.
 
-    rule: its entries of the update's groups. columns: of the matrix and of its increment, which get the copies' values.
+    parameter, which: the parameter, and the number of the input in it. columns: of the matrix and of its increment, which get
+    the copies' values.
     """
 
+    parameter: nn.Parameter
     weight: Tensor
     gradient: Tensor
     increment: Tensor
-    rule: Mapping[str, Any]
+    which: int | None = None
     columns: tuple[Tensor, Tensor] | None = None
+
+    def rule(self, group: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Its own entries of the parameter's group."""
+        return group if self.which is None else cast("Mapping[str, Any]", group["inputs"][self.which])
 
     def put_back(self) -> None:
         """Copy columns back to where they are from."""
@@ -77,16 +83,16 @@ class _Part:
             self.columns[1].copy_(self.increment)
 
 
-def _parts_of(weight: Tensor, gradient: Tensor, increment: Tensor, rule: Mapping[str, Any]) -> list[_Part]:
+def _parts_of(parameter: nn.Parameter, gradient: Tensor, increment: Tensor, group: Mapping[str, Any]) -> list[_Part]:
     """A parameter's parts, as `ConvNetUpdate` updates them."""
-    inputs = rule.get("inputs")
+    weight, inputs = parameter.detach(), group.get("inputs")
     if not inputs:
-        return [_Part(weight, laid_like(gradient, weight), increment, rule)]
+        return [_Part(parameter, weight, laid_like(gradient, weight), increment)]
     sizes = [int(each["size"]) for each in inputs]
-    split = zip(*(torch.split(each, sizes, dim=1) for each in (weight, gradient, increment)), inputs, strict=True)
+    split = zip(*(torch.split(each, sizes, dim=1) for each in (weight, gradient, increment)), strict=True)
     return [
-        _Part(mine.contiguous(), slope.contiguous(), moved.contiguous(), each, (mine, moved))
-        for mine, slope, moved, each in split
+        _Part(parameter, mine.contiguous(), slope.contiguous(), moved.contiguous(), which, (mine, moved))
+        for which, (mine, slope, moved) in enumerate(split)
     ]
 
 
@@ -175,16 +181,17 @@ class RecordedStep:
 
     def _rates(self) -> tuple[list[float], list[float], list[float]]:
         """The rate, momentum and decay of each part, as they are now."""
-        mine = [part.rule for part in self._parts]
+        groups = self._groups()
+        mine = [part.rule(groups[id(part.parameter)]) for part in self._parts]
         return [g["lr"] for g in mine], [g["momentum"] for g in mine], [g["decay"] for g in mine]
 
-    def _rules(self) -> dict[int, Mapping[str, Any]]:
+    def _groups(self) -> dict[int, Mapping[str, Any]]:
         """The update's group of each parameter, by its id."""
         return {id(each): group for group in self._update.param_groups for each in group["params"]}
 
     def _most_parts(self) -> int:
-        rules = self._rules()
-        return sum(len(rules[id(each)].get("inputs") or [None]) for each in self._learning)
+        groups = self._groups()
+        return sum(len(groups[id(each)].get("inputs") or [None]) for each in self._learning)
 
     def _all(self) -> None:
         """What is recorded."""
@@ -203,11 +210,11 @@ class RecordedStep:
         gradients = [each.grad for each in self._parameters if each.grad is not None]
         overflow = self._unscaled(gradients) if self._scaler.is_enabled() else None
         self._work.shorten()
-        rules = self._rules()
+        groups = self._groups()
         self._parts = [
             part
             for each, gradient in zip(self._parameters, gradients, strict=True)
-            for part in _parts_of(each.detach(), gradient, self._update.increment(each), rules[id(each)])
+            for part in _parts_of(each, gradient, self._update.increment(each), groups[id(each)])
         ]
         weights, slopes, increments = zip(*((each.weight, each.gradient, each.increment) for each in self._parts), strict=True)
         self._moving = FixedUpdate(weights, slopes, increments, self._tables.tables[3], self._tables.there[3])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import subprocess
+import sys
 import threading
 from collections import defaultdict, deque
 from weakref import finalize
@@ -133,6 +135,19 @@ def test_a_stream_is_never_destroyed_and_is_one_s_alone(monkeypatch):
     del first
     again, other = DeviceStream(torch.device("cuda", 1)), DeviceStream(torch.device("cuda", 0))
     assert again._handle is handle and other._handle[0] is made[2]
+
+
+ENDING = """
+import torch
+from dcnn_fast.runtime import contexts
+contexts._made = lambda index: (object(), index)
+torch.kept = contexts.DeviceStream(torch.device("cuda", 0))
+"""
+
+
+def test_a_stream_that_outlives_the_module_in_a_process_that_ends_says_nothing():
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_network_on_a_gpu_waits_for_its_streams_before_its_memory_is_given_back(monkeypatch):

@@ -110,6 +110,14 @@ class Elsewhere(Learning):
         return (memory.as_strided(found.shape, found.stride(), 64).copy_(found),)
 
 
+def others(groups):
+    """Other groups with the same parameters and entries."""
+    return [
+        {name: [dict(each) for each in value] if name == "inputs" else value for name, value in group.items()}
+        for group in groups
+    ]
+
+
 class PerInput(Learning):
     """A run whose label layer's two inputs learn at rates of their own, the second's not at all in step 2."""
 
@@ -125,6 +133,10 @@ class PerInput(Learning):
         self.second = inputs[1]
 
     def windows(self, cases, number):
+        if number == 4:  # torch's load_state_dict puts others in the place of all groups, too
+            update = self.step.update
+            update.param_groups[:] = others(update.param_groups)
+            (self.second,) = (group["inputs"][1] for group in update.param_groups if "inputs" in group)
         self.second["base"] = 0.0 if number == 2 else 0.002
         return super().windows(cases, number)
 
