@@ -109,7 +109,7 @@ def choose(backends: Mapping[str, Backend[Problem]], params: Problem, device: to
         if refusal is not None:
             raise BackendError(f"{BACKEND_VARIABLE}={forced} cannot run {params}: {refusal}")
         return forced
-    for name in BACKENDS:  # stops at the chosen one: every call passes here
+    for name in BACKENDS:  # asks no backend after the chosen one, as this runs in every call
         runs = name in backends and backends[name].can_run(params, device) is None
         if runs and _better(backends, name, params, device) is None:
             return name

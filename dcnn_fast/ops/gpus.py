@@ -84,7 +84,7 @@ class Gpu:
 A100 = Gpu("A100", 80, 108, 1.41, 1024, 64, 4800, 1555)  # the 40 GB model
 RTX_3090 = Gpu("RTX 3090", 86, 82, 1.70, 256, 128, 2100, 936)
 RTX_4090 = Gpu("RTX 4090", 89, 128, 2.52, 256, 128, 5000, 1008)
-H100 = Gpu("H100", 90, 132, 1.75, 2048, 128, 5500, 3350, mma_sync=1270)  # 62 %
+H100 = Gpu("H100", 90, 132, 1.75, 2048, 128, 5500, 3350, mma_sync=1270)  # 62 % of wgmma's
 B200 = Gpu("B200", 100, 148, 1.85, 4096, 128, 10000, 8000, mma_sync=1024)  # mma_sync: assumed as on sm_80; no figure was found
 RTX_5090 = Gpu("RTX 5090", 120, 170, 2.41, 256, 128, 6000, 1792)
 GPUS = (A100, RTX_3090, RTX_4090, H100, B200, RTX_5090)  # one for each capability from LEAST_CAPABILITY on

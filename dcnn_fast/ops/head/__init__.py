@@ -35,7 +35,7 @@ def head(
     one column after the other. The deviation is the standard deviation of the population, as in `scoring.Score`.
 
     Weights are all in float32 (precision "ieee"), or in float16 or bfloat16: features, in float32 or the weights' dtype, are
-    rounded to it and products summed in float32, in which are biases, label layer and results. Or everything is in float64.
+    rounded to it, and products summed in float32, the dtype of biases, label layer and results. Or everything is in float64.
     The bits of a sample's probabilities depend on its rows alone, not on other samples, images or its place; those of a mean
     and deviation on the image's own samples, in their order. Not differentiable.
 

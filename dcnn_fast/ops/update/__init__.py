@@ -34,7 +34,7 @@ def update(
     """increment <- momentum * increment - rate * gradient - decay * rate * parameter; parameter <- parameter + increment.
 
     In place, for each parameter W with its gradient dE/dW of a loss that is a mini-batch's mean (cuda-convnet's own gradient
-    is that of -E, hence its plus), its increment, rate, momentum and decay. A parameter whose rate is 0 is left alone, and so
+    is of -E, hence its plus sign), its increment, rate, momentum and decay. A parameter whose rate is 0 is left alone, and so
     is its increment, as in cuda-convnet. The increment is the step that was taken, rate included: torch.optim.SGD, which
     keeps a mean of gradients, takes the same steps only while the rate is constant.
 

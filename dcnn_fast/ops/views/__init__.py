@@ -77,8 +77,8 @@ def planes(
     dtype: torch.dtype = torch.uint8,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> list[Tensor]:
-    """The planes of decoded photographs of any sizes, on their device, in one launch: [4, h, w] each, a pixel's channels
-    beside each other in memory and the fourth zero; for other views than local they are the images of one [N, 4, size, size].
+    """The planes of decoded photographs of any sizes, on their device, in one launch: [4, h, w] each, with a pixel's channels
+    adjacent in memory and the fourth zero; for views other than local they are slices of one tensor [N, 4, size, size].
 
     images: uint8 [H, W, C] of one device: C 3, or 1 for grey, or 4 with alpha, which is laid over `background`. view, size:
     as in `plane`. dtype: uint8, or float16 and bfloat16, in which a pixel is (pixel - mean) * scale, black borders included;
