@@ -166,7 +166,7 @@ def beside_no_capture() -> Iterator[None]:
 
 @contextmanager
 def unless_capturing() -> Iterator[bool]:
-    """Whether no thread of the process, this one included, captures now; if so, none begins a capture within the context."""
+    """True if no thread of the process, this one included, captures now; then none begins a capture within the context."""
     capturing = _capturing  # a forked child gets a new lock
     free = capturing.acquire(blocking=False)
     try:

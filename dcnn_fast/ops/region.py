@@ -122,8 +122,8 @@ class Region:
 class RegionList:
     """Regions as tables, the form that kernels read.
 
-    A region names its first piece and their number, a piece its first store and their number. Tables are writable at any
-    time, so they are checked before every execution (`require_regions`).
+    A region holds the index of its first piece and its number of pieces, a piece likewise for its stores. Tables are writable
+    at any time, so they are checked before every execution (`require_regions`).
 
     Args:
         regions: [n, fields] int64, the regions' records of csrc/core/tables.h as a matrix.
@@ -210,7 +210,7 @@ class RegionList:
 
 
 class ColumnRegions(Sequence[RegionList]):
-    """The regions of a column's blocks in the engine's memory, as a sequence of one RegionList a block.
+    """The regions of a column's blocks in the engine's memory, as a sequence of one RegionList per block.
 
     Lists are made on first use and share that memory; pickling gives a tuple of lists.
     """
