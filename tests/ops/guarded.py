@@ -31,7 +31,7 @@ def between(tensor: Tensor, offset=0) -> tuple[Tensor, Tensor]:
 
 
 def assert_untouched(*buffers: Tensor) -> None:
-    """The margins of these buffers are what they were."""
+    """Assert that the margins of these buffers are unchanged."""
     for buffer in buffers:
         margins = torch.cat([buffer[:_MARGIN], buffer[-_MARGIN:]])
         assert (margins.isnan() if buffer.is_floating_point() else margins == fill(buffer.dtype)).all()

@@ -54,7 +54,7 @@ WIDE = [
     (_in(problem(1, 32, 6, 5, 70, 2, pool=Pool(2, 1)), FLOAT, "bf16"), 80),
 ]
 _HITS = [_in(params, HALF) for params in preset_problems(31) if params.kept.hits]
-# of each size and number of groups the first; all of them were compared once
+# the first problem of each filter size and number of groups
 PRESETS = [(params, 80) for params in {(each.size, each.options.groups): each for each in reversed(_HITS)}.values()]
 
 
@@ -67,7 +67,7 @@ def _kept(params, grad_seed=5):
 
 
 def _gradients(way, params, x, of, saved, grad, capability, monkeypatch):
-    """The backward that way into guarded outputs and through a guarded plane, and the kernels that ran with their modes."""
+    """The gradients in guarded outputs, computed through a guarded plane, and the kernels that ran, with their modes."""
     monkeypatch.setenv(conv_gradient.VARIABLE, way)
     buffers = []
 
@@ -105,7 +105,7 @@ def test_in_memory_and_from_hits_give_the_same_bits(params, capability, monkeypa
     ids=str,
 )
 def test_what_is_written_is_the_statements_gradient_as_an_operand(params, dtype, precision, ties):
-    """Whole numbers, of which sums of many ties are exact in float32; where that is narrower, the operand rounds them."""
+    """Integers make sums over many ties exact in float32; a narrower operand rounds them."""
     params = _in(params, dtype, precision, ties=ties)
     generator = torch.Generator().manual_seed(2)
     hits = torch.randint(-(2**15), 2**15, params.out_shape, dtype=torch.int16, generator=generator)
@@ -152,7 +152,7 @@ NO_CHOICE = [
 
 
 def _launches(params):
-    """What the backward would launch."""
+    """The launches of the backward."""
     x, weight, bias = operands(params)
     values, hits = torch.zeros(params.out_shape), torch.zeros(params.out_shape, dtype=torch.int16)
     found = []
