@@ -190,7 +190,7 @@ def test_a_zip_of_many_members_is_refused(tmp_path, name):
 
 
 def test_damaged_zips_are_refused(tmp_path):
-    """Cut and changed anywhere, and zips in zips."""
+    """Zips cut or changed anywhere, and zips within zips."""
     zipped(tmp_path / "inner", [("data", pickled(checkpoint(layers()[:3])))])
     data = (tmp_path / "inner").read_bytes()
     zipped(tmp_path / "outer", [("data", data)])

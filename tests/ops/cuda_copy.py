@@ -16,7 +16,7 @@ COMPILERS = ("nvrtc", "nvcc") if shutil.which("nvcc") else ("nvrtc",)
 
 
 def copied(folder: Path) -> Path:
-    """A copy of csrc/cuda and what it includes, with the kernels of tests/ops/data beside the headers."""
+    """A copy of csrc/cuda and its includes, with the kernels of tests/ops/data beside the headers."""
     shutil.copytree(sources(), folder)
     (folder / "core").mkdir(exist_ok=True)
     shutil.copy(TABLES, folder / "core")

@@ -46,7 +46,7 @@ def poisoned(tensor: Tensor) -> Tensor:
 
 
 def fill(dtype: torch.dtype) -> float:
-    """Not a number, or ones bits."""
+    """The value that fills untouched memory: NaN, or all bits one for integers."""
     if dtype.is_floating_point:
         return float("nan")
     return 255 if dtype == torch.uint8 else -1

@@ -162,7 +162,7 @@ def test_fewer_outputs_than_tables_were_checked_for_are_refused(use, backend):
             use(replace(listed, outputs=fewer))
 
 
-# ---- Results and gradients in caller's memory.
+# ---- Memory that operations write to.
 
 OUT = {
     "a negated view": (lambda: torch._neg_view(outputs()), "must have its values in memory"),

@@ -1,4 +1,4 @@
-"""The one tester of the operations: a check for each kind of fault, the same for all of them and for all their backends.
+"""The common tester of the operations: a check for each kind of fault, the same for all operations and backends.
 
 An operation's tests write down an `Operation` (its operands, the right values, how each backend computes them) and problems;
 each test then is a check and the problems it is made on:
@@ -37,7 +37,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 @dataclass(frozen=True)
 class Way:
-    """How a result is computed. isa: the engine's instruction set. capability: of the GPU that Triton compiles for."""
+    """A way to compute a result. isa: the engine's instruction set. capability: the GPU's for which Triton compiles."""
 
     backend: str
     isa: str = ""
@@ -204,7 +204,7 @@ def keeps_its_weights(prepare: Callable[[Any], Callable[[Tensor], Tensor]], weig
     assert not torch.equal(prepare(weights)(x), before), "weights of zeros give the same: this shows nothing"
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------------
 
 
 def refused(
@@ -233,7 +233,7 @@ def drawn(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def tied(seed: int, *shape: int, least: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Whole numbers from `least` to 2, many of them equal, whose sums float32 holds exactly."""
+    """Integers from `least` to 2, many of them equal, whose sums are exact in float32."""
     return torch.randint(least, 3, shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
@@ -254,7 +254,7 @@ def assert_same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
 
 
 def mapped(change: Callable[[Tensor], Any], value: Any) -> Any:
-    """The value with every tensor in it changed, in tuples, lists and records too."""
+    """The value with `change` applied to every tensor in it, also in tuples, lists and records."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):

@@ -1,4 +1,4 @@
-"""The engine's plans are those of `reference_plan`, table by table, and its tiles those of the statement there."""
+"""The engine's plans are those of `reference_plan`, table by table, and its tiles those of its statement."""
 
 from __future__ import annotations
 

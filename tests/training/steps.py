@@ -1,4 +1,4 @@
-"""Training steps of a small network as a run makes them, one by one or recorded."""
+"""Training steps of a small network like a run's, one by one or recorded."""
 
 from __future__ import annotations
 

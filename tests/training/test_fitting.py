@@ -1,4 +1,4 @@
-"""The training loop: it learns, repeats itself bit for bit, leaves frozen columns alone, and stops when it diverges."""
+"""The training loop: it learns, repeats bit for bit, keeps frozen columns unchanged, and stops when it diverges."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_what_could_not_be_read_once_is_tried_again(tmp_path):
     assert again.skipped == {} and [row["skipped"] for row in again.history] == [2, 0]
     assert [row["images"] for row in again.history] == [11, 12] and [row["test_count"] for row in again.history] == [3, 4]
     assert (tmp_path / "run" / "skipped.csv").read_text().splitlines() == ["key,reason"]
-    assert again.best is not None and again.best["epoch"] == 2  # measures of three and of four photographs are not compared
+    assert again.best is not None and again.best["epoch"] == 2  # measures of three and of four photographs do not compare
 
 
 def test_another_start_is_refused(tmp_path):

@@ -103,7 +103,7 @@ def test_a_step_is_cuda_convnets_rule_at_the_rates_of_column_and_schedule(tmp_pa
             if name.endswith("bias"):
                 parameter.data.fill_(0.1)
     train(net, data, settings, tmp_path)
-    from dcnn_fast.training.mini_batches import Draws, Request, epoch_order  # noqa: PLC0415 - what the run is to have drawn
+    from dcnn_fast.training.mini_batches import Draws, Request, epoch_order  # noqa: PLC0415 - the run's expected draws
     from dcnn_fast.training.photographs import Pictures  # noqa: PLC0415
 
     numbers = tuple(epoch_order(0, 0, 8).tolist())

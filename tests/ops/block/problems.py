@@ -103,7 +103,7 @@ def grad_of(params: BlockParams, seed: int = 5) -> torch.Tensor:
 
 
 def tied_operands(params: BlockParams, seed: int) -> list[torch.Tensor]:
-    """Whole numbers whose sums fp32 holds exactly, with many equal outputs."""
+    """Small integers whose sums are exact in fp32, with many equal outputs."""
     generator = torch.Generator().manual_seed(seed)
     pairs = zip((0, -1, -1), operands(params), strict=True)
     return [torch.randint(low, 2, like.shape, generator=generator).to(params.dtype) for low, like in pairs]

@@ -1,4 +1,4 @@
-"""How regions are cut into strips for the CUDA C++ kernel: the statement that csrc/core/launch/strips.cpp is judged by."""
+"""The cutting of regions into strips for the CUDA C++ kernel: the statement for csrc/core/launch/strips.cpp."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 
 _BELOW = (2, 3, 4, 6, 8)  # strips below each other in a region
 _LEAST_ROWS = 4  # fewest rows of a strip that lies below another, in pool sizes
-_MANY = 8  # strips per thread block from which finer cuts no longer even out the load
+_MANY = 8  # strips per thread block from which finer cuts are not tried
 _Beside = tuple[tuple[int, int, int, int], ...]  # strips beside each other: first column, columns, own columns, rows of a step
 
 
@@ -49,8 +49,8 @@ def fetched_units(config: CudaConfig, cols: int, rows: int) -> int:
 
 
 def strips_of(regions: RegionList, config: CudaConfig, blocks: int) -> Tensor:
-    """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into as many strips below
-    each other as let `blocks` thread blocks, which share them out in order, be done soonest.
+    """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into the
+    number of strips below each other with which `blocks` thread blocks, which divide them in order, finish soonest.
     """
     pool = Pool(config.pool, config.pool_stride)
     shapes, of = _shapes(regions)

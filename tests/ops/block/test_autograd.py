@@ -63,7 +63,7 @@ def _randn(*shape, dtype=torch.float32, seed=0):
 
 
 def _operands(dtype=torch.float32, images=2):
-    """x, weight and bias that ask for their gradients."""
+    """x, weight and bias that require gradients."""
     shapes = (images, 4, 6, 7), (8, 4, 3, 3), (8,)
     return [_randn(*shape, dtype=dtype, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
 
@@ -260,7 +260,7 @@ def test_functional_call_of_a_module(fast):
     _assert_equal((by["weight"], by["bias"]), torch.autograd.grad(expected.sum(), (weight, bias)))
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------------
 
 FORWARD_MODE = r"block has no derivative in forward mode .*: use reverse mode"
 SECOND = r"block has no second derivative: .*conv2d and relu, ops.max_pool and ops.response_norm can"
@@ -354,7 +354,7 @@ def test_block_regions_is_refused_by_name_where_it_would_lose_something(fast):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcheck(kind, monkeypatch):
-    """Finite differences in float64; that of a second derivative is refused."""
+    """Gradients equal finite differences in float64; second derivatives are refused."""
     torch.set_num_threads(1)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
     operands = [tensor.detach()[..., :5].double().requires_grad_() for tensor in _operands(images=1)[:2]]

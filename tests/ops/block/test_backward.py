@@ -1,4 +1,4 @@
-"""The backward of the block on the C++ engine, for every instruction set this processor has, against the reference in fp64."""
+"""The backward of the block on the C++ engine, on every instruction set of this processor, against the reference in fp64."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ TIED = [
     for rounding in ("up", "down")
     for pool in (Pool(3, 2), Pool(4, 3), Pool(5, 3))
 ]
-TIED += [changed(params, ties="first") for params in TIED if params.channels < 12]  # others in tiles: test_first_ties.py
+TIED += [changed(params, ties="first") for params in TIED if params.channels < 12]  # problems in tiles: test_first_ties.py
 
 
 @cache
@@ -233,7 +233,7 @@ def test_a_batch_of_nothing_has_gradients_of_zero(isa):
 
 
 def test_an_infinity_that_no_gradient_reaches_leaves_no_trace(isa):
-    """The gradient of an output that lost its window is zero, whatever the gradient of the result."""
+    """An output that is not its window's maximum has gradient zero, even where the result's gradient is infinite."""
     params = problem(1, 1, 6, 6, 2, 1, torch.float32, pool=Pool(2, 2))
     x = torch.arange(36.0).view(1, 1, 6, 6)
     weight, grad = torch.ones(2, 1, 1, 1), torch.full(params.out_shape, float("inf"))

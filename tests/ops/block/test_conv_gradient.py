@@ -47,7 +47,7 @@ CASES = [
         (SMALL[6], (HALF, "ieee"), "all", 80), (SMALL[7], (BFLOAT, "ieee"), "first", 80),
     )
 ]  # fmt: skip
-# one tap to a tile and several; two tiles of filters, of channels, of pixels
+# one and several taps per tile; two tiles of filters, of channels, of pixels
 WIDE = [
     (_in(problem(1, 64, 9, 9, 72, 3, padding=1, pool=POOL), HALF), 80),
     (_in(problem(1, 72, 5, 6, 40, 3, stride=2, padding=1, pool=Pool(2, 1)), BFLOAT), 80),
@@ -59,7 +59,7 @@ PRESETS = [(params, 80) for params in {(each.size, each.options.groups): each fo
 
 
 def _kept(params, grad_seed=5):
-    """x, weight and bias, what a training forward keeps of them, and a gradient of the result."""
+    """x, weight and bias, the values and hits of a training forward, and a gradient of the result."""
     x, weight, bias = operands(params)
     _, values, hits = training_by("reference", x, weight, bias, params)
     grad = torch.randn(params.out_shape, generator=torch.Generator().manual_seed(grad_seed)).to(params.out_dtype)
@@ -92,7 +92,7 @@ def test_in_memory_and_from_hits_give_the_same_bits(params, capability, monkeypa
     found, others = _gradients("memory", params, *kept, capability, monkeypatch)
     for mine, theirs in zip(found, expected, strict=True):
         assert mine is theirs is None or (mine.isfinite().all() and torch.equal(mine, theirs))
-    if ran:  # not on a GPU, where launches are not collected
+    if ran:  # a GPU collects no launches
         assert {mode for _, mode in ran} <= {"hits", None}
         assert {name for name, mode in others if mode == "hits"} == {"block_bwd_bias_kernel", "block_bwd_conv_gradient_kernel"}
         assert ("block_bwd_weight_kernel", "direct") in others

@@ -149,7 +149,7 @@ def test_the_error_is_at_most_twice_that_of_torch_in_the_same_dtype(dtype, chann
 
 
 def _four(plane):
-    """The plane as the first three channels of pixels of four."""
+    """The plane as the first three channels of four-channel pixels."""
     return poisoned(F.pad(plane, (0, 0, 0, 0, 0, 1), value=77))[:, :3]
 
 

@@ -1,4 +1,4 @@
-"""Bugs planted in copies of the hand-staged block's source: each is caught, by the simulator's checks or by the numbers."""
+"""Bugs planted in copies of the hand-staged block's source: each is caught by the simulator's checks or by wrong numbers."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def _results(params, operands_, source, table=None, *, config=None, blocks=2, ca
     with simulated(capability, sources=folder):
         launch(what)
     assert_untouched(*(buffer for _, buffer in made))
-    if folder is None:  # the compiler names products that wait for each other
+    if folder is None:  # the compiler reports products that wait for each other
         assert cuda_compile.compiled(what.kernel.source, what.constants, capability).log == ""
     return [tensor for tensor, _ in made], what.kernel.name
 

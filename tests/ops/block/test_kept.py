@@ -10,7 +10,7 @@ from dcnn_fast import nets
 
 
 def _block(preset, number):
-    """A block of a preset with two of its inputs, all asking for gradients."""
+    """A block of a preset and a batch of two inputs, all requiring gradients."""
     column = nets.build(preset).columns[0]
     block, extent = column.blocks[number - 1], column.spec.extents()[number - 1]
     channels = column.spec.channels if number == 1 else column.blocks[number - 2].spec.filters

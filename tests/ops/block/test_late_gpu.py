@@ -106,7 +106,7 @@ def test_cuda_cpp_computes_any_list_of_regions(params):
 
 
 def _in_tiles(params, x, weight, bias):
-    """Triton's result in each kernel's tile."""
+    """Triton's result with each tile."""
     for name in ("small", "strip"):
         result, buffer = output(params.out_shape, params.out_dtype)
         tile = triton_config.forward_candidates(params)[name]

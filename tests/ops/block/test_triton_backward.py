@@ -72,11 +72,11 @@ VARIETY = [
     problem(1, 6, 9, 14, 6, 2, torch.float32, stride=2, groups=3, pool=Pool(4, 3), norm=SAME4, rounding="down"),
     problem(1, 2, 13, 7, 3, 3, torch.float32, stride=3, padding=1, pool=Pool(2, 2), norm=CrossMapNorm(9, 0.3)),
     problem(1, 3, 19, 23, 4, 11, torch.float32, stride=4, pool=POOL),
-    problem(1, 64, 5, 6, 18, 3, torch.float32, padding=1, groups=2),  # one tap for each tile, two tiles of a group's filters
+    problem(1, 64, 5, 6, 18, 3, torch.float32, padding=1, groups=2),  # one tap per tile, two tiles of a group's filters
     problem(1, 32, 5, 4, 70, 2, torch.float32, pool=Pool(2, 1)),
-    problem(1, 72, 4, 5, 6, 3, torch.float32, stride=2, padding=1),  # two tiles of channels in each of four phases
+    problem(1, 72, 4, 5, 6, 3, torch.float32, stride=2, padding=1),  # two channel tiles in each of four phases
     problem(1, 32, 4, 4, 20, 3, torch.float32, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
-    problem(1, 3, 7, 6, 40, 3, torch.float32, pool=POOL, norm=CrossMapNorm(18, 0.3)),  # a window that is summed in a loop
+    problem(1, 3, 7, 6, 40, 3, torch.float32, pool=POOL, norm=CrossMapNorm(18, 0.3)),  # a window summed in a loop
     problem(1, 3, 6, 6, 37, 3, torch.float32, pool=POOL, norm=CrossMapNorm(64, 0.3), order="conv-norm-pool"),
 ]
 # the ReLU alone, a norm alone, hits with and without a norm, recomputed, groups
@@ -304,7 +304,7 @@ def test_a_batch_of_nothing_has_gradients_of_zero(order):
 
 @pytest.mark.parametrize("pool", [Pool(2, 2), Pool(5, 5)])
 def test_an_infinity_that_no_gradient_reaches_leaves_no_trace(pool):
-    """The gradient of an output that lost its window is zero, whatever the gradient of the result."""
+    """An output that is not its window's maximum has gradient zero, even where the result's gradient is infinite."""
     side = 3 * pool.size
     params = problem(1, 1, side, side, 1, 1, torch.float32, pool=pool)
     x = torch.arange(float(side**2)).view(1, 1, side, side)

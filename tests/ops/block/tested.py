@@ -60,4 +60,4 @@ BY_LOOPS = tester.Operation(
     statement=_by_loops,
     allowed=_allowed,
 )
-BLOCK = replace(BY_LOOPS, statement=_by_the_reference)  # for problems that loops are too slow for
+BLOCK = replace(BY_LOOPS, statement=_by_the_reference)  # problems for which loops are too slow

@@ -88,7 +88,7 @@ PROBLEMS = [
     Problem((7, 40), (63, 64), (33, 16), 2, (7, 33), (0,), torch.bfloat16),
     Problem((40, 7), (72, 40), (20, 35), 3, (40,), (1,), torch.bfloat16, torch.bfloat16),
 ]
-# Triton has no tensor cores for sm_75, and packed arithmetic for sm_120.
+# Triton uses no tensor cores on sm_75, and packed arithmetic on sm_120.
 COMPILED = [(problem, 80) for problem in PROBLEMS] + [(PROBLEMS[i], capability) for i in (3, 6) for capability in (75, 90, 120)]
 DOUBLE = Problem((5, 9), (20, 63), (7, 16), 3, (1, 8), (0,), torch.float64, torch.float64, torch.float64)
 PAPER = Problem((5, 5), (1000, 1000), (64, 64), 2, (5,))

@@ -74,7 +74,7 @@ def test_padding_is_zeros_of_the_expanded_maps():
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
 def test_one_launch_stores_nothing_but_the_result(precision):
-    """The wide maps never reach memory."""
+    """The expanded maps never reach memory."""
     params = replace(PROBLEMS[2], precision=precision)
     x, weights = MBCONV.operands(params)
     with TRITON.running() as launches:

@@ -1,4 +1,4 @@
-"""Planes: geometry, agreement with Pillow's own cuts, and what is too narrow or too large."""
+"""Planes: geometry, agreement with Pillow's own cuts, and photographs that are too narrow or too large."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.plan.reference_plan.cost import BlockCost
 
 
 def run_starts(labels: np.ndarray) -> np.ndarray:
-    """Where runs of equal labels begin."""
+    """The first index of each run of equal labels."""
     first = np.empty(len(labels), bool)
     first[:1] = True
     np.not_equal(labels[1:], labels[:-1], out=first[1:])

@@ -98,7 +98,7 @@ class Axis:
         return (outputs - 1) * self.stride + self.tile.size
 
     def inputs(self, first: np.ndarray, last: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First and last input that the tiles of a window's outputs first ... last read, padding included."""
+        """The first and last input, padding included, of the tiles of a window's outputs first ... last."""
         side = self.tile.side
         start = first - (lattice + first) % side
         end = last - (lattice + last) % side + side - 1
