@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 class Lagging:
-    """A stream that copies when it is synchronized, or at the third query."""
+    """A stream that copies when it is waited for, or at the third query."""
 
     def __init__(self, liar=False):
         self.waiting, self.sources, self.liar = [], set(), liar
