@@ -168,7 +168,7 @@ def test_ties_beside_a_norm(isa, norm, order, ties):
 
 @pytest.mark.parametrize(("channels", "size", "stride"), [(16, 3, 1), (16, 5, 1), (3, 11, 4), (3, 11, 2)])
 def test_a_flat_image_ties_whatever_its_values(isa, channels, size, stride):
-    """Winograd's tiles, which would give equal inputs unequal outputs here, are used only where ties="first"."""
+    """Winograd's tiles would give equal inputs unequal outputs here, which only ties="first" allows."""
     params = problem(1, channels, 44, 40, 40, size, torch.float32, stride=stride, rounding="down", pool=Pool(2, 2))
     _, weight, bias = operands(params)
     x = torch.full((1, channels, 44, 40), 0.7310585)
