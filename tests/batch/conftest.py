@@ -18,7 +18,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Nine photographs, one in a subfolder, and a file that is none."""
+    """Nine photographs, one in a subfolder, and a file that is not a photograph."""
     photos = tmp_path / "photos"
     (photos / "sub").mkdir(parents=True)
     for i in range(8):

@@ -1,4 +1,4 @@
-"""`ScoreBatch` as engines call it: batches of their kinds in, the same kind out, in processes that got it by pickle."""
+"""`ScoreBatch` as engines call it: it takes their kinds of batches and gives the same kind, in processes that unpickle it."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_pandas_and_mappings_have_the_same_numbers(batch, folder):
 
 
 def test_an_iterator_of_frames_gives_one_as_spark_wants_it(model, folder):
-    """What mapInPandas hands to a function, and what it makes of the result by a schema."""
+    """As mapInPandas calls a function, and as it converts the result by a schema."""
     paths = paths_of(folder)
     some = ScoreBatch(model, samples=VIEWS, columns=("mean", "width", "error"))
     found = some(iter([pd.DataFrame({"path": paths[:3]}), pd.DataFrame({"path": paths[3:]})]))
     assert iter(found) is found
     frames = list(found)
     assert [len(frame) for frame in frames] == [3, len(paths) - 3]
-    for frame in frames:  # pyspark takes the columns of its schema and no others, and converts each so
+    for frame in frames:  # pyspark takes exactly its schema's columns and converts each like this
         assert list(frame.columns) == ["path", "mean", "width", "error"]
         mean, width = (pa.Array.from_pandas(frame[name], mask=frame[name].isnull(), type=kind) for name, kind in
                        (("mean", pa.float64()), ("width", pa.int64())))  # fmt: skip
@@ -109,7 +109,7 @@ def test_keys_tell_photographs_contents_models_and_settings_apart(model, folder)
 
 
 def test_a_key_does_not_depend_on_the_neighbours_of_a_row(model, folder):
-    """pandas makes floats of whole numbers where one is missing; a row without a version has no key."""
+    """pandas turns whole numbers into floats where one is missing; a row without a version has no key."""
     path, other = paths_of(folder)[:2]
     some = ScoreBatch(model, version="version", samples=VIEWS, columns=("mean",))
     wanted = some(pa.table({"path": [path], "version": [1234]})).column("key")[0].as_py()

@@ -1,4 +1,4 @@
-"""The example of docs/large-collections.md with Ray on this machine, while a worker is killed."""
+"""The example of docs/large-collections.md with Ray on one machine, while a worker is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dcnn_fast import Scorer
 from tests.serve.server import picture
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ray_collection.py"
-# Ray as a program has it on one machine, with three CPUs whatever there are.
+# Starts Ray as on one machine, with three CPUs whatever the machine has.
 PROGRAM = """
 import runpy, sys, ray
 ray.init(num_cpus=3, include_dashboard=False, object_store_memory=80_000_000, log_to_driver=False)
@@ -34,7 +34,7 @@ PHOTOGRAPHS, SHARDS = 10, 4
 
 
 def descendants(process):
-    """The numbers of all processes that a process has started, by their command lines."""
+    """The ids of all processes that a process has started, by their command lines."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -58,12 +58,12 @@ def _line(number):
 def _started(model, *arguments):
     command = [sys.executable, "-c", PROGRAM, str(EXAMPLE), *map(str, arguments)]
     env = {**os.environ, "MODEL": model, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-    env["RAY_prestart_worker_first_driver"] = "0"  # no processes that do nothing
+    env["RAY_prestart_worker_first_driver"] = "0"  # no idle processes
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
 def _kill_worker(process, out):
-    """Kill one of those that score, once a shard is done; whether one was there."""
+    """Kill one of the scoring processes once a shard is done; returns whether there was one."""
     while process.poll() is None:
         if any(out.glob("scores/*.parquet")):
             workers = [number for number, line in descendants(process.pid).items() if "ScoreShards" in line]
@@ -77,7 +77,7 @@ def _kill_worker(process, out):
 def test_workers_that_are_killed_lose_nothing_and_nothing_appears_twice(tmp_path, model):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    content = picture(height=3000, width=4000, kind="JPEG")  # a tenth of a second each, so that one is killed at work
+    content = picture(height=3000, width=4000, kind="JPEG")  # a tenth of a second each, so that the worker is killed at work
     for i in range(PHOTOGRAPHS):
         (photos / f"{i}.jpg").write_bytes(content)
     process = _started(model, photos, out, SHARDS)

@@ -1,4 +1,4 @@
-"""Plans and shards: what is done stays done, what has changed or was lost is done again, and nothing appears twice."""
+"""Deals and shards: finished work stays, changed or lost rows are scored again, and no photograph appears twice."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_a_second_run_does_only_what_has_changed(folder, out, model):
     times = {path: path.stat().st_mtime_ns for path in (out / "scores").iterdir()}
     planned(folder, out, model)
     assert done(out, keep_failures=True) == (0, 10, 1) and unfinished(str(out), keep_failures=True) == []
-    assert {path: path.stat().st_mtime_ns for path in (out / "scores").iterdir()} == times  # none is even written
-    assert done(out) == (1, 9, 1)  # what could not be read is tried again
+    assert {path: path.stat().st_mtime_ns for path in (out / "scores").iterdir()} == times  # no shard is even written
+    assert done(out) == (1, 9, 1)  # photographs that could not be read are tried again
 
     (folder / "1.png").write_bytes(picture(50))
     (folder / "2.png").unlink()
@@ -164,7 +164,7 @@ def test_what_is_wrong_is_named(folder, out, model, tmp_path):
 
 
 def test_a_worker_with_other_settings_refuses(folder, out, model):
-    """As one of another version of the package has, whose defaults are others."""
+    """A worker with another version of the package, for example, has other defaults."""
     planned(folder, out, model)
     run = json.loads((out / "run.json").read_text())
     run["options"]["seed"] = 7
@@ -174,7 +174,7 @@ def test_a_worker_with_other_settings_refuses(folder, out, model):
 
 
 def test_the_device_is_a_setting_where_it_decides(folder, out, model):
-    """In bfloat16 a GPU rounds between blocks: a worker of another kind than the deal's refuses."""
+    """In bfloat16 a GPU rounds between blocks, so a worker whose device differs from the deal's refuses."""
     assert "--device" not in planned(folder, out / "fp32", model).settings
     assert planned(folder, out / "bf16", model, dtype="bfloat16").settings["--device"] == "cpu"
     run = json.loads((out / "bf16" / "run.json").read_text())
@@ -185,7 +185,7 @@ def test_the_device_is_a_setting_where_it_decides(folder, out, model):
 
 
 def test_photographs_that_need_the_extra_are_not_left_out_silently(folder, monkeypatch):
-    """A deal without them would drop the rows that they have."""
+    """A deal without them would drop the rows that they already have."""
     (folder / "a.heic").write_bytes(b"x")
     monkeypatch.setattr("dcnn_fast.data.heif.can_read", lambda: False)
     with pytest.raises(BatchError, match=r"1 [.]heic: these need pip install 'dcnn-fast\[photos\]'"):
@@ -233,7 +233,7 @@ def test_a_plan_that_was_killed_goes_on(folder, out, model, lists, monkeypatch):
 
 def test_a_list_that_is_not_whole_is_refused(folder, out, model):
     planned(folder, out, model)
-    part = next(path for path in sorted((out / "lists").iterdir()) if path.stat().st_size)  # a path's digest is its shard
+    part = next(path for path in sorted((out / "lists").iterdir()) if path.stat().st_size)  # a path's digest decides its shard
     lines = part.read_bytes().splitlines(keepends=True)
     part.write_bytes(b"".join(lines[:-1]))
     with pytest.raises(BatchError, match=f"it has {len(lines) - 1} lines, and {len(lines)} in the deal"):

@@ -1,4 +1,4 @@
-"""The page's examples with Spark and Daft, word for word, on this machine; a worker of Spark's that is killed at work."""
+"""The page's examples with Spark and Daft, word for word, on one machine; a Spark worker is killed at work."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ with open(sys.argv[1], "w") as file:
 
 
 def lines_of(engine):
-    """The page's lines from a comment that begins with the engine's name to the next one or the end."""
+    """The page's lines from a comment that begins with the engine's name to the next such comment or the end."""
     found = re.search(rf"^# {engine}: .*?(?=^# \w+: |^```)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return found[0]
 
@@ -78,7 +78,7 @@ def paths(tmp_path):
 
 
 def run(program, tmp_path, paths):
-    """What the program writes as JSON into the file that it is given."""
+    """The JSON that the program writes into the file named to it."""
     out = tmp_path / "out.json"
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     env["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # half of the processor time

@@ -1,4 +1,4 @@
-"""`python -m bench`: what it prints and writes, and how it ends when outputs disagree, a suite fails or a floor is missed.
+"""`python -m bench`: its output, and its end when results disagree, a suite fails or a floor is missed.
 
 What it measures with the real networks is in test_tiny_run.py.
 """
@@ -22,7 +22,7 @@ EXPECTED = np.ones((2, 3), np.float32)
 
 
 def _planted(limits, threads, effort):
-    """Two cases; in the first one peer gives other numbers, and one fails."""
+    """Two cases; in the first, one peer gives other numbers and one fails."""
 
     def fails():
         raise OSError("no such device")
@@ -34,7 +34,7 @@ def _planted(limits, threads, effort):
 
 
 def _ends(error):
-    """A suite that measures one case and then ends with an error."""
+    """A suite that measures one case and then fails."""
 
     def rows(limits, threads, effort):
         one = Rival(OURS, lambda: EXPECTED, 1e-6)
@@ -107,7 +107,7 @@ def test_a_suite_that_fails_is_named_what_it_measured_is_kept_and_the_others_go_
     assert written["failed"] == ["suite roofline, 1 thread: RuntimeError: no memory"]
     assert _cases(written)[:2] == [("roofline", "before", OURS), ("roofline", "before", "torch eager")]
     assert len(written["rows"]) == 6
-    assert set(written["digests"]) == {"block"}  # of those that ran to their end
+    assert set(written["digests"]) == {"block"}  # cases that ran to their end
 
 
 def test_an_interrupt_keeps_what_was_measured(run, monkeypatch):

@@ -1,4 +1,4 @@
-"""The floors are those that the project promised; a run that misses one says which, and one that has no row for it says that.
+"""The floors are the promised ones; a run that misses one names it, and a run without a row for it reports that.
 
 That the real suites have a row for each is in test_tiny_run.py.
 """
@@ -102,7 +102,7 @@ def test_a_floor_that_is_missed_is_said(suite, case, name, fields, said):
 @pytest.mark.parametrize("floor", FLOORS, ids=lambda floor: f"{floor.case}, {floor.precision}, {floor.said}")
 @pytest.mark.parametrize("effort", [FULL, TINY], ids=["full", "tiny"])
 def test_a_floor_without_a_row_is_said(floor, effort):
-    """A case that was given another name, a peer that was refused, a measure that was not taken."""
+    """A renamed case, a refused peer, an omitted measure."""
     rows = [replace(row, case="renamed") if row.case == floor.case else row for row in _reached()]
     isa = (floor.isas or (AMX,))[0]
     unjudged = judge(rows, SUITES, [1], effort, isa).unjudged
@@ -130,7 +130,7 @@ def test_a_floor_holds_for_its_instruction_sets():
     limits = {isa: [line.rsplit(" ", 1)[1] for line in lines] for isa, lines in said.items()}
     assert limits == {"amx": ["2.8", "7"], "avx512_bf16": ["2.8", "3.5", "2.5"], "avx512": ["2.8", "3.5"], "avx2": ["2.8"]}
     unjudged = judge([], [suite for suite in SUITES if suite != "host"], [1], FULL, "avx2").unjudged
-    assert unjudged and all("bf16" not in line for line in unjudged)  # but of GPUs
+    assert unjudged and all("bf16" not in line for line in unjudged)  # except for GPUs
 
 
 def test_instruction_sets_that_floors_name_are_the_engines():

@@ -1,4 +1,4 @@
-"""What the machine can do at most, under the names by which shares of it are taken."""
+"""The machine's upper limits, under the names that shares refer to."""
 
 from __future__ import annotations
 

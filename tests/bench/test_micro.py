@@ -1,4 +1,4 @@
-"""`pytest bench/test_micro.py`: each micro-benchmark of ours runs, once; its times are nobody's concern here."""
+"""`pytest bench/test_micro.py`: each of our micro-benchmarks runs once; its times are not checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The peers compute what the engine computes, each in the fastest of its settings."""
+"""The peers compute the engine's results, each in the fastest of its settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_plain_torch_is_the_network(rounding, order):
 @pytest.mark.parametrize("changes", [{}, {"scale": 0.25, "mean": (9.0, 8.0, 7.0)}, {"plane": 40}, {"reduce": "mean"}], ids=str)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_peer_takes_from_the_spec_what_a_column_does_to_pixels(changes, threads):
-    """Our side plans and scores from bytes; the peers cut, subtract and scale by themselves."""
+    """Our side plans and scores from bytes; the peers cut, subtract and scale on their own."""
     net = _network(**changes)
     torch.set_num_threads(threads)
     column = net.spec.columns[0]
@@ -79,7 +79,7 @@ def test_torch_compile_computes_the_same():
 
 @pytest.fixture(scope="module")
 def scnn():
-    """The network that most cases are of, three windows of a photograph, and what the engine makes of them."""
+    """The network of most cases, three windows of a photograph, and the engine's result for them."""
     net = cases.scnn()
     column = net.spec.columns[0]
     plane = cases.photograph(column.plane, column.plane)
@@ -88,7 +88,7 @@ def scnn():
 
 
 def _peer_on(net, cut, **blocks):
-    """Torch's side with other blocks than the network's."""
+    """Torch's side with blocks that differ from the network's."""
     plain = cases.plain(net)
     plain.blocks = [replace(block, **blocks) for block in plain.blocks]
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_a_peer_that_treats_pixels_or_maps_otherwise_is_refused(scnn, plant):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_setting_of_every_peer_computes_the_same(threads):
-    net, x = _network(), _windows(23)  # neither a multiple of a chunk nor of two
+    net, x = _network(), _windows(23)  # a multiple neither of a chunk nor of two
     torch.set_num_threads(threads)
     with torch.no_grad():
         expected = net.columns[0](x).numpy()

@@ -1,4 +1,4 @@
-"""Photographs of the benchmark: real ones by a rule of size, else generated ones that are called so."""
+"""Photographs of the benchmark: real ones chosen by size, otherwise generated ones that are labelled so."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_originals_near_12_megapixels_are_taken_and_their_sizes_told(tmp_path, m
 
 def test_without_originals_photographs_are_generated_and_called_so(tmp_path, monkeypatch):
     monkeypatch.setattr(cases, "photograph", lambda height, width, seed: np.zeros((height, width, 3), np.uint8))
-    for folder in (None, tmp_path):  # no folder, and one with no originals
+    for folder in (None, tmp_path):  # a missing folder, and one without originals
         monkeypatch.delenv(photos.FOLDER_VARIABLE, raising=False)
         if folder:
             monkeypatch.setenv(photos.FOLDER_VARIABLE, str(folder))

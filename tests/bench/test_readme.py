@@ -1,4 +1,4 @@
-"""docs/performance.md and the README's table: what result files say, marked where sources have changed."""
+"""docs/performance.md and the README's table: the figures of result files, marked where sources have changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE = "bench/results/x.json"
 
 
 def test_page_and_readme_are_made_from_the_committed_results_and_mark_what_is_stale():
-    """Fails where a change made figures stale, or a new measurement made them fresh: run `python -m bench.readme`."""
+    """Fails when a change made figures stale, or a new measurement made them fresh: run `python -m bench.readme`."""
     text = section_of((sources.ROOT / readme.PAGE).read_text())
     found = readme.named(result.committed(), sources.ROOT)
     carried = marks_in(text)
@@ -62,7 +62,7 @@ def _rows():
 
 
 def _result(root=sources.ROOT, **changes):
-    """Results of all suites of the sources in `root`."""
+    """Results of all suites, for the sources in `root`."""
     limits = {"multiply-adds avx2": 100.0, "torch GEMM 2048 float32": 90.0, "torch GEMM 2048 bfloat16": 200.0}
     machine = {"processor": "a processor", "cores": 2, "packages": {"torch": "2"}}
     fields = {
@@ -190,7 +190,7 @@ def test_one_command_sets_and_takes_the_mark_and_the_release_is_refused_meanwhil
     assert _command(tree, readme).exit_code == 0
     fresh = file.read_text()
     assert fresh.startswith("before\n") and fresh.endswith("after\n") and "Stale" not in fresh
-    assert "| 50 samples, SCNN, grid 1, 2 threads |" not in front.read_text()  # the made-up results have scores in bf16 alone
+    assert "| 50 samples, SCNN, grid 1, 2 threads |" not in front.read_text()  # the made-up results have scores in bf16 only
     assert "| SCNN, a training step, 128 windows, 2 threads | 1.50 s | torch eager, 3.00 s | **2.00** |" in front.read_text()
     assert _command(tree, release).exit_code == 0
     kernel = tree / "csrc" / "cpu" / "conv_impl.h"
@@ -230,7 +230,7 @@ def test_results_that_are_not_of_the_whole_benchmark_or_disagree_are_not_release
 
 
 def test_make_release_check_refuses_and_accepts(tree):
-    """With the Makefile's own recipe, in an environment that is set up already."""
+    """With the Makefile's own recipe, in an environment that is already set up."""
     _command(tree, readme)
     command = ["make", "release-check", f"VENV={sys.prefix}", f"--assume-old={sys.prefix}/.installed"]
     environment = {**os.environ, "PYTHONPATH": str(tree)}

@@ -1,4 +1,4 @@
-"""Whether figures are of the sources that are here: by content, without git, by suite."""
+"""Whether figures belong to the present sources: by content, without git, suite by suite."""
 
 from __future__ import annotations
 

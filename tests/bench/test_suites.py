@@ -1,4 +1,4 @@
-"""Each suite's rows: what their figures are of, that they are labelled for what they are, and what is refused a time.
+"""Each suite's rows: the subject of their figures, their labels, and the cases that are refused a time.
 
 All suites with all their rows are in test_tiny_run.py; here are the cases that such a run does not have.
 """
@@ -33,7 +33,7 @@ def photographs(tmp_path):
 
 
 def test_a_preset_that_treats_pixels_otherwise_is_measured_all_the_same(monkeypatch):
-    """Nothing of the benchmark repeats what a spec says."""
+    """The benchmark does not restate the spec."""
     monkeypatch.setattr(networks.presets, "PIXEL_SCALE", 1 / 32)
     assert cases.scnn().spec.columns[0].scale == 1 / 32
     found = list(score.rows(1, replace(QUICK, compiled=False)))
@@ -121,7 +121,7 @@ def test_a_kernel_that_was_not_counted_is_named(monkeypatch):
 
 def test_torch_on_a_device_agrees_before_it_is_timed():
     torch.set_num_threads(2)
-    rows = list(gpu.rows(TINY, "cpu"))  # what runs on a GPU, here without one
+    rows = list(gpu.rows(TINY, "cpu"))  # a GPU's case, here without a GPU
     assert [row.name for row in rows if row.name != "torch eager"] == ["torch eager cpu", "torch eager cpu bf16"]
     assert 0 < rows[1].error < 3e-2
 

@@ -1,4 +1,4 @@
-"""`python -m bench --tiny` in a process of its own: every suite with the real networks beside every peer that is installed.
+"""`python -m bench --tiny` in its own process: every suite with the real networks and every installed peer.
 
 torch.compile is left out: it compiles for half a minute a block (test_peers.py compiles a small network).
 """
@@ -25,7 +25,7 @@ from dcnn_fast import engine, nets
 
 THREADS = 2
 ISA = "" if engine.reason() else engine.isa()
-# Runs the command and writes which files of the project it had loaded at the end.
+# Runs the command and writes the list of project files that it had loaded at the end.
 COMMAND = """
 import json, runpy, sys
 loaded, *sys.argv[1:] = sys.argv[1:]
@@ -91,7 +91,7 @@ def test_every_suite_runs_to_its_end_and_nobody_disagrees(whole):
 
 
 def _peers():
-    """Those that a machine with the extra `bench` has, where they are installed."""
+    """The installed ones among the peers of the extra `bench`."""
     names = {"torch eager", "torch eager bf16"}
     if find_spec("onnx") and find_spec("onnxruntime"):
         names.add("ONNX Runtime")
@@ -108,7 +108,7 @@ def test_every_case_has_its_rows_and_every_peer_agrees(whole):
             rows = [row for row in found.rows if (row.suite, row.case) == (suite, case)]
             assert {row.name for row in rows} == {OURS, OURS_BF16, *_peers()}
             assert all((row.ratio is not None) == (row.name in (OURS, OURS_BF16)) for row in rows)
-            # An error of nothing at all is the reference's own; the others compute in another order.
+            # Only the reference itself has an error of zero; the others compute in another order.
             assert all((row.error > 0) == (row.name != "torch eager") for row in rows)
     for suite in ("roofline", "paper", "jpeg"):
         assert {row.name for row in found.rows if row.suite == suite} == {OURS, OURS_BF16}
@@ -162,7 +162,7 @@ def test_floors_of_one_thread_are_judged_by_a_real_row(whole):
 
 
 def test_what_is_loaded_is_named_as_deciding_figures_or_not(whole):
-    """So that a new package is not forgotten: whether results are stale is seen by the files of bench/sources.py alone."""
+    """A new package must not be forgotten: staleness of results is decided only by the files of bench/sources.py."""
     *_, loaded = whole
     decide = {name for suite in suites.NAMES for entry in sources.entries(suite) for name in sources.files_of(suite, entry)}
     ours = {Path(file).resolve() for file in loaded}

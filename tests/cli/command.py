@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own, real files, a small model."""
+"""Runs the command as a user does: in its own process, with real files and a small model."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ AT_START = ("LANG", "LC_", "OMP_", "PYTHONUTF8")  # variables that decide how Py
 
 
 def environment(more=None):
-    """This process's, in which Python buffers its output, as it does for users."""
+    """The environment of this process, but with Python buffering its output, as it does for users."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**kept, "OMP_NUM_THREADS": "1", **(more or {})}
 
 
 def wait_for(process, path):
-    """Until the file is there that a process makes."""
+    """Wait until the process has created the file."""
     for _ in range(3000):
         if path.exists():
             return
@@ -38,12 +38,12 @@ def wait_for(process, path):
 
 
 def main(program=PROGRAM):
-    """The beginning of a command line: the command, or a program that ends with it, in a process as of `warm`."""
+    """The beginning of a command line: the command, or a program that ends with it, in a process started by `warm`."""
     return [warm.python(), "-c", program]
 
 
 def run(*arguments, env=None, cwd=None, input="", **options):
-    """The command with its output as text; options are those of subprocess.run.
+    """Run the command and capture its output as text; options are those of subprocess.run.
 
     A process as of `warm`, unless it is to be started in some way of its own.
     """
@@ -55,12 +55,12 @@ def run(*arguments, env=None, cwd=None, input="", **options):
 
 
 def score(model, *arguments, env=None, cwd=None, input=""):
-    """`dcnn-fast score` with the small model and few samples, as of `run`."""
+    """`dcnn-fast score` with the small model and few samples, started by `run`."""
     return run("score", "--model", model, "--samples", VIEWS, *arguments, env=env, cwd=cwd, input=input)
 
 
 def shell(model, line, env=None, **options):
-    """A line of bash, in which `score` is the command; its status is that of the first part of a pipe that fails."""
+    """Run a line of bash in which `score` is the command; its status is that of the first failing part of a pipe."""
     function = f"score() {{ {shlex.join(main())} score --model '{model}' --samples {VIEWS} \"$@\"; }}"
     options = {"capture_output": True, "text": True, "timeout": 120, **options}
     command = ["bash", "-c", f"set -o pipefail\n{function}\n{line}"]
@@ -73,7 +73,7 @@ def rows(path):
 
 
 def alone(rows):
-    """Rows without what is known of a photograph only beside the others."""
+    """Rows without the fields that depend on the other photographs."""
     return [{**row, "collection_percentile": ""} for row in rows]
 
 
@@ -87,5 +87,5 @@ def names(path):
 
 
 def files_of(folder):
-    """All that is in a folder and its subfolders, by path; of a file its bytes."""
+    """The bytes of every file, and every folder, below a folder, by path."""
     return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}

@@ -24,7 +24,7 @@ def photograph(path, seed=0):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five photographs, one of them in a subfolder, and a file that is none."""
+    """Five photographs, one of them in a subfolder, and a file that is not a photograph."""
     photos = tmp_path / "photos"
     (photos / "sub").mkdir(parents=True)
     for i, name in enumerate(("a.png", "b.JPG", "c.webp", "sub/d.png", 'comma, "quote".png')):

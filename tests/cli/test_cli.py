@@ -129,7 +129,7 @@ def test_a_terminal_of_no_width_shows_the_table(model, folder):
         try:
             while part := terminal.read(4096):
                 said += part
-        except OSError:  # as Linux says that nobody writes any more
+        except OSError:  # Linux reports in this way that no writer is left
             pass
         assert process.wait(60) == 0
     assert b"P(high)" in said and b"a.png" in said

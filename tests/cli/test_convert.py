@@ -36,7 +36,7 @@ def test_a_checkpoint_becomes_a_model_file(tmp_path):
 
 
 def few_units(name):
-    """A preset with a sixteenth of its fully-connected units, of whose weights a convert holds several copies."""
+    """A preset with a sixteenth of its fully-connected units: a convert holds several copies of their weights."""
     network = preset(name)
     columns = tuple(replace(column, fc=tuple(units // 16 for units in column.fc)) for column in network.columns)
     return replace(network, name="model", columns=columns)

@@ -1,4 +1,4 @@
-"""`convert` where it is killed within each write, or finds the disk full: the former file stays, and nothing beside it."""
+"""`convert` killed within each write, or with a full disk: the former file stays, with nothing beside it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def test_what_a_killed_run_has_written_goes_with_the_next(tmp_path):
             full = host.run("full", number, arguments, under=out)
             assert full.status == 3 and "No space left on device" in full.stderr, (number, full)
             assert [path.name for path in out.iterdir()] == ["m.safetensors"], number
-        assert left >= 1  # or there was nothing to be removed
+        assert left >= 1  # otherwise nothing was there to be removed
     assert (out / "m.safetensors").read_bytes() == former
     assert load_model(out / "m.safetensors").spec.columns[0].plane == 20

@@ -93,7 +93,7 @@ def test_what_runs_where_is_explained(files, tmp_path):
     assert "1x3x27x27-8@5s2p2-pool3s2-cross5-np-relu-up-all-float32-ieee: cpu" in out
     arguments = files(*cifar(False, True)[:2])
     out, _ = done("explain", *arguments, "--window", 17, cwd=tmp_path)
-    assert "1x3x17x17-8@5s1p2-pool3s2-" in out  # the first convolution, its pool and its relu are a block
+    assert "1x3x17x17-8@5s1p2-pool3s2-" in out  # the first convolution, its pool and its ReLU form one block
 
 
 def test_a_trained_network_scores_alike_in_any_company_and_is_written_back(files, tmp_path):

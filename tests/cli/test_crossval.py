@@ -1,4 +1,4 @@
-"""`dcnn-fast crossval`: what all held-out parts say together, by networks that have not learnt from them."""
+"""`dcnn-fast crossval`: measures over all held-out parts, by networks that have not learnt from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crossval")
     synthetic.make("csv", folder / "set", images=66, seed=2, sides=(20, 30))
     for path in (folder / "set").rglob("*"):
-        os.utime(path, (time.time() - 60,) * 2)  # what was written just now is not kept in a cache
+        os.utime(path, (time.time() - 60,) * 2)  # files written just now are not cached
     return folder
 
 
@@ -67,7 +67,7 @@ def test_the_pooled_measures_are_those_of_libraries_and_of_evaluate(place, done)
     assert pooled["count"] == 66 and [each["count"] for each in measures["folds"]] == [
         sum(row["fold"] == str(fold) for row in table) for fold in range(3)
     ]
-    assert pooled["auc"] == pytest.approx(roc_auc_score(high, scores), abs=2e-3)  # of six digits
+    assert pooled["auc"] == pytest.approx(roc_auc_score(high, scores), abs=2e-3)  # the file has six digits
     assert pooled["srcc"] == pytest.approx(spearmanr(scores, ratings).statistic, abs=2e-3)
     assert pooled["accuracy"] == sum(row["right"] == "1" for row in table) / 66
     for name in ("accuracy", "auc", "srcc"):
@@ -96,7 +96,7 @@ def test_a_killed_one_goes_on_to_the_same_predictions(place, done):
     before = (place / "killed" / "fold-0" / "log.csv").read_bytes()
     found = run(*arguments, cwd=place)
     assert found.returncode == 0, found.stderr
-    assert (place / "killed" / "fold-0" / "log.csv").read_bytes() == before  # it was not trained again
+    assert (place / "killed" / "fold-0" / "log.csv").read_bytes() == before  # the network was not trained again
     assert (place / "killed" / "predictions.csv").read_bytes() == (place / "out" / "predictions.csv").read_bytes()
 
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(place, done):
 
 
 def test_with_val_the_epoch_that_it_chose_is_measured_and_without_it_the_last(place, done):
-    """The held-out photographs choose nothing either way."""
+    """The held-out photographs choose no epoch in either case."""
     options = (
         *SMALL,
         "--epochs",

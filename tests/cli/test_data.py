@@ -126,7 +126,7 @@ def test_ava_without_its_style_lists_is_counted(tmp_path):
 
 
 def test_an_import_takes_a_format_a_source_and_a_file(tmp_path, monkeypatch):
-    """Any of the first and the last may be left out; a folder that is called as a format is a source."""
+    """The format or the file may be left out; a folder named like a format is a source."""
     monkeypatch.chdir(tmp_path)
     synthetic.make("para", tmp_path / "para", images=64, sides=(8, 9))
     for words, written in (
@@ -155,7 +155,7 @@ def test_an_import_takes_a_format_a_source_and_a_file(tmp_path, monkeypatch):
         assert found.exit_code == 2 and why in found.output.replace("\n", " "), found.output
     assert not (tmp_path / "c.csv").exists()
     labels = synthetic.make("nima", tmp_path / "nima", images=64, sides=(8, 9))
-    # A folder of that name is there, and labels is no import.
+    # A folder of that name exists, and "labels" is not an import format.
     assert "64 rows in nima.csv" in run("import", "nima", labels).output
     mistyped = run("import", "pra", "para")
     why = "pra is not there, and FORMAT must be one of ava, para"
@@ -180,7 +180,7 @@ def test_an_import_goes_over_nothing_but_an_import_and_only_when_asked_to(tmp_pa
     assert (tmp_path / "t.csv").read_text().startswith("path,r1,")
     straight = run("import", root, "-")
     assert straight.exit_code == 0 and straight.stdout == "" and "64 rows in -" in straight.stderr
-    assert capfd.readouterr().out.startswith("path,label,split\n")  # of the process, which the runner does not catch
+    assert capfd.readouterr().out.startswith("path,label,split\n")  # the process's own output, which the runner doesn't capture
     full = run("import", root, "/dev/full")
     assert full.exit_code == 3 and "No space left on device" in full.output
 
@@ -196,12 +196,12 @@ def test_what_a_set_says_is_printed_as_text(tmp_path):
 
 
 def test_a_full_disk_is_said_with_the_file(tmp_path):
-    """Whatever is written when it is full: a photograph or a list."""
+    """The error names the file that did not fit: a photograph or a list."""
     for size, name in ((500, "images/00000.jpg"), (4000, "ratings.csv")):
         limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
         program = limited + "from dcnn_fast.cli.main import run; run()"
         arguments = ["data", "make", "csv", tmp_path / str(size), "--images", 200]
-        if name == "ratings.csv":  # photographs that are smaller than their list
+        if name == "ratings.csv":  # each photograph is smaller than the list
             program = (
                 limited + "import sys; from dcnn_fast.data import synthetic; from dcnn_fast.cli.main import run; "
                 "make = synthetic.make; synthetic.make = lambda *a, **k: make(*a, **k, sides=(8, 9)); run()"

@@ -1,4 +1,4 @@
-"""`dcnn-fast data import page`: what was chosen in the culling page, and a model adapted to it."""
+"""`dcnn-fast data import page`: choices made in the culling page, and a model adapted to them."""
 
 from __future__ import annotations
 

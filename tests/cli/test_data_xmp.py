@@ -1,4 +1,4 @@
-"""`dcnn-fast data import xmp`: the ratings that people gave in other programs, and a model adapted to them."""
+"""`dcnn-fast data import xmp`: ratings that people gave in other programs, and a model adapted to them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_ratings_of_both_names_and_of_photographs_become_rows(photos, tmp_path):
     photograph(photos / "k.jpg")
     (photos / "k.jpg.xmp").write_bytes(ELEMENT.format(stars=2).encode("utf-16"))
     given(photos, "l.jpg", sidecar=3)
-    given(photos, "l.jpg.png")  # made of l.jpg, whose sidecar is not its own
+    given(photos, "l.jpg.png")  # exported from l.jpg, whose sidecar does not belong to it
     before = files_of(photos)
     done, found = imported(photos, tmp_path)
     assert found == {
@@ -171,7 +171,7 @@ def test_a_file_that_is_no_import_is_not_replaced(photos, tmp_path):
 
 
 def test_rate_adapt_and_score_the_rest(tmp_path):
-    """The whole path with the shipped model: brighter is better to this person, whom the adapted model follows."""
+    """The whole path with the shipped model: this person prefers bright photographs, and the adapted model follows."""
     import numpy as np  # noqa: PLC0415
 
     photos = tmp_path / "p"

@@ -1,4 +1,4 @@
-"""`dcnn-fast plan --svg` and `describe --filters`: pictures that replace those of the command and nothing else."""
+"""`dcnn-fast plan --svg` and `describe --filters`: pictures that replace the command's own outputs only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_plan_is_drawn_again_and_over_nothing_else(place, capfd):
     assert files(place) == before
     straight = run(*arguments, "-")
     assert straight.exit_code == 0 and straight.stdout == "" and "conv1" in straight.stderr
-    assert capfd.readouterr().out.startswith("<svg")  # of the process, which the runner does not catch
+    assert capfd.readouterr().out.startswith("<svg")  # the process's own output, which the runner does not capture
     full = run(*arguments, "/dev/full")
     assert full.exit_code == 3 and "--svg /dev/full: No space left on device" in full.stderr and "conv1" in full.stdout
 

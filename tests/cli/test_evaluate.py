@@ -33,7 +33,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Two models and a set with one photograph that cannot be read."""
+    """Two models and a set with one unreadable photograph."""
     root = tmp_path_factory.mktemp("evaluate")
     for name, seed in (("a", 1), ("b", 2)):
         save_model(Model(build(small.network(), seed=seed)), root / f"{name}.safetensors")
@@ -104,7 +104,7 @@ def test_wrong_calls_leave_with_2(place, tmp_path):
 
 
 def test_photographs_are_routed_to_the_model_of_what_a_classifier_says_they_show(place, tmp_path):
-    """Names are given to the models; what the classifier names and no model is called goes to the first."""
+    """A model is chosen by the classifier's label; photographs whose label names no model go to the first one."""
     data = load_set(place / "set" / "ratings.csv", by="category", unsplit="test")
     assert len(data.labels) == 4
     classifier = tmp_path / "category.safetensors"
@@ -170,7 +170,7 @@ def test_confusions_and_average_precisions_stand_in_one_table(place):
 
 
 def command(*arguments, **options):
-    """The command as a process of its own."""
+    """Run the command in its own process."""
     program = [*main(), "evaluate", *map(str, arguments)]
     variables = environment(options.pop("env", {}))
     return subprocess.run(program, env=variables, text=True, capture_output=True, check=False, timeout=120, **options)
@@ -181,7 +181,7 @@ QUICK = ("--samples", 1, "--resamples", 0)
 
 @pytest.fixture
 def copied(place, tmp_path):
-    """A set and a model of the test's own, which it may spoil, and what is in each file."""
+    """A copy of set and model that the test may spoil, and the content of each file."""
     shutil.copytree(place / "set", tmp_path / "set")
     shutil.copy(place / "a.safetensors", tmp_path / "a.safetensors")
     return tmp_path, {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -233,7 +233,7 @@ def test_pictures_are_no_labels_of_a_set_of_folders(place, tmp_path):
 
 
 def test_each_output_fails_alone(place, tmp_path):
-    """A full disk: of one that is written straight, and of all files."""
+    """A full disk, for one output that is written straight and for all files."""
     arguments = (place / "a.safetensors", place / "set" / "ratings.csv", *QUICK)
     found = command(*arguments, "--csv", "/dev/full", "--json", tmp_path / "o.json", "--pictures", tmp_path / "p")
     assert found.returncode == 3 and "--csv /dev/full: No space left on device" in found.stderr
@@ -261,7 +261,7 @@ def test_standard_output_may_be_asked_for_closed_full_or_left(place):
 
 
 def test_what_files_say_is_printed_as_text(tmp_path):
-    """Markup of rich's, escape sequences, dollars and letters that the terminal has not, in labels, categories and names."""
+    """Rich's markup, escape sequences, dollars and letters missing from the terminal, in labels, categories and names."""
     labels = ("[/x]", "\x1b[31m$a$ ü")
     (tmp_path / "set").mkdir()
     rows = []

@@ -1,4 +1,4 @@
-"""`dcnn-fast evaluate --predictions`: measures of what a file says, of this program or another."""
+"""`dcnn-fast evaluate --predictions`: measures of a file of predictions, written by this program or another."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_predictions_that_all_are_the_threshold_measure_as_what_they_are(place):
 
 
 def test_another_programs_error_is_no_reason_to_pass_a_row_over(place):
-    """A column of how far each prediction is off; one without a prediction is as of this program."""
+    """A field `error` may hold the prediction's error; in a row without a prediction it is read as this program writes it."""
     rows = [(f"img/{i}.png", i / 16, abs(i / 16 - 0.5)) for i in range(16)]
     table(place / "off.csv", "path,score,error", rows)
     table(place / "plain.csv", "path,score", [row[:2] for row in rows])
@@ -207,7 +207,7 @@ def test_another_programs_error_is_no_reason_to_pass_a_row_over(place):
 
 
 def test_foretold_ratings_are_on_one_scale_in_all_files(place):
-    """Their probabilities do not follow from what else a file foretells, so that averages weigh all files alike."""
+    """Their probabilities do not depend on the file's other predictions, so that averages weigh all files alike."""
     table(place / "votes.csv", HEAD, [(f"img/{i}.png", *VOTES[i]) for i in range(16)])
     narrow = np.random.default_rng(11).dirichlet(np.full(10, 200.0), 16)
     for name, values in (("wide", FORETOLD), ("narrow", narrow)):

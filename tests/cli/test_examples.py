@@ -1,4 +1,4 @@
-"""`dcnn-fast data examples`: a category's photographs, and those of them that have a style (the paper's Fig. 10)."""
+"""`dcnn-fast data examples`: a category's photographs, and those among them with a style (the paper's Fig. 10)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = {"plain": (10, 20, 200), "styled": (200, 30, 20), "other": (20, 180, 3
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Photographs in one colour each, by what they are: blue ones without a style, red ones with one, green ones of another
+    """Photographs in one colour each, by kind: blue ones without a style, red ones with one, green ones from another
     category."""
     folder = tmp_path_factory.mktemp("examples")
     rows = []
@@ -30,7 +30,7 @@ def place(tmp_path_factory):
 
 
 def colours(path):
-    """How many squares of 160 pixels of each colour a picture has."""
+    """The number of squares of 160 pixels of each colour in a picture."""
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return {name: round(float((abs(pixels - colour).max(axis=2) < 12).sum()) / 400) for name, colour in COLOURS.items()}
 

@@ -1,4 +1,4 @@
-"""Former names of options go on working for a release: the same outputs, and one note on standard error."""
+"""Former names of options work for one more release: the same outputs, and one note on standard error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def place(tmp_path_factory):
 
 
 def said(done, *old):
-    """The command's notes of former names, once each; it did what it does."""
+    """The command's notes on former names, once each, after checking that the command succeeded."""
     assert done.returncode == 0, done.stderr
     for name in old:
         assert done.stderr.count(f"{name} " + NOTE.format(former.OPTIONS[name])) == 1, done.stderr

@@ -1,4 +1,4 @@
-"""What a file's name says never acts: no formula in a spreadsheet, no markup and no reversed letters in a page."""
+"""A file's name is never executed: no formula in a spreadsheet, no markup and no reversed letters in a page."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_no_name_is_a_formula_and_each_is_known_again(model, tmp_path):
     plain = {row["path"]: row for row in rows(tmp_path / "s.csv")}
     typed = {formulas.from_text(path): path for path in plain}
     assert set(typed) == {"./" + name for name in names}
-    assert all(typed["./" + name] == "./" + name for name in names if ";" not in name)  # which begin with a point
+    assert all(typed["./" + name] == "./" + name for name in names if ";" not in name)  # they begin with a point
     given = "".join(name + "\n" for name in names if "\n" not in name and "\r" not in name)
     (tmp_path / "s.csv").unlink()
     first = score(model, *quiet[:3], cwd=tmp_path, input=given)
@@ -56,11 +56,11 @@ def test_no_name_is_a_formula_and_each_is_known_again(model, tmp_path):
     cells = [row["path"] for row in rows(tmp_path / "s.csv")]
     assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r"))]
     split = [part for line in (tmp_path / "s.csv").read_text().splitlines() for part in re.split("[;\t]", line)]
-    assert not [part for part in split if part.startswith(tuple("=+-@"))]  # in a country of decimal commas
+    assert not [part for part in split if part.startswith(tuple("=+-@"))]  # a locale with decimal commas
     assert sorted(map(formulas.from_text, cells)) == sorted(given.splitlines())
     before = (tmp_path / "s.csv").read_bytes()
     again = score(model, *quiet[:3], "--resume", "--keep-failures", cwd=tmp_path, input=given)
-    assert again.returncode == 1 and "images in" not in again.stderr, again.stderr  # all are known, none is scored anew
+    assert again.returncode == 1 and "images in" not in again.stderr, again.stderr  # all are known, none is scored again
     assert (tmp_path / "s.csv").read_bytes() == before
     other = score(model, "--csv", "s.csv", "--resume", cwd=tmp_path, input=given)
     assert other.returncode == 2 and "s.csv was made with --csv-for-spreadsheets on (here off)" in other.stderr
@@ -88,7 +88,7 @@ def test_a_text_is_known_again(text):
 
 
 def test_every_text_is_known_again():
-    """Of the letters that matter, all of up to five."""
+    """All strings of up to five of the letters that matter."""
     for length in range(6):
         for letters in itertools.product("=';\ta", repeat=length):
             text = "".join(letters)
@@ -109,6 +109,6 @@ def test_no_name_acts_in_a_page(model, tmp_path):
         with open(path, "wb") as file:
             file.write((tmp_path / "x.jpg").read_bytes() if number < len(HARMLESS) else b"no picture")
     assert score(model, folder, "--html", tmp_path / "s.html").returncode == 1
-    page = (tmp_path / "s.html").read_bytes().decode()  # text, whatever the names are
+    page = (tmp_path / "s.html").read_bytes().decode()  # valid text, whatever the names are
     assert page.count("<script") == 1 and "&lt;script&gt;" in page
     assert not set("\u202e\u2067") & set(page) and "a\\u202egpj.exe.jpg" in page

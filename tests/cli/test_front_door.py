@@ -1,4 +1,4 @@
-"""Options of every command, completion, and help texts that can be read alone."""
+"""Options common to all commands, completion, and help texts that can be read alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _ran(*words):
 
 
 def _helps():
-    """Every help text that is written at its option, with the file and line."""
+    """Every help text written at its option, with file and line."""
     for file in sorted(CLI.glob("*.py")):
         for call in ast.walk(ast.parse(file.read_text())):
             for keyword in getattr(call, "keywords", ()):
@@ -40,7 +40,7 @@ def test_version_quiet_and_verbose():
 
 
 def test_completion_is_to_be_had():
-    """It is told for the shell that asks, which is the nearest one above."""
+    """The script fits the asking shell, which is the nearest one among the parent processes."""
     line = shlex.join([sys.executable, "-m", "dcnn_fast", "--show-completion"])
     done = subprocess.run(["bash", "-c", f"{line}; exit $?"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

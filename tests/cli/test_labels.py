@@ -1,4 +1,4 @@
-"""Labels that cannot lie: what `data check`, `train`, `adapt` and `evaluate` say of sets that would be measured wrongly."""
+"""Labels that cannot lie: messages of `data check`, `train`, `adapt` and `evaluate` on sets that would be measured wrongly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = ("--samples", 1, "--resamples", 0)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Forty photographs below img, and a model that has learnt nothing."""
+    """Forty photographs below img, and an untrained model."""
     folder = tmp_path_factory.mktemp("labels")
     (folder / "img").mkdir()
     for i in range(40):
@@ -53,7 +53,7 @@ def labelled(place, name, label, numbers=range(30)):
 
 
 def refused(message, *arguments, cwd=None):
-    """That the command leaves with 2 and one line of an error, and makes nothing."""
+    """Check that the command exits with status 2 and one line of error, and creates nothing."""
     out = cwd / "refused"
     options = ("--out", out) if arguments[0] in ("train", "adapt") else ()
     found = run(*arguments, *options, cwd=cwd)
@@ -62,14 +62,14 @@ def refused(message, *arguments, cwd=None):
 
 
 def measured(place, *arguments):
-    """What `evaluate` says, and its measures."""
+    """The output of `evaluate`, and its measures."""
     found = run("evaluate", *arguments, *QUICK, "--json", place / "o.json", "--overwrite", cwd=place)
     assert found.returncode == 0, found.stderr
     return found.stderr, next(iter(json.loads((place / "o.json").read_text())["models"].values()))
 
 
 def test_a_set_that_nothing_can_be_learnt_from_is_an_error(place):
-    """Ratings whose median is the highest, or which all are held out, and labels of which one is trained on."""
+    """Ratings whose median is their maximum, ratings that are all held out, and labels with only one in training."""
     highest = rated(place, "highest.csv", lambda i: 3 if i % 3 == 0 else 5)
     held_out = parted(place, "held_out.csv", lambda i: i % 5, lambda _: True)
     rows = [(f"img/{i}.png", "high" if i % 4 == 0 else "low", "test" if i % 4 == 0 else "train") for i in range(30)]
@@ -111,7 +111,7 @@ def test_a_photograph_of_two_names_is_never_in_training_and_test(place):
 def test_equal_pixels_are_found_when_photographs_are_read(place):
     shutil.copy(place / "img" / "1.png", place / "copy.png")
     with Image.open(place / "img" / "2.png") as picture:
-        picture.save(place / "again.png", compress_level=1)  # other bytes
+        picture.save(place / "again.png", compress_level=1)  # the same pixels in other bytes
     rows = [(f"img/{i}.png", i % 5, "train") for i in range(20)]
     path = table(place, "copies.csv", "path,rating,split", [*rows, ("copy.png", 1, "test"), ("again.png", 2, "test")])
     assert run("data", "check", path).returncode == 0
@@ -155,7 +155,7 @@ def test_folders_have_the_better_label_last_too(place):
 
 
 def test_the_parts_of_a_set_are_counted_by_check(place):
-    """Sizes and classes of all three, said or drawn, and a photograph that two of them share."""
+    """Sizes and classes of all three parts, stated or drawn, and a photograph that two of them share."""
     rows = [(f"img/{i}.png", i % 5, ("train", "train", "val", "test")[i % 4], f"g{i % 4}") for i in range(32)]
     path = table(place, "three.csv", "path,rating,split,group", rows)
     found = run("data", "check", path)
@@ -251,7 +251,7 @@ def synthetic_csv(folder):
 
 @pytest.fixture(scope="module")
 def trained(place):
-    """A model that has learnt from four fifths of thirty photographs, above their training part's median."""
+    """A model trained on four fifths of thirty photographs, with their training part's median as threshold."""
     path = rated(place, "learnt.csv", lambda i: i % 5)
     found = run("train", path, *SIZES, *ONE, "--out", place / "run", "--fold", 2)
     assert found.returncode == 0, found.stderr
@@ -261,7 +261,7 @@ def trained(place):
 def test_a_held_out_file_is_measured_whole_by_the_models_threshold(place, trained):
     model, path = trained
     limit = load_set(path, fold=2).threshold
-    held_out = rated(place, "others.csv", lambda i: i % 3 + 1.5, range(30, 40))  # with a median of its own
+    held_out = rated(place, "others.csv", lambda i: i % 3 + 1.5, range(30, 40))  # their own median differs
     said, found = measured(place, model, held_out)
     assert found["count"] == 10 and f"a rating above {limit:g} is high" in said
     assert f"{limit:g} is the threshold that the model learnt with" in said
@@ -269,7 +269,7 @@ def test_a_held_out_file_is_measured_whole_by_the_models_threshold(place, traine
     assert [sum(row) for row in found["confusion"]] == [10 - high, high] and 0 < high < 10
     _, other = measured(place, model, held_out, "--threshold", 3)
     assert sum(other["confusion"][1]) == sum(i % 3 + 1.5 > 3 for i in range(30, 40)) != high
-    said, own = measured(place, "m.safetensors", held_out)  # which says of none
+    said, own = measured(place, "m.safetensors", held_out)  # this model states no threshold
     assert own["count"] == 10 and "(the median of the whole set)" in said
     marked = parted(place, "marked.csv", lambda i: i % 3 + 1.5, lambda _: True, range(30, 40))
     assert measured(place, model, marked)[1] == found
@@ -285,12 +285,12 @@ def test_what_a_model_has_learnt_from_is_left_out_or_told(place, trained):
     assert measured(place, model, path, "--split", "all")[1]["count"] == 30
     only = rated(place, "only.csv", lambda i: i % 5, [int(e.key[4:-4]) for e in load_set(path, fold=2).train[:10]])
     refused("10 of 10 photographs are some that a model has learnt from: nothing is left", "evaluate", model, only, cwd=place)
-    renamed = rated(place, "renamed.csv", lambda i: i % 5 + 0.25, range(30))  # said otherwise, it is another set
+    renamed = rated(place, "renamed.csv", lambda i: i % 5 + 0.25, range(30))  # with other labels it is another set
     assert measured(place, model, renamed)[1]["count"] == 30
     others = rated(place, "later.csv", lambda i: i % 3 + 1.5, range(30, 40))
     adapted = run("adapt", model, others, "--folds", 2, "--out", place / "later", *ONE)
     assert adapted.returncode == 0, adapted.stderr
-    assert measured(place, place / "later" / "last.safetensors", path)[1]["count"] == 6  # nor what it learnt from before
+    assert measured(place, place / "later" / "last.safetensors", path)[1]["count"] == 6  # the first training's are left out too
     assert measured(place, place / "later" / "last.safetensors", others)[1]["count"] == 5
 
 

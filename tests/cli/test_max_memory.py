@@ -1,4 +1,4 @@
-"""`--max-memory`: what does not fit is an error of its own, everything else is scored, and the process stays below."""
+"""`--max-memory`: a photograph that does not fit is one error, all others are scored, and the process stays below."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ finally:
 
 
 def measured(*arguments):
-    """The command, and the most memory that it had."""
+    """The command's result and its peak memory."""
     found = subprocess.run(
         [*main(MEASURED), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -36,7 +36,7 @@ def measured(*arguments):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Some small pictures, and one of 420 MB in a file of a hundredth."""
+    """Some small pictures, and one of 420 MB in a file of a hundredth of that size."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(6):
@@ -66,7 +66,7 @@ def test_a_picture_that_does_not_fit_is_an_error_and_the_others_go_on(model, pic
     assert score(model, pictures, "--csv", tmp_path / "t.csv").returncode == 0
     everything = rows(tmp_path / "t.csv")
     assert len(everything) == len(limited) == 7
-    places = {"collection_percentile": ""}  # among others than those that were scored in the limited run
+    places = {"collection_percentile": ""}  # the percentile counts the large picture, too
     assert all(limited[name] | places == everything[name] | places for name in limited if name != "3large.png")
     again = score(model, pictures, "--csv", tmp_path / "s.csv", "--resume")
     assert again.returncode == 0, again.stderr
@@ -124,7 +124,7 @@ def test_a_mini_batch_that_does_not_fit_ends_the_training_in_one_line(rated, tmp
     sizes = ("--stride", 1, "--filters", 4, "--fc", "16,8")  # a block's result is 20 x 94 MB
     command = ("train", rated, "--net", "scnn", *sizes, "--batch", 20, "--mean", "spec", "--out", tmp_path / "run")
     least = re.search(r"at least (\d+)M", run(*command, "--max-memory", "1M").stderr)
-    most = f"{int(least[1]) + 30}M"  # what the process has by then is not the same to the megabyte each time
+    most = f"{int(least[1]) + 30}M"  # the memory that the process has by then varies by some megabytes
     found = run(*command, "--max-memory", most)
     assert found.returncode == 1, found.stderr
     last = found.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Options that are the fields of one record: what the command gets, what `--help` shows, what a file of them has."""
+"""Options that are fields of one record: their values in the command, their text in `--help`, their place in a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dcnn_fast.cli.train_options import TrainOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """A group."""
+    """A group of options."""
 
     side: Annotated[int, typer.Option(min=1, help="Side of the windows, in pixels.")] = 3
     grid: Annotated[int, typer.Option(help="Windows lie at multiples of this.")] = 1
@@ -37,7 +37,7 @@ class Options:
 
 
 def called(record, *arguments, **options):
-    """What the function of a command got, and what the command printed."""
+    """The arguments that a command's function got, and the command's output."""
     got, command = [], typer.Typer()
     command.command()(takes(record, **options)(lambda found, /: got.append(found)))
     return got, CliRunner().invoke(command, arguments, env={"COLUMNS": "120"})
@@ -90,7 +90,7 @@ def test_two_options_of_one_name_are_refused():
 
 @pytest.mark.parametrize("record", [TrainOptions, AdaptOptions, ScoreOptions])
 def test_values_by_name_make_the_record_again(record):
-    """So a run's file of options and the command line go through one record."""
+    """A run's file of options and the command line are read by way of one record."""
     needed = dict.fromkeys(("model", "data", "out"), "x")
     made = record_of(record, {**needed, "views": "local", "field": ["rating=mean"], "seed": 7, "device": "cuda", "xmp": True})
     values = values_of(made)
@@ -123,7 +123,7 @@ def test_help_is_in_panels(command):
 
 
 def _commands(of=app):
-    """Every command with its function, those of groups too."""
+    """Every command, including those in groups, with its function."""
     for each in of.registered_commands:
         yield each.name or each.callback.__name__, each.callback
     for group in of.registered_groups:

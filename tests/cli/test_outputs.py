@@ -1,4 +1,4 @@
-"""Rows of scores: whatever a path is called and wherever an interruption cut the file, it can be gone on with."""
+"""Rows of scores: whatever the path's name and wherever an interruption cut the file, a run can resume from it."""
 
 from __future__ import annotations
 

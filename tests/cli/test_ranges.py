@@ -1,4 +1,4 @@
-"""Numbers outside their range: one line that names the option and the range, in every command that has it."""
+"""Numbers outside their range: one line names the option and the range, in every command with that option."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = {
     "adapt": ("m.safetensors", "d.csv", "--out", "o"),
     "reproduce": ("table2", "d", "--out", "o"),
     "data make": ("csv", "o"),
-}  # none of these files is there: a wrong number is said before anything is read
+}  # none of these files exists: a wrong number is reported before anything is read
 OPTIONS = {
     "--seed": (SEED, (-1, 2**63), tuple(COMMANDS)),
     "--split-seed": ("must be an integer from 0 to 4294967295", (-1, 2**32), ("train", "adapt", "evaluate")),
@@ -36,7 +36,7 @@ def test_a_number_outside_its_range_is_one_line_that_names_the_option(option, tm
 
 
 def test_the_ends_of_a_range_are_taken(tmp_path):
-    """What is wrong then is something else."""
+    """The remaining error is another one."""
     for command, option, value in (
         ("train", "--seed", 2**63 - 1),
         ("evaluate", "--split-seed", 2**32 - 1),

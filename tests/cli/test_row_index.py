@@ -1,4 +1,4 @@
-"""What `--resume` takes of files of rows, against a statement of it that holds them all in memory, and its own memory."""
+"""What `--resume` takes from files of rows, compared with a plain statement that holds all rows in memory; and its memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def taken_up(files, folder, **options):
 
 
 def random_rows(rng, count):
-    """Rows of few pictures: scores, and failures of the same pictures."""
+    """Random rows of few pictures: scores, and failures of the same pictures."""
     rows = []
     for _ in range(count):
         path = f"{rng.randrange(6)}.png"
@@ -49,7 +49,7 @@ def random_rows(rng, count):
 
 
 def by_picture(rows):
-    """The last row of each picture, where it was, a failure only where there is no score."""
+    """Each picture's last score, or its last failure if it has no score, where the row stood."""
     found = {}
     for row in rows:
         if row.path in found and row.error and not found[row.path].error:
@@ -60,7 +60,7 @@ def by_picture(rows):
 
 
 def stated(files, *, keep_failures):
-    """By picture its row and whether it is done, to be made again or required; and the rows of each file after."""
+    """Each picture's row and its state ("done", "again" or "required"), and the rows of each file afterwards."""
     first, *others = map(by_picture, files)
     second = others[0] if others else first
     taken = {path: row for path, row in second.items() if path not in first or (first[path].error and not row.error)}
@@ -82,7 +82,7 @@ def test_files_are_taken_up_as_stated(seed, count, keep_failures, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     rng = random.Random(seed)
     rows = [random_rows(rng, rng.randrange(12)) for _ in range(count)]
-    if count == 2 and rng.random() < 0.5:  # as after a run: the same, a few lost
+    if count == 2 and rng.random() < 0.5:  # as after a run: the same rows, a few of them lost
         rows[1] = [row for row in rows[0] if rng.random() < 0.8]
     files = [file_of(tmp_path, format, each) for format, each in zip((CSV, JSONL), rows, strict=False)]
     held = taken_up(files, tmp_path, keep_failures=keep_failures)
@@ -102,7 +102,7 @@ def test_files_are_taken_up_as_stated(seed, count, keep_failures, tmp_path, monk
             assert held.gives_way(failure) == bool(row.error)
             assert held.gives_way(score)
     assert list(held.standing()) == [] and list(held.required()) == []
-    again = taken_up(files, tmp_path, keep_failures=keep_failures)  # what is in order stays as it is
+    again = taken_up(files, tmp_path, keep_failures=keep_failures)  # consistent files stay unchanged
     assert [file.format.read(file.path.read_bytes()) for file in files] == after
     assert not again.failed
 

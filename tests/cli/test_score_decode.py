@@ -1,4 +1,4 @@
-"""`dcnn-fast score --decode scaled --long-side N`: what is scored, what the record says, and what can be gone on with."""
+"""`dcnn-fast score --decode scaled --long-side N`: the scored pixels, the record, and which runs can be resumed."""
 
 from __future__ import annotations
 

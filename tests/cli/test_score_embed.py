@@ -1,4 +1,4 @@
-"""`dcnn-fast score --embed`: stars in JPEG files by exiftool, with the same pixels, and the file as it was beside it."""
+"""`dcnn-fast score --embed`: exiftool writes stars into JPEG files; pixels stay, and the original file is kept beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONS = ("--embed", "--stars", "0,100,0,0,0")
 
 @pytest.fixture
 def photos(tmp_path):
-    """JPEG files without XMP, with XMP of others, with a person's rating; with EXIF and a profile; and a PNG file."""
+    """JPEG files without XMP, with other programs' XMP, with a person's rating, with EXIF and a profile; and a PNG file."""
     need("exiftool")
     folder = tmp_path / "p"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""`dcnn-fast score` on folders as they are: what is passed over is said, and one bad entry is one row."""
+"""`dcnn-fast score` on real folders: skipped files are reported, and one bad entry costs one row."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_there_are_no_more_than_photographs_on_the_page(model, folder, tmp_path)
 
 
 def test_the_maps_are_of_the_scores_that_the_settings_made(model, folder, tmp_path):
-    """With any other setting than the run's, a score would be another, and there were no map."""
+    """With settings other than the run's, the score would differ and there would be no map."""
     random = np.random.default_rng(8)
     Image.fromarray(random.integers(0, 256, (40, 50, 4)).astype(np.uint8)).save(folder / "see-through.png")
     Image.fromarray(random.integers(0, 256, (300, 400, 3)).astype(np.uint8)).save(folder / "large.jpg")
@@ -100,7 +100,7 @@ def test_a_model_of_other_labels_is_refused_by_name(folder, tmp_path):
 
 
 def test_files_that_changed_or_have_gone_since_are_named_and_the_others_have_maps(model, folder, tmp_path):
-    """A run that goes on takes their scores from its file."""
+    """A resumed run takes their scores from its file."""
     score(model, folder, "--csv", tmp_path / "s.csv")
     changed, gone, broken = (folder / name for name in ("a.png", "b.JPG", "c.webp"))
     photograph(changed, 77)
@@ -131,14 +131,14 @@ def test_an_interrupted_run_makes_none_and_says_so(model, folder, tmp_path):
 
 
 def test_a_signal_ends_the_maps_between_two_and_the_page_is_written(folder, tmp_path):
-    """With the shipped model, of which a map takes a score for each cell; after the page nothing follows."""
+    """With the shipped model, whose maps take a score for each cell; the maps follow the page, and nothing follows them."""
     for i in range(30):
         photograph(folder / f"{i:02}.png", i)
     page = tmp_path / "s.html"
     command = [*main(), "score", folder, "--html", page, "--heat-maps", 34, "--copy", tmp_path / "best", "--best", 3]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(list(map(str, command)), **pipes, env=environment()) as process:
-        while " 20 " not in process.stdout.readline():  # the end of the table, after which come the maps
+        while " 20 " not in process.stdout.readline():  # the maps come after the end of the table
             assert process.poll() is None, process.communicate()
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)

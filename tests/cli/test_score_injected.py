@@ -1,4 +1,4 @@
-"""`score` where the disk is full at each write in turn, where it is killed within each, and where each allocation fails."""
+"""`score` with the disk full at each write in turn, killed within each write, and with each allocation failing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def host(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Of sizes that tell a picture's allocations from all others."""
+    """Pictures of sizes that tell a picture's allocations from all others."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(PICTURES):
         pixels = np.random.default_rng(number).integers(0, 256, (400, 420 + number, 4 if number == 1 else 3)).astype(np.uint8)
@@ -49,7 +49,7 @@ def objects(out):
 
 @pytest.fixture(scope="module")
 def whole(host, model, pictures, tmp_path_factory):
-    """What a run without failures gives, and how many writes it takes."""
+    """The outputs of a run without failures, and its number of writes."""
     out = tmp_path_factory.mktemp("whole")
     found = host.run("none", 0, arguments(model, pictures, out), under=out)
     assert found.status == 0 and found.count >= 2 * PICTURES + 4, found
@@ -57,7 +57,7 @@ def whole(host, model, pictures, tmp_path_factory):
 
 
 def require_whole_rows(out, expected):
-    """Each file that is there: rows of the whole run, a last one cut short at most where the process was killed."""
+    """Check that each existing file holds rows of the whole run; only the last may be cut short, and only after a kill."""
     if (out / "s.csv").exists():
         lines = (out / "s.csv").read_text().splitlines(keepends=True)
         done = [line for line in lines if line.endswith("\n")]
@@ -70,7 +70,7 @@ def require_whole_rows(out, expected):
 
 @needs_cc
 def test_a_disk_that_is_full_from_any_write_on(host, model, pictures, whole, tmp_path):
-    """Each output that failed is named, the status is 3, and what is there is whole."""
+    """Each output that failed is named, the status is 3, and the files hold whole rows."""
     for number in range(1, whole[2] + 1):
         out = tmp_path / str(number)
         out.mkdir()
@@ -84,7 +84,7 @@ def test_a_disk_that_is_full_from_any_write_on(host, model, pictures, whole, tmp
 
 @needs_cc
 def test_a_kill_within_any_write(host, model, pictures, whole, tmp_path):
-    """What the files have is whole but for the last row; nothing of the user's is lost, and --resume gives everything."""
+    """All rows but the last are whole, the user's own files stay, and --resume completes the outputs."""
     for number in range(1, whole[2] + 1):
         out = tmp_path / str(number)
         out.mkdir()
@@ -102,7 +102,7 @@ def test_a_kill_within_any_write(host, model, pictures, whole, tmp_path):
 
 @needs_cc
 def test_each_allocation_of_a_picture_that_fails_is_that_pictures_error(host, model, pictures, whole, tmp_path):
-    """The other one has its score."""
+    """The other picture has its score."""
     options = ["score", pictures, "--model", model, "--samples", VIEWS, "--workers", 1]
     count = host.run("memory", 0, options, under=tmp_path, least=300_000).count
     assert count >= 2 * PICTURES, count
@@ -116,4 +116,4 @@ def test_each_allocation_of_a_picture_that_fails_is_that_pictures_error(host, mo
         said += [row["error"] for row in done if row["error"]]
         assert len(done) == PICTURES and sum(bool(row["error"]) for row in done) == found.status
         assert all(row in alone(whole[0]) for row in alone(done) if not row["error"])
-    assert said.count("there is not enough memory to read it") >= 2, said  # others Pillow gets by without
+    assert said.count("there is not enough memory to read it") >= 2, said  # Pillow survives the other failures

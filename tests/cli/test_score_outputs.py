@@ -1,4 +1,4 @@
-"""`dcnn-fast score` destroys nothing: not an input, not what is not its own, and not the rows of an earlier run unasked."""
+"""`dcnn-fast score` destroys nothing: no input, no foreign file, and no rows of an earlier run unless asked to."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ def test_links_are_written_through_and_modes_kept(model, folder, tmp_path):
         (real / name).touch()
         (real / name).chmod(0o640)
         (tmp_path / name).symlink_to(real / name)
-    (tmp_path / "s.jsonl").symlink_to(real / "new.jsonl")  # to nothing yet
+    (tmp_path / "s.jsonl").symlink_to(real / "new.jsonl")  # the target does not exist yet
     options = [each for name in ("csv", "html", "jsonl") for each in (f"--{name}", tmp_path / f"s.{name}")]
     assert score(model, folder, *options).returncode == 0
     assert all((tmp_path / f"s.{name}").is_symlink() for name in ("csv", "html", "jsonl"))
     assert len(rows(real / "s.csv")) == len((real / "new.jsonl").read_text().splitlines()) == 4
     links = re.findall(r'<a href="([^"]*)"', (real / "s.html").read_text())
-    assert len(links) == 4 and all((real / unquote(link)).is_file() for link in links)  # from where the page is
+    assert len(links) == 4 and all((real / unquote(link)).is_file() for link in links)  # relative to the page
     assert (real / "s.csv").stat().st_mode & 0o777 == (real / "s.html").stat().st_mode & 0o777 == 0o640
     assert (real / "s.csv.run.json").exists() and not (tmp_path / "s.csv.run.json").exists()
 
@@ -124,7 +124,7 @@ def test_devices_and_pipes_are_written_straight(model, folder, tmp_path, option)
         result = score(model, folder / "a.png", option, name)
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith(first)
-        assert "P(high)" in result.stderr  # the table gives way
+        assert "P(high)" in result.stderr  # the table moves to standard error
         assert "std over samples" not in result.stdout
     result = shell(
         model, f"mkfifo '{tmp_path}/pipe'; cat '{tmp_path}/pipe' & score '{folder}/a.png' {option} '{tmp_path}/pipe'; wait"
@@ -167,7 +167,7 @@ def test_two_runs_on_one_file_exclude_each_other(model, folder, tmp_path):
     )  # fmt: skip
     first.stdin.write(f"{folder}/a.png\n{folder}/gone.png\n")
     first.stdin.flush()
-    wait_for(first, tmp_path / ".s.html.lock")  # and then it waits for more names
+    wait_for(first, tmp_path / ".s.html.lock")  # the run now waits for more names
     for option, name in zip(options[::2], options[1::2], strict=True):
         for more in ("--overwrite", "--resume"):
             if (option, more) != ("--html", "--resume"):
@@ -253,12 +253,12 @@ def test_a_file_that_is_lost_while_it_is_written_is_a_failed_output(model, folde
     elif how == "removed":
         output.unlink()
     else:
-        while (tmp_path / "out").exists():  # again where a file appeared while the folder was emptied
+        while (tmp_path / "out").exists():  # again if a file appeared while the folder was being emptied
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
     _, stderr = process.communicate("", timeout=60)
     assert process.returncode == 3, stderr
     assert f"error: {option} {output}: it was removed or replaced while it was written" in stderr
-    assert len(other.read_text().splitlines()) == sent + (option == "--jsonl")  # the CSV has a head
+    assert len(other.read_text().splitlines()) == sent + (option == "--jsonl")  # the CSV has a header line
 
 
 def test_two_runs_on_hard_links_of_one_file_exclude_each_other(model, folder, tmp_path):
@@ -297,7 +297,7 @@ def test_a_killed_run_leaves_the_former_sheet_and_no_other_file(model, folder, t
     output = tmp_path / "s.html"
     assert score(model, folder / "a.png", "--html", output).returncode == 0
     former = output.read_bytes()
-    # Killed in the middle of writing the new one: the file that it writes may not grow so far.
+    # A limit on file sizes makes the write of the new page fail midway.
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); " + PROGRAM
     command = [*main(limited), "score", "--model", model, folder, "--html", output, "--overwrite"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())

@@ -1,4 +1,4 @@
-"""`score --parquet`: the rows of a run in one file, with what decided them."""
+"""`score --parquet`: the rows of a run in one file, with the settings that decided them."""
 
 from __future__ import annotations
 

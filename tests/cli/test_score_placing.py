@@ -1,4 +1,4 @@
-"""`dcnn-fast score --copy, --link, --move`: the best photographs and their sidecars, whole, over nothing, and none lost."""
+"""`dcnn-fast score --copy, --link, --move`: the best photographs and their sidecars, whole, overwriting and losing none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAYS = ("--copy", "--link", "--move")
 
 @pytest.fixture
 def photos(tmp_path):
-    """Six photographs, one of a name that is in a subfolder too, with sidecars by both names."""
+    """Six photographs, one whose name a subfolder has too, with sidecars in both styles of naming."""
     folder = tmp_path / "p"
     (folder / "sub").mkdir(parents=True)
     for number, name in enumerate(("a.jpg", "b.jpg", "c.png", "c.jpg", "sub/a.jpg", "d.jpg")):
@@ -40,7 +40,7 @@ def best(tmp_path):
 
 @pytest.fixture
 def far():
-    """A folder on another file system than the tests' own."""
+    """A folder on a file system other than the tests' own."""
     folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
     yield folder
     shutil.rmtree(folder)
@@ -53,7 +53,7 @@ def run(model, folder, *options, status=0, **more):
 
 
 def contents(folder):
-    """Names below a folder, with what is read by each, through links."""
+    """The files below a folder by name, with the content that each gives, through links."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -78,7 +78,7 @@ def test_all_go_with_their_sidecars_and_equal_names_get_numbers(model, photos, b
         assert (f"{name}.xmp" in taken) == (taken[f"{name}.jpg"] == "a.jpg")
     assert taken["b.jpg"] == "b.jpg" and taken["d.jpg"] == "d.jpg" and taken["d.jpg.XMP"] == "d.jpg.XMP"
     shared = [name for name in taken if taken[name] == "c.xmp"]
-    assert sorted(shared) == ["c-2.xmp", "c.xmp"]  # of c.png and of c.jpg
+    assert sorted(shared) == ["c-2.xmp", "c.xmp"]  # for c.png and for c.jpg
     assert stat.S_IMODE((best / "b.jpg").stat().st_mode) == 0o640 and (best / "b.jpg").stat().st_mtime == 1e9
 
 
@@ -138,7 +138,7 @@ def test_what_is_moved_keeps_its_inode_and_takes_its_sidecars(model, photos, bes
     assert (best / "b.jpg").stat().st_ino == inodes["b.jpg"]
     assert len([name for name in os.listdir(best) if name.endswith((".jpg", ".png"))]) == 6
     assert "photographs" in run(model, best, "--move", best, "--best", 3).stderr
-    assert len([name for name in os.listdir(best) if name.endswith((".jpg", ".png"))]) == 6  # it is there already
+    assert len([name for name in os.listdir(best) if name.endswith((".jpg", ".png"))]) == 6  # the file is there already
 
 
 def test_to_another_file_system_a_photograph_is_copied_and_removed(model, photos, far):
@@ -219,7 +219,7 @@ def arguments(model, photos, *options):
     ],
 )
 def test_nothing_is_lost_wherever_it_ends(host, model, photos, best, tmp_path, far, way, kind):
-    """Each file is whole in at least one of the two places, nothing else is there, and the next run completes it."""
+    """Each file is whole in at least one of the two places, no other file appears, and the next run completes the move."""
     way, _, is_far = way.partition(" ")
     best = far / "best" if is_far else best
     options = (way, best, "--best", 3, "--xmp", "--stars", "100,0,0,0,0")
@@ -257,6 +257,6 @@ def test_nothing_is_lost_wherever_it_ends(host, model, photos, best, tmp_path, f
         assert set(before.values()) <= set(rest.values()) and not [name for name in rest if ".dcnn-fast-" in name]
         pictures = {content for name, content in before.items() if not name.lower().endswith(".xmp")}
         placed = [content for name, content in contents(best).items() if not name.lower().endswith(".xmp")]
-        # Killed between the copy and the removal, a photograph of another file system is there a second time.
+        # Killed between copy and removal, a photograph on another file system exists twice.
         assert set(placed) == pictures and len(placed) in ((3, 4) if is_far else (3,))
     assert places and places > 2, places

@@ -1,4 +1,4 @@
-"""`dcnn-fast score --resume`: the same run goes on, each picture has one row, and nothing is lost on the way."""
+"""`dcnn-fast score --resume`: the same run continues, each picture has one row, and no row is lost on the way."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_another_run_is_refused_by_the_options_that_differ(model, folder, tmp_pa
             assert "was made with " + differing in result.stderr, result.stderr
     assert (table.read_bytes(), objects.read_bytes()) == before
     copy = tmp_path / "copy.safetensors"
-    shutil.copy(model, copy)  # the same weights by another name
+    shutil.copy(model, copy)  # the same weights under another name
     assert resumed(copy, folder, table, objects, "--batch", 1, "--workers", 1, "--max-megapixels", 5).returncode == 0
 
 
@@ -99,7 +99,7 @@ def test_rows_without_a_record_are_refused_and_a_file_without_rows_is_not(model,
         assert result.returncode == 2
         assert "has rows, but" in result.stderr and "--overwrite starts anew" in result.stderr
         assert path.read_bytes() == before
-    table.write_text(HEADER[:20])  # the run was killed before its record
+    table.write_text(HEADER[:20])  # the run was killed before it wrote its record
     assert resumed(model, folder, table).returncode == 0
     assert len(rows(table)) == 4
 
@@ -210,7 +210,7 @@ def test_hard_links_are_pictures_of_their_own(model, folder, tmp_path):
 
 def test_relative_paths_are_known_from_another_folder(model, folder, tmp_path):
     (tmp_path / "elsewhere" / "photos").mkdir(parents=True)
-    shutil.copy(folder / "a.png", tmp_path / "elsewhere" / "photos" / "a.png")  # another picture of the same relative path
+    shutil.copy(folder / "a.png", tmp_path / "elsewhere" / "photos" / "a.png")  # another picture with the same relative path
     (folder / "bad.png").write_bytes(b"bad")
     files = ["--csv", tmp_path / "s.csv", "--jsonl", tmp_path / "s.jsonl"]
     other = tmp_path / "elsewhere"
@@ -268,7 +268,7 @@ def test_other_photographs_with_some_of_the_names_are_not_those_of_the_rows(mode
     assert score(model, ".", "--csv", tmp_path / "s.csv", cwd=folder).returncode == 0
     for path in folder.iterdir():
         if path.is_file():
-            path.unlink()  # they have been sorted out, and their folder is still there
+            path.unlink()  # the pictures were sorted out, and their folder still exists
     result = score(model, ".", "--csv", tmp_path / "s.csv", "--resume", cwd=tmp_path / "other")
     assert result.returncode == 0 and "1 images in" in result.stderr
     assert len(rows(tmp_path / "s.csv")) == 5
@@ -288,7 +288,7 @@ def test_csv_and_jsonl_agree_after_any_crash(model, folder, tmp_path, lost):
         in_table[1] = in_table[1].replace(expected[f"{folder}/a.png"]["mean"], "0.999999")
     table.write_text("".join(in_table[:1] if lost == "all of csv" else in_table))
     objects.write_text("" if lost == "all of jsonl" else "".join(in_objects) + in_objects[0][:30])
-    result = resumed(model, folder / "sub", table, objects)  # what is missing is not named here
+    result = resumed(model, folder / "sub", table, objects)  # missing photographs are not named here
     assert result.returncode == 1
     (sub,) = (row for row in alone(rows(table)) if row["path"].endswith("/sub/d.png"))
     assert {row["path"]: row for row in alone(rows(table))} == {**expected, sub["path"]: sub}

@@ -1,4 +1,4 @@
-"""What rows say beside the score: size, time, camera, place in the collection, faults, samples and groups."""
+"""Fields of rows beside the score: size, time, camera, place in the collection, faults, samples and groups."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shot(path, image, taken=None, camera="X100V", **tags):
 
 @pytest.fixture
 def album(tmp_path):
-    """Three photographs; a copy of the first that is cropped and re-encoded; one more of the second, of the same burst."""
+    """Three photographs; a cropped and re-encoded copy of the first; and one more of the second one's burst."""
     folder = tmp_path / "album"
     folder.mkdir()
     shot(folder / "a.jpg", scene(0), "2024:05:01 12:00:00")
@@ -114,7 +114,7 @@ def test_the_place_is_among_all_that_the_files_hold(model, folder, tmp_path):
     assert sorted(float(row["collection_percentile"]) for row in rows(tmp_path / "s.csv")) == [10, 30, 50, 70, 90]
     assert sorted(line["collection_percentile"] for line in lines(tmp_path / "s.jsonl")) == [10, 30, 50, 70, 90]
     written = [os.stat(tmp_path / name).st_mtime_ns for name in ("s.csv", "s.jsonl")]
-    scored(model, folder, *files, "--resume")  # there is nothing to add
+    scored(model, folder, *files, "--resume")  # nothing to add
     assert [os.stat(tmp_path / name).st_mtime_ns for name in ("s.csv", "s.jsonl")] == written
     os.remove(folder / "e.png")
     scored(model, folder, *files, "--overwrite")
@@ -164,7 +164,7 @@ def test_an_interrupted_run_has_no_places_until_it_is_gone_on_with(model, folder
 
 def test_a_file_that_cannot_be_written_anew_keeps_its_rows(model, folder, tmp_path):
     scored(model, folder, "--csv", tmp_path / "whole.csv")
-    most = (tmp_path / "whole.csv").stat().st_size - 1  # there is room for the rows, and none for their places
+    most = (tmp_path / "whole.csv").stat().st_size - 1  # the rows fit, but their places in the collection do not
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); " + PROGRAM
     command = [*main(limited), "score", "--model", model, "--samples", VIEWS, folder, "--csv", tmp_path / "s.csv"]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment())
@@ -293,7 +293,7 @@ def test_a_line_with_a_field_that_is_none_is_named(model, folder, tmp_path, chan
 
 
 def test_a_row_that_is_too_long_for_one_block_is_read_whole(model, tmp_path):
-    """The files are read in parts at the end; notes and paths with quotes and line ends lie across their borders."""
+    """The files are read in blocks at the end; notes and paths with quotes and line ends lie across block borders."""
     from dcnn_fast.cli import rows as module  # noqa: PLC0415
 
     content = module.CSV.head + b"".join(
@@ -305,7 +305,7 @@ def test_a_row_that_is_too_long_for_one_block_is_read_whole(model, tmp_path):
 
 
 def test_the_page_shows_places_stars_groups_and_faults(model, tmp_path):
-    """Of a run without any file of rows; two photographs are one picture, saved twice."""
+    """The page of a run without any file of rows; two photographs are one picture, saved twice."""
     pixels = np.random.default_rng(3).integers(0, 256, (30, 40, 3)).astype(np.uint8)
     large = Image.fromarray(pixels).resize((640, 480))
     for name, quality in (("a.jpg", 95), ("b.jpg", 85)):
@@ -319,5 +319,5 @@ def test_the_page_shows_places_stars_groups_and_faults(model, tmp_path):
     assert 'data-group="1"' in found["a.jpg"] and 'data-group="1"' in found["b.jpg"] and 'data-group=""' in found["c.png"]
     assert [re.search(r'data-best="([^"]*)"', found[name])[1] for name in ("a.jpg", "b.jpg")].count("yes") == 1
     assert "empty" in re.search(r'data-faults="([^"]*)"', found["c.png"])[1]
-    assert sorted(re.search(r'data-suggested="(\d)"', card)[1] for card in cards) == ["1", "3", "4"]  # by the usual shares
+    assert sorted(re.search(r'data-suggested="(\d)"', card)[1] for card in cards) == ["1", "3", "4"]  # by the default shares
     assert "page: " in result.stderr

@@ -44,7 +44,7 @@ def test_what_is_done_is_not_done_again(model, archive, tmp_path):
     assert score(model, first, "--csv", csv).returncode == 0
     (tmp_path / "elsewhere").mkdir()
     done = score(model, archive, "-r", "--csv", csv, "--jsonl", tmp_path / "s.jsonl", "--resume", cwd=tmp_path / "elsewhere")
-    assert done.returncode == 0 and "5 images in" in done.stderr, done.stderr  # a.png too, of which --jsonl has nothing
+    assert done.returncode == 0 and "5 images in" in done.stderr, done.stderr  # including a.png, which --jsonl lacks
     assert sorted(row["path"] for row in rows(csv)) == sorted(line["path"] for line in lines(tmp_path / "s.jsonl"))
     assert len(rows(csv)) == 5
     again = score(model, archive, "-r", "--csv", csv, "--jsonl", tmp_path / "s.jsonl", "--resume")
@@ -52,18 +52,18 @@ def test_what_is_done_is_not_done_again(model, archive, tmp_path):
 
 
 def test_addresses_come_from_standard_input_too(model, folder, tmp_path):
-    """One that leads nowhere, and one of a store that there is none of, are named; files are what they were."""
+    """A missing file and an unknown store are reported; files keep their names."""
     asked = [f"file://{folder}/a.png", f"file://{folder}/gone.png", "nostore://x/a.png", str(folder / "b.JPG")]
     done = score(model, "--jsonl", tmp_path / "s.jsonl", input="\n".join(asked))
     assert done.returncode == 1
     found = {line["path"]: line["error"] for line in lines(tmp_path / "s.jsonl")}
-    named = [each.removeprefix("file://") for each in asked]  # files of this machine have one name
+    named = [each.removeprefix("file://") for each in asked]  # local files have one name
     assert list(found) == named and found[named[0]] is None and found[named[3]] is None
     assert found[named[1]] == "no such file" and "nostore" in found[named[2]]
 
 
 def test_an_address_that_only_a_row_has_is_not_followed(model, folder, archive, tmp_path):
-    """A file of rows may come from somebody else: what is missing in another file is asked for only where it is named."""
+    """A file of rows may come from somebody else, so a missing file's address is followed only when it is named."""
     address = f"zip://a.png::{archive}"
     assert score(model, address, "--csv", tmp_path / "s.csv").returncode == 0
     done = score(
@@ -75,7 +75,7 @@ def test_an_address_that_only_a_row_has_is_not_followed(model, folder, archive, 
 
 
 def test_a_store_of_this_process_is_searched(model, folder, tmp_path):
-    """As any of fsspec's: memory:// is filled by the process that scores."""
+    """memory://, which the scoring process fills, is searched like any store of fsspec's."""
     program = f"""if True:
         import fsspec, pathlib
         system = fsspec.filesystem("memory")

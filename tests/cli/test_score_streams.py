@@ -1,4 +1,4 @@
-"""`dcnn-fast score` where an output fails, a stream is closed or a signal comes: the rest is finished, the status says so."""
+"""`dcnn-fast score` when an output fails, a stream is closed or a signal comes: the rest is finished, the status tells."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_disk_that_fills_up_leaves_whole_rows_and_no_partial_file(model, folde
     assert set(os.listdir(tmp_path)) <= {"photos", "s.csv", "s.jsonl", "s.csv.run.json", "s.jsonl.run.json"}
     for name in ("s.csv", "s.jsonl"):
         if f"{name}.run.json" not in os.listdir(tmp_path):
-            (tmp_path / name).unlink()  # there was no room for its record
+            (tmp_path / name).unlink()  # its record did not fit
     resumed = score(model, folder, *options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert len(rows(tmp_path / "s.csv")) == len(lines(tmp_path / "s.jsonl")) == 44
@@ -85,7 +85,7 @@ def test_a_terminal_that_cannot_print_a_name_prints_an_escape(model, folder, tmp
     ],
 )
 def test_a_closed_full_or_broken_stream_costs_itself_alone(model, failing, tmp_path, redirections, status, said):
-    wait = "sleep 3; " if "true" in redirections else ""  # the reader has left before the table comes
+    wait = "sleep 3; " if "true" in redirections else ""  # the reader leaves before the table comes
     outputs = "--csv s.csv --jsonl s.jsonl --html s.html"
     line = f"cd '{tmp_path}'; ({wait}score photos {outputs}) {redirections}"
     result = shell(model, line)
@@ -136,7 +136,7 @@ def test_help_to_a_full_device_is_one_line(model):
 
 
 def started(model, folder, tmp_path, *options, before="", **more):
-    """A run that waits for more names, at least five of whose rows are in its CSV."""
+    """A run that waits for more names, with at least five rows in its CSV."""
     for i in range(60):
         os.link(folder / "a.png", folder / f"{i:02}.png")
     command = [*main(before + PROGRAM), "score", "-", "--model", model, "--samples", "3", *options]
@@ -146,7 +146,7 @@ def started(model, folder, tmp_path, *options, before="", **more):
     )
     assert process.stdin is not None
     process.stdin.write("".join(f"{folder}/{i:02}.png\n" for i in range(40)))
-    process.stdin.flush()  # and not closed: it can't be done before it is interrupted
+    process.stdin.flush()  # not closed: the run must not finish before it is interrupted
     table = tmp_path / "s.csv"
     while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 5):
         time.sleep(0.02)
@@ -176,7 +176,7 @@ def test_a_signal_leaves_valid_files_that_resume_completes(model, folder, tmp_pa
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT])
 def test_a_signal_that_was_ignored_at_the_start_stays_ignored(model, folder, tmp_path, signum):
-    ignoring = {"preexec_fn": lambda: signal.signal(signum, signal.SIG_IGN)}  # as nohup and background jobs are started
+    ignoring = {"preexec_fn": lambda: signal.signal(signum, signal.SIG_IGN)}  # nohup and background jobs are started like this
     process = started(model, folder, tmp_path, "--csv", tmp_path / "s.csv", **ignoring)
     process.send_signal(signum)
     _, stderr = process.communicate("", timeout=60)
@@ -186,7 +186,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(model, folder, tmp
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_the_run_at_once(model, folder, tmp_path, signum):
-    # The first one waits for a reader of the table that never comes: a pipe that is full already.
+    # The first run waits for a reader of the table that never comes: a pipe that is already full.
     fill = (
         "import os; os.set_blocking(1, False)\ntry:\n    while os.write(1, b'x' * 4096): pass\nexcept BlockingIOError: pass\n"
     )
@@ -208,7 +208,7 @@ def test_a_run_that_is_interrupted_before_its_first_row_leaves_the_old_rows(mode
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     wait_for(process, tmp_path / ".s.csv.run.json.lock")
     process.terminate()
-    process.wait(timeout=60)  # the list of photographs must not end, as it does below, before the signal is there
+    process.wait(timeout=60)  # the list of photographs, which ends below, must not end before the signal
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143, stderr
     assert "Traceback" not in stderr

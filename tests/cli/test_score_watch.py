@@ -1,4 +1,4 @@
-"""`dcnn-fast score --watch`: new photographs get their rows as they come, a signal ends the run as if all had been there."""
+"""`dcnn-fast score --watch`: new photographs get their rows as they arrive; a signal ends the run as a normal one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.command import PROGRAM, VIEWS, alone, environment, lines, main, names, rows, score
 
-# A file has settled after two tenths of a second here and not after two seconds; tests/data/test_watching.py is about that.
+# A file has settled after 0.2 s here instead of two seconds; tests/data/test_watching.py tests settling itself.
 QUICK = "from dcnn_fast.data.watching import Watch; Watch.__init__.__kwdefaults__['settle'] = 0.2; " + PROGRAM
 
 
@@ -58,7 +58,7 @@ def test_photographs_are_scored_as_they_come_and_a_signal_ends_the_run_well(mode
     at_once = tmp_path / "at-once.csv"
     assert score(model, folder, "-r", "--csv", at_once).returncode == 0
     watched = {row["path"]: row for row in rows(table)}
-    assert [watched[row["path"]] for row in rows(at_once)] == rows(at_once)  # the place in the collection too
+    assert [watched[row["path"]] for row in rows(at_once)] == rows(at_once)  # including the place in the collection
 
 
 def test_a_signal_before_all_that_is_there_has_been_scored_is_an_interruption(model, folder, tmp_path):

@@ -1,4 +1,4 @@
-"""`dcnn-fast score --xmp`: stars in sidecars that other programs read, and nothing of anybody else's is touched."""
+"""`dcnn-fast score --xmp`: stars in sidecars that other programs read; other programs' data stays untouched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHOTOGRAPHS = 10
 
 @pytest.fixture
 def photos(tmp_path):
-    """Ten photographs of different scores."""
+    """Ten photographs with different scores."""
     folder = tmp_path / "p"
     folder.mkdir()
     for number in range(PHOTOGRAPHS):
@@ -112,7 +112,7 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_scored(model,
 
 
 def test_a_persons_rating_stays_wherever_it_is(model, photos, tmp_path):
-    """In a sidecar by either name, as an attribute or an element, a rejection, in the photograph, given after ours."""
+    """In a sidecar by either name, as an attribute or an element, as a rejection, in the photograph, given after ours."""
     run(model, photos, "--xmp", "--stars", "100,0,0,0,0")
     ours = (photos / "9.jpg.xmp").read_text()
     for number in range(PHOTOGRAPHS):
@@ -153,7 +153,7 @@ def test_a_sidecar_keeps_all_that_it_has(model, tmp_path, sample):
 
 
 def test_names_of_sidecars(model, tmp_path):
-    """The one that is wanted, or the one that is there; never one that another photograph has as well."""
+    """The chosen style, or the existing sidecar; never a sidecar that another photograph shares."""
     folder = tmp_path / "p"
     folder.mkdir()
     for name in ("alone.jpg", "two.jpg", "two.png", "raw.jpg", "has.jpg", "both.jpg"):
@@ -206,7 +206,7 @@ def test_a_sidecar_of_a_raw_file_is_not_that_of_what_was_made_of_it(model, tmp_p
 
 
 def hostile(folder):
-    """Sidecars that must be left alone, by name, and what is said of each."""
+    """Sidecars that must be left alone, by name, each with its message."""
     (folder / "elsewhere").write_text(DARKTABLE)
     os.symlink("elsewhere", folder / "0.jpg.xmp")
     os.symlink("nowhere", folder / "1.jpg.xmp")
@@ -240,7 +240,7 @@ def test_what_is_no_sidecar_is_left_alone_and_named(model, photos):
 def test_a_folder_that_cannot_be_written_to_is_named(model, photos):
     os.chmod(photos, 0o555)
     command = [sys.executable, "-c", PROGRAM, "score", str(photos), "--xmp", "--model", str(model), "--samples", str(VIEWS)]
-    if os.geteuid() == 0:  # whom permissions do not bind otherwise
+    if os.geteuid() == 0:  # root ignores permissions
         need("setpriv")
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=120)
@@ -280,7 +280,7 @@ def test_stars_are_of_the_whole_run_also_of_what_was_resumed(model, photos, tmp_
 
 
 def test_a_run_that_did_not_score_all_gives_no_stars(model, photos, tmp_path):
-    """It was interrupted."""
+    """The run was interrupted."""
     for number in range(PHOTOGRAPHS, 60):
         os.link(photos / "0.jpg", photos / f"{number}.jpg")
     table = tmp_path / "s.csv"
@@ -289,7 +289,7 @@ def test_a_run_that_did_not_score_all_gives_no_stars(model, photos, tmp_path):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
     process.stdin.write("".join(f"{photos / f'{number}.jpg'}\n" for number in range(40)))
-    process.stdin.flush()  # and not closed: it can't be done before it is interrupted
+    process.stdin.flush()  # not closed: the run must not finish before it is interrupted
     while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 5):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
@@ -335,7 +335,7 @@ def test_photographs_that_are_gone_or_failed_get_no_sidecar(model, photos, tmp_p
 
 
 def test_names_that_are_hard_to_write(model, tmp_path):
-    """Bytes that are not text, a name beyond which none of .xmp fits, one with a line end."""
+    """Bytes that are not text, a name too long for .xmp to be appended, a name with a line end."""
     folder = os.fsencode(tmp_path / "p")
     os.mkdir(folder)
     names = [b"caf\xe9.png", b"x" * 250 + b".png", b"line\nend.png", b"-dash.png", "Ä ü.png".encode()]

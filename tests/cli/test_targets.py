@@ -1,4 +1,4 @@
-"""Files to write: what is refused before anything is done, and how the rest is written."""
+"""Output files: which are refused before any work is done, and how the others are written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOTES = lines_of("a file of notes", "name,value")
 OBJECT = json_with("an object", "probs", "mean")
 
 
-LARGE = b'{\n "%s": {},\n' + b' "more": [1, 2],\n' * 9000 + b' "mean": 1\n}\n'  # more than is looked at
+LARGE = b'{\n "%s": {},\n' + b' "more": [1, 2],\n' * 9000 + b' "mean": 1\n}\n'  # more than is examined
 
 CASES = {
     "lines": (
@@ -127,7 +127,7 @@ def test_a_name_beside_a_long_one_is_short_enough_and_its_own(tmp_path):
 
 
 def test_what_a_killed_run_has_left_goes_with_the_next(tmp_path):
-    """And nothing else: no file of a run that goes on, no link, nothing of another name."""
+    """Only that: no file of a running process, no link, no file of another name."""
     (target,) = check([Wanted("--out", tmp_path / "m.safetensors", MODEL)])
     code = (
         "import os, signal, sys; from dcnn_fast.cli.targets import *\n"

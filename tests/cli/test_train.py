@@ -1,4 +1,4 @@
-"""The commands `train` and `adapt`: what their options mean, what they print and how they end."""
+"""The commands `train` and `adapt`: the meaning of their options, their output and their exit status."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_network_is_the_preset_in_the_views_and_sizes_asked_for():
 
 
 def test_columns_start_from_other_models(tmp_path):
-    """RDCNN: its frozen column must come from somewhere; the others may."""
+    """RDCNN needs a source for its frozen column; the other columns may have one."""
     style = build(networks.preset("style-scnn"), seed=5)
     save_model(Model(style), tmp_path / "style.safetensors")
     dcnn = shape(plane=36, filters=0.125, fc="16,8", seed=3).network(labelled("a", "b"))
@@ -79,7 +79,7 @@ def test_columns_start_from_other_models(tmp_path):
 
 
 def test_a_frozen_column_takes_the_shape_of_the_network_it_comes_from(tmp_path):
-    """A semantic column is whatever ImageNet network there is a file of."""
+    """A semantic column takes any ImageNet network in a file."""
     theirs = networks.Column("center", (networks.Block(8, 5, stride=2),), (6,), plane=40, window=33, mean=(1, 2, 3), scale=0.5)
     source = build(networks.Network("semantic", (theirs,)), seed=5)
     save_model(Model(source), tmp_path / "semantic.safetensors")
@@ -91,7 +91,7 @@ def test_a_frozen_column_takes_the_shape_of_the_network_it_comes_from(tmp_path):
 
 
 def test_efficientnet_lites_layers_come_from_a_file(tmp_path):
-    """They are never trained: a network of them alone learns above them, and RDCNN beside them."""
+    """They are never trained: a network of them alone learns in the layers above, RDCNN in the column beside them."""
     torch.save(lite_state("lite0"), tmp_path / "lite0.pth")
     imagenet, tuned = tmp_path / "imagenet.safetensors", tmp_path / "tuned.safetensors"
     converted = CliRunner().invoke(
@@ -279,7 +279,7 @@ def test_cuda_convnets_layer_files_are_trained_at_each_layers_rates(layer_files,
     rules = dict(model.provenance["training"]["settings"]["layer_rules"])
     assert rules["columns.0.blocks.1"]["rate"] == 0.01 and rules["columns.1.fc.1"]["schedule"] == "linear[tgtFactor=10]"
     first, second, third = model.net.columns[0].blocks[:3]
-    assert (first.bias == 0.5).all()  # as initB has it: its rates are 0
+    assert (first.bias == 0.5).all()  # initB's rates are 0 as well
     moved = [float((block.bias.detach() - 0.5).abs().max()) for block in (second, third)]
     assert moved[0] > 0 and moved[1] > 0
     for wrong, why in (
@@ -313,7 +313,7 @@ def test_the_best_model_is_announced_where_there_is_one(tmp_path, capsys):
 
 
 def command(*arguments, start=None, **options):
-    """The command as a process of its own. start: the beginning of its command line."""
+    """Run the command in its own process. start: the beginning of its command line."""
     program = [*(start or main()), *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(program, env=environment({"COLUMNS": "200"}), **pipes, **options)
@@ -328,7 +328,7 @@ LEAST = ("--net", "scnn", "--view", "warp", *SIZES)
 
 
 def test_a_run_with_next_to_no_shared_memory_ends(small_set, tmp_path):
-    """Docker's 64 MB of /dev/shm: the run waited for ever."""
+    """Docker's 64 MB of /dev/shm: the run must end instead of waiting for ever."""
     inside = [
         sys.executable, "-m", "tests.training.small_shm", sys.executable, "-c", PROGRAM,
     ]  # fmt: skip
@@ -336,7 +336,7 @@ def test_a_run_with_next_to_no_shared_memory_ends(small_set, tmp_path):
     found = subprocess.run(
         [*inside, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parents[2]
     )
-    # Where mounting is not allowed no file may be long either, and the model files are named instead.
+    # Where mounting is not allowed, long files are not allowed either, and the error names the model files instead.
     assert found.returncode in (0, 3), found.stderr
     assert (tmp_path / "run" / "log.csv").exists()
 
@@ -492,7 +492,7 @@ def test_a_run_goes_on_from_the_weights_it_started_from_alone(small_set, tmp_pat
 
 
 def test_a_file_that_cannot_be_written_costs_no_other(small_set, tmp_path):
-    """The disk is full when the run's first file is written: every file is named, and the status says so."""
+    """The disk is full when the run's first file is written: the error names every file, and the status is 3."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
     program = f"{limited}\nfrom dcnn_fast.cli.main import run; run()"
     arguments = ["train", small_set, "--out", tmp_path / "run", *LEAST, "--epochs", 1]

@@ -1,4 +1,4 @@
-"""The recipe of a run from the command line: options that come from a file, targets, frozen layers, and what is refused."""
+"""The recipe of a run on the command line: options from a file, targets, frozen layers, and refusals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUICK = (*SIZES, "--batch", 8, "--test-samples", 1)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Pictures whose brightness is their rating, once with votes; a set of labels, and one with a part val."""
+    """Pictures whose brightness is their rating, once as votes; a set of labels, and one with a part val."""
     where = tmp_path_factory.mktemp("sets")
     ratings, votes, labels = [], [], []
     for i in range(40):
@@ -55,7 +55,7 @@ def trained(folder, out, *arguments, data="ratings.csv"):
 def test_each_kind_of_targets_is_learnt(folder, targets, data):
     recipe = ("--optimiser", "adamw", "--rate", 0.003, "--schedule", "cosine", "--warmup", 1, "--clip", 5, "--targets", targets)
     rows = trained(folder, targets, *QUICK, *recipe, "--epochs", 8, "--best-by", "auc", data=f"{data}.csv")
-    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])  # of soft labels some is never lost
+    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])  # soft labels leave a positive minimum
     assert max(float(row["test_auc"]) for row in rows) > 0.9
     rates = [float(row["rate"]) for row in rows]
     assert rates[0] == pytest.approx(0.003) and rates[1:] == sorted(rates[1:], reverse=True) and rates[-1] < 3e-4
@@ -68,7 +68,7 @@ def test_a_model_that_has_high_first_learns_ratings_as_they_are(folder):
     save_model(Model(build(Network("other way", (column,), ("high", "low")), seed=1)), folder / "first.safetensors")
     recipe = ("--net", "first.safetensors", "--optimiser", "adamw", "--rate", 0.003, "--batch", 8, "--test-samples", 1)
     rows = trained(folder, "high first", *recipe, "--targets", "soft", "--epochs", 6)
-    assert float(rows[-1]["test_auc"]) > 0.9  # of the second label, low, by its own probability
+    assert float(rows[-1]["test_auc"]) > 0.9  # for the second label, low, by that label's probability
 
 
 def test_a_run_is_had_again_from_its_file_of_options_wherever_that_is_read(folder, tmp_path):
@@ -92,7 +92,7 @@ def test_a_run_goes_on_with_its_own_options_and_with_a_rate_that_is_said_anew(fo
     assert more.returncode == 0, more.stderr
     kept = load_checkpoint(folder / "on" / "checkpoint.safetensors")
     assert [row["rate"] for row in kept.progress.history] == [0.004, 0.001]
-    assert (kept.settings.rate, kept.settings.bias_rate) == (0.001, 0.0005)  # the biases' keeps its proportion
+    assert (kept.settings.rate, kept.settings.bias_rate) == (0.001, 0.0005)  # the biases' rate keeps its ratio
     again = run("train", "ratings.csv", "--out", "on", "--resume", "--epochs", 3, cwd=folder)
     assert again.returncode == 0, again.stderr
     assert load_checkpoint(folder / "on" / "checkpoint.safetensors").progress.history[-1]["rate"] == 0.001
@@ -105,12 +105,12 @@ def test_a_run_goes_on_with_its_own_options_and_with_a_rate_that_is_said_anew(fo
 
 
 def test_a_run_that_is_interrupted_within_an_epoch_goes_on_with_its_options_and_its_last_rates(folder, monkeypatch):
-    """Once in the first epoch, then in the second, at another rate."""
+    """Interrupted first in the first epoch, then in the second at another rate."""
     launch, seen = Step.launch, []
 
     def interrupted(self, *arguments):
         seen.append(1)
-        if len(seen) in (1, 6):  # of four mini-batches an epoch; the next one is the last
+        if len(seen) in (1, 6):  # four mini-batches an epoch; the next one is the last
             os.kill(os.getpid(), signal.SIGINT)
         return launch(self, *arguments)
 
@@ -192,10 +192,10 @@ def test_what_learns_of_a_model_file_is_drawn_anew_and_the_rest_is_taken(folder)
     trained(folder, "fresh", *options, "--rate", 0, "--bias-rate", 0, data="labels.csv")
     fresh = load_model(folder / "fresh" / "last.safetensors")
     for name, tensor in source.net.state_dict().items():
-        if not name.endswith("bias") or "blocks" in name:  # fresh biases are zeros
+        if not name.endswith("bias") or "blocks" in name:  # fresh biases are zero
             assert bool((fresh.net.state_dict()[name] == tensor).all()) == ("blocks" in name), name
     seen = [model.provenance["training"]["data"]["seen"] for model in (source, fresh)]
-    assert len(seen[1]) > len(seen[0])  # layers that learnt were taken, and with them the photographs that they have seen
+    assert len(seen[1]) > len(seen[0])  # layers that had learnt were taken, so their photographs count as seen
 
 
 def test_layer_files_say_the_rates_themselves(folder):
@@ -225,7 +225,7 @@ def test_an_adaptation_has_a_file_of_options_too(folder):
 
 
 def test_rows_of_the_split_val_choose_the_best_epoch_and_end_the_run(folder):
-    """With rates of nothing no epoch is better than the first."""
+    """With learning rates of zero no epoch is better than the first."""
     parts = ("train", "train", "val", "test")
     lines = [f"{i}.png,{i},{parts[i % 4]}" for i in range(40)]
     (folder / "three.csv").write_text("\n".join(["path,rating,split", *lines]))

@@ -1,4 +1,4 @@
-"""`dcnn-fast why`: the picture, the numbers, and what cannot be done."""
+"""`dcnn-fast why`: its picture, its numbers, and its refusals."""
 
 from __future__ import annotations
 

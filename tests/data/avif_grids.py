@@ -1,4 +1,4 @@
-"""AVIF pictures that are grids of other pictures, all of whose cells may be the same bytes (ISO/IEC 23008-12, 6.6.2.3)."""
+"""AVIF pictures that are grids of other pictures, whose cells may all share the same bytes (ISO/IEC 23008-12, 6.6.2.3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def full(kind, version, flags, *parts):
 
 
 def cell(image, **options):
-    """The AV1 bytes of a picture, and its av1C, colr and pixi boxes."""
+    """A picture's AV1 bytes, and its av1C, colr and pixi boxes."""
     buffer = io.BytesIO()
     image.save(buffer, "AVIF", speed=10, **options)
     data = buffer.getvalue()
@@ -33,8 +33,8 @@ def size(width, height):
 
 
 def grid(image, rows, columns, width=None, height=None, *, shared=True, **options):
-    """The file of a grid of rows x columns times `image`, which together are width x height. shared: the bytes of a cell are
-    there once; otherwise each cell has its own. options: of Pillow's writer.
+    """A file with a grid of rows x columns times `image`, width x height in all. shared: the cells' bytes are stored
+    once; otherwise each cell has its own. options: for Pillow's writer.
     """
     av1, properties = cell(image, **options)
     whole = (width or columns * image.width, height or rows * image.height)

@@ -1,4 +1,4 @@
-"""What cameras and phones write, made here: raw files with a preview inside, and a HEIF file."""
+"""Files as cameras and phones write them, made here: raw files with a preview inside, and a HEIF file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ YBiF0k/wPhBQaQy6+myVxUpXNFjlhppIXoMksJdSeJEkIWKAuo3z+QBPYbuHpgHKQG9CzG7TUPO1VqIt
 Kork+GjRwWJ9KbkALthAPccaWWTNPEf3ess1MIz/i+9pR2Hl+RuvV1ciOT7gw5Q=
 """)
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 10: 8}  # bytes of TIFF's types
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 10: 8}  # bytes of each of TIFF's types
 _CODES = {1: "B", 3: "H", 4: "I", 5: "I", 10: "i"}
 _PREVIEW_AT, _SIDE = 1024, 32
-_IDENTITY = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]  # as fractions
+_IDENTITY = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]  # stored as fractions
 
 
 def preview(height=48, width=64, orientation=None):
-    """A JPEG file whose corners differ. orientation: that its EXIF, which is its first segment then, says."""
+    """A JPEG file whose corners differ. orientation: the value in its EXIF, which is then its first segment."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[..., 0] = np.linspace(0, 250, width).astype(np.uint8)
     pixels[..., 1] = np.linspace(0, 250, height).astype(np.uint8)[:, None]
@@ -45,10 +45,10 @@ def preview(height=48, width=64, orientation=None):
 
 
 def dng(jpeg, orientation=1, *, version=True, thumbnail=True, plain=False):
-    """A raw file of a mosaic of 32 x 32, with the JPEG file as its preview.
+    """A raw file with a mosaic of 32 x 32, with the JPEG file as its preview.
 
-    version: whether it says that it is a DNG; other cameras' files do not. thumbnail: whether there is a preview. plain:
-    whether the preview lies there as pixels.
+    version: whether it states that it is a DNG; other cameras' files do not. thumbnail: whether there is a preview. plain:
+    whether the preview is stored as pixels.
     """
     image = Image.open(io.BytesIO(jpeg))
     width, height = image.size
@@ -80,7 +80,7 @@ def dng(jpeg, orientation=1, *, version=True, thumbnail=True, plain=False):
 
 
 def _directory(entries, at):
-    """A TIFF directory that lies at `at`, with the values that do not fit into it behind it."""
+    """A TIFF directory at offset `at`, followed by the values that do not fit into it."""
     behind, table, values = at + 2 + 12 * len(entries) + 4, b"", b""
     for tag, kind, value in sorted(entries):
         payload = value if kind == 2 else struct.pack(f"<{len(value)}{_CODES[kind]}", *value)

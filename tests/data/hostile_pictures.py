@@ -1,4 +1,4 @@
-"""Small pictures in files that are mostly something else: parts by the hundred thousand, tables of everything."""
+"""Small pictures in files that consist mostly of other parts: hundreds of thousands of chunks, and huge tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def saved(kind, image=None, **options):
 
 
 def tiff(tags, data=b"", big=False, after=0):
-    """A TIFF file of one directory. tags: number, type, count, and the value or where it is; data: what follows the directory,
+    """A TIFF file with one directory. tags: number, type, count, and the value or its offset; data: the bytes after the tags,
     which begins at `start(len(tags))`.
     """
     if big:
@@ -35,7 +35,7 @@ def start(count):
 
 
 def strips(count, compression=1):
-    """One row of 8 pixels each, all of them at the same place."""
+    """Strips of one row of 8 pixels each, all at the same offset."""
     at = start(9)
     tags = [
         (256, 3, 1, 8), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, compression), (262, 3, 1, 1), (273, 4, count, at),
@@ -71,7 +71,7 @@ def many_tags(count, big=False):
 
 
 def large_tags(count, kind, size):
-    """Tags whose values are all of the file."""
+    """Tags whose values each fill the whole file."""
     at = start(9 + count)
     values = at + 64
     width = {2: 1, 5: 8, 10: 8, 12: 8, 3: 2, 7: 1}[kind]
@@ -81,13 +81,13 @@ def large_tags(count, kind, size):
 
 
 def large_profile(size):
-    """A profile that is what it says, and then anything."""
+    """A valid profile, padded with zeros."""
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     return saved("TIFF", icc_profile=struct.pack(">I", size) + icc[4:] + bytes(size - len(icc)))
 
 
 def directories(count):
-    """One after another."""
+    """Directories in a chain."""
     tags = plain_tags(8)
     size = 2 + 12 * len(tags) + 4
     parts = [b"II*\x00" + struct.pack("<I", 8)]
@@ -114,7 +114,7 @@ def exif(count):
 
 
 def animation(count):
-    """A PNG of so many frames."""
+    """A PNG file with `count` frames."""
     control = struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 10, 0, 0)
     frame = chunk(b"fcTL", control) + chunk(b"fdAT", bytes(4) + zlib.compress(bytes(200)))
     return png(before=chunk(b"acTL", struct.pack(">II", count, 0)) + chunk(b"fcTL", control), after=frame * count)
@@ -156,7 +156,7 @@ def webp_chunks(count):
 
 
 def jpeg2000(replaced):
-    """A codestream with fields of its size marker replaced, by their offset in it."""
+    """A codestream with fields of its size marker replaced; keys are their offsets in the marker."""
     stream = bytearray(saved("JPEG2000", no_jp2=True))
     for offset, value in replaced.items():
         stream[4 + offset : 8 + offset] = struct.pack(">I", value)
@@ -176,7 +176,7 @@ def comments(count):
 
 
 def tile_parts(count):
-    """Of one tile, all but the last of them empty."""
+    """Parts of one tile, all but the last of them empty."""
     stream = saved("JPEG2000", no_jp2=True)
     at = stream.index(b"\xff\x90")
     empty = b"\xff\x90\x00\x0a\x00\x00" + struct.pack(">I", 14) + b"\x00\x00\xff\x93"

@@ -26,7 +26,7 @@ def field(record: int, number: int, data: bytes) -> bytes:
 
 
 def iptc(inner: bytes, side: int = 9) -> bytes:
-    """A file of IPTC fields whose picture is `inner`, in whatever format that is."""
+    """An IPTC file whose picture is `inner`, in any format."""
     sides = field(3, 20, side.to_bytes(2, "big")) + field(3, 30, side.to_bytes(2, "big"))
     return field(3, 60, b"\x01\x00") + sides + field(3, 120, b"\x05") + field(8, 10, inner) + bytes(5)
 
@@ -80,7 +80,7 @@ CONTAINERS = {
 
 @pytest.fixture
 def ghostscript(tmp_path, monkeypatch):
-    """A program of that name on the PATH which records that it ran; Pillow would find it."""
+    """A program called ghostscript on the PATH that records that it ran; Pillow would find it."""
     folder, ran = tmp_path / "bin", tmp_path / "ran"
     folder.mkdir()
     program = folder / "gs"
@@ -101,7 +101,7 @@ def what_is_read(source):
 
 
 def test_the_recording_program_would_be_run(ghostscript):
-    """By Pillow itself: otherwise the other tests here could not fail."""
+    """Pillow itself runs the program: otherwise the other tests here could not fail."""
     for content in (EPS, iptc(EPS)):
         with pytest.raises((OSError, ValueError)):
             Image.open(io.BytesIO(content)).load()
@@ -110,7 +110,7 @@ def test_the_recording_program_would_be_run(ghostscript):
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_no_container_runs_a_program(ghostscript, tmp_path, name):
-    """As bytes, as a file of a photograph's name, and as a PIL image that a caller has opened and not loaded."""
+    """As bytes, as a file with a photograph's name, and as a PIL image that a caller has opened and not loaded."""
     content = CONTAINERS[name]
     path = tmp_path / "x.jpg"
     path.write_bytes(content)
@@ -136,7 +136,7 @@ def test_no_container_runs_a_program_of_the_command(ghostscript, tmp_path):
 
 
 def test_a_second_frame_is_no_way_in(ghostscript):
-    """Of an MPO file, whose second picture is said to be where the program is."""
+    """An MPO file whose second picture's offset points to the program."""
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).save(buffer, "MPO", save_all=True, append_images=[Image.fromarray(PIXELS[::-1])])
     content = buffer.getvalue()
@@ -150,7 +150,7 @@ def test_a_second_frame_is_no_way_in(ghostscript):
 
 @pytest.fixture
 def late():
-    """Registers readers of formats as plug-ins do, and forgets them."""
+    """Registers readers of formats as plug-ins do, and removes them afterwards."""
     before = list(Image.ID), dict(Image.OPEN)
 
     def register(name, magic, opened):
@@ -165,7 +165,7 @@ def late():
 
 
 def test_formats_registered_late_are_no_way_in(ghostscript, late):
-    """One that is not on the list is not tried; one that is (HEIF) is, and what it opens in its file is of the list, too."""
+    """A format that is not allowed is not tried; an allowed one (HEIF) is, but opens only allowed formats inside its file."""
 
     def inner(fp):
         return Image.open(io.BytesIO(fp.read()))
@@ -177,7 +177,7 @@ def test_formats_registered_late_are_no_way_in(ghostscript, late):
     for content in (EPS, iptc(EPS), saved("PPM"), b"late" + saved("PNG")):
         assert what_is_read(b"heif" + content) == "not an image of a known format"
     assert not ghostscript.exists()
-    assert what_is_read(Image.open(io.BytesIO(b"late" + saved("PNG")))) == (24, 20, 3)  # its caller has opened it
+    assert what_is_read(Image.open(io.BytesIO(b"late" + saved("PNG")))) == (24, 20, 3)  # the caller has opened it
 
 
 def test_every_other_format_of_pillows_is_refused():
@@ -204,9 +204,9 @@ def test_pillow_opens_everything_again_afterwards():
     before = Image.open
     with pytest.raises(ReadError):
         read(saved("PPM"))
-    assert Image.open is before and inspect.isfunction(before)  # Pillow's own, and no stand-in that an earlier reading left
+    assert Image.open is before and inspect.isfunction(before)  # Pillow's own, not a stand-in left by an earlier reading
     with Image.open(io.BytesIO(saved("PPM"))) as image:
         assert np.array_equal(np.asarray(image), PIXELS)
     assert what_is_read(image.copy()) == (24, 20, 3)
     lazy = Image.open(io.BytesIO(saved("PPM")))
-    assert what_is_read(lazy) == (24, 20, 3)  # its caller has chosen to open it
+    assert what_is_read(lazy) == (24, 20, 3)  # the caller has chosen to open it

@@ -1,4 +1,4 @@
-"""Real files that break readers: each is read or refused with a reason, as written down here."""
+"""Real files that break readers: each is read, or refused with a reason, as recorded here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from dcnn_fast.data import ReadError, read
 
-READABLE_SUITE = {  # of the suite_* files; all others of them are damaged past reading
+READABLE_SUITE = {  # only the suite_* files; all others are damaged beyond reading
     "suite_28c74d9284d9836017fd519f6932efd8.jpg": (140, 140),
     "suite_316be81dfdeeb942e904feb3a77f4f83.jpg": (1071, 1443),
     "suite_5482a54657765056f1a94116a8dbffe7.jpg": (100, 100),

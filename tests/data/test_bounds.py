@@ -1,4 +1,4 @@
-"""Sets of three parts: what is for validation is for nothing else, whether a file says so or a share is drawn."""
+"""Sets with three parts: validation photographs serve nothing else, whether a file states the part or a share is drawn."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def table(folder, head, rows, name="set.csv"):
 
 @st.composite
 def label_sets(draw):
-    """Rows of a set: a rating or a label of each photograph, perhaps a group, a category, a part and a histogram."""
+    """Rows of a set: a rating or a label for each photograph, perhaps a group, a category, a part and a histogram."""
     count = draw(st.integers(12, COUNT))
     seed = np.random.default_rng(draw(st.integers(0, 10_000)))
     rated, grouped, parted = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
@@ -60,7 +60,7 @@ def label_sets(draw):
 @MANY
 @given(made=label_sets(), share=st.sampled_from((None, 0.1, 0.25, 0.5)), seed=st.integers(0, 3), shuffle=st.randoms())
 def test_each_photograph_is_in_the_part_that_is_said_or_drawn(photographs, made, share, seed, shuffle):
-    """A plain statement of a set's parts, of the threshold of its labels and of what keeps a share from being drawn."""
+    """A plain statement of a set's parts, of its labels' threshold and of the reasons why a share cannot be drawn."""
     head, rows = made
     own = "split" in head
     said = {row[0]: SPELT[row[-1]] for row in rows} if own else {}

@@ -1,4 +1,4 @@
-"""HEIF files and cameras' raw files: what is read of them, what is said of it, and what is said where it cannot be."""
+"""HEIF files and cameras' raw files: their pixels, their notes, and the messages where they cannot be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.data import camera_files
 
 
 def upright(jpeg, orientation):
-    """The JPEG's pixels turned by Pillow."""
+    """The JPEG's pixels, turned by Pillow."""
     image = Image.open(io.BytesIO(jpeg))
     turns = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}
     turn = turns[orientation]
@@ -78,7 +78,7 @@ def test_a_raw_file_without_a_preview_is_named():
 
 
 def test_raw_files_that_are_damaged_end():
-    """Any byte changed, any length: pixels or one line."""
+    """With any byte changed or any length, reading ends with pixels or one line of error."""
     random = np.random.default_rng(4)
     whole = camera_files.dng(camera_files.preview())
     damaged = [whole[: int(cut)] for cut in random.integers(1, len(whole), 40)]

@@ -1,4 +1,4 @@
-"""The memory of decoded photographs: used again once nobody holds it, never before, and never for more than its share."""
+"""The memory of decoded photographs: reused once nobody holds it, never earlier, and never more than its share."""
 
 import gc
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 
 from dcnn_fast.data import decoded_memory, in_flight, read, upright
 
-SIDE = 1250  # of a photograph that is large enough
+SIDE = 1250  # for a photograph that is large enough
 SHAPE = (SIDE, SIDE, 3)
 
 
@@ -26,7 +26,7 @@ def _none_waits():
 
 
 def pixels_of(seed, side=SIDE):
-    """A picture that JPEG keeps small, unlike that of any other seed."""
+    """A picture that compresses well as JPEG and differs from that of any other seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((side, side - seed)))
 
@@ -100,7 +100,7 @@ def test_a_photograph_larger_than_the_share_does_not_wait_and_lets_the_others_do
 
 @pytest.mark.parametrize("kind", [resource.RLIMIT_AS, resource.RLIMIT_DATA], ids=["ulimit -v", "ulimit -d"])
 def test_with_a_limit_of_the_process_none_is_kept(kind):
-    """Who else asks for memory finds all that there is within it."""
+    """Other allocations find all the memory that the limit leaves."""
     kept, before = decoded_memory.array(SHAPE), decoded_memory.array(SHAPE)
     del before
     assert decoded_memory.waiting() > 0
@@ -116,7 +116,7 @@ def test_with_a_limit_of_the_process_none_is_kept(kind):
 
 
 class Cycle:
-    """What only the garbage collector finds."""
+    """An object that only the garbage collector frees."""
 
     def __init__(self, array):
         self.array, self.itself = array, self
@@ -140,9 +140,9 @@ def test_what_garbage_reads_as_it_is_collected_is_its_own():
 
 
 def test_memory_that_comes_back_while_what_waits_is_counted():
-    """The garbage collector runs at any new object, so within the count as well; Python before 3.12 had it run there."""
+    """The garbage collector runs when an object is created, hence also during the count, as it did in Python before 3.12."""
     in_flight.set_limit(2**40)
-    arrays = [decoded_memory.array(SHAPE) for _ in range(25)]  # more than Python keeps small tuples for
+    arrays = [decoded_memory.array(SHAPE) for _ in range(25)]  # more than the length of tuples that Python keeps for reuse
     arrays.clear()
     before, thresholds = decoded_memory.waiting(), gc.get_threshold()
     for threshold in range(1, 60):
@@ -206,7 +206,7 @@ def test_threads_read_into_memory_of_their_own():
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_file_that_ends_in_the_middle_has_nothing_of_the_photograph_before_it(share):
-    """It is read, or refused, as it is with memory that was never used."""
+    """It is read, or refused, exactly as with memory that was never used."""
     data = jpeg(1)
     broken = data[: int(len(data) * share)]
 
@@ -232,7 +232,7 @@ def test_a_child_has_its_own():
         same = False
         try:
             same = read(data).digest == read(by_pillow(data)).digest and held.digest == before
-        finally:  # never back into the tests
+        finally:  # never return into the tests
             os._exit(0 if same else 1)
     read(jpeg(3))
     assert os.waitpid(child, 0)[1] == 0

@@ -1,4 +1,4 @@
-"""Search and find_images: which files a command line means, and what is said of the others."""
+"""Search and find_images: the files that a command line means, and the messages about the others."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_is_named_is_always_taken(tmp_path):
     ("patterns", "left_out"),
     [
         (["b.JPG"], {"b.JPG"}),
-        (["*.jpg"], {"f.jpg/g.gif"}),  # the folder; patterns tell large letters from small ones
+        (["*.jpg"], {"f.jpg/g.gif"}),  # the folder; patterns are case-sensitive
         (["*.[jJ]*"], {"b.JPG", "c.Jpeg", "f.jpg/g.gif"}),
         (["sub"], {"sub/d.tiff", "sub/deep/e.avif"}),
         (["./sub"], {"sub/d.tiff", "sub/deep/e.avif"}),
@@ -142,7 +142,7 @@ def test_links_to_folders_are_followed_once(tmp_path):
     found, passed = _found(root, recursive=True, follow=True)
     assert found == ["a.png", "file.png", "sub/b.png", "0first/c.png", "0first/deep/d.png"]
     assert passed.linked_folders == 0
-    assert _found(root, root / "again", root / "again")[0] == ["again/c.png"] * 2  # a link that is named is a folder
+    assert _found(root, root / "again", root / "again")[0] == ["again/c.png"] * 2  # a link that is named counts as a folder
 
 
 def test_what_cannot_be_read_is_counted_by_its_kind(tmp_path):
@@ -198,7 +198,7 @@ def test_a_tree_deeper_than_pythons_stack_is_searched(tmp_path):
     try:
         assert [os.path.basename(path) for path in find_images([tmp_path], recursive=True)] == ["deep.png"]
     finally:
-        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # Python's own, as pytest's, would not get to its bottom
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # neither Python's nor pytest's removal reaches its bottom
 
 
 def test_names_that_are_not_text_survive(tmp_path):

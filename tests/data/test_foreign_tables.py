@@ -1,4 +1,4 @@
-"""CSV files of ratings by other projects: which column is what, and heads that leave a choice."""
+"""Other projects' CSV files of ratings: the meaning of each field, and heads that are ambiguous."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_photographs_are_found_by_path_name_and_id(tmp_path):
     assert [path for path, *_ in read(tmp_path, text).rows] == [
         str(tmp_path / "sub" / "12.jpg"), str(tmp_path / "deep" / "er" / "b.png"), str(tmp_path / "c.webp"), "b2.png", "13.jpg",
     ]  # fmt: skip
-    assert read(tmp_path, "image,mean\n12.0,1\n").rows[0][0].endswith("12.jpg")  # as pandas writes ids beside empty fields
+    assert read(tmp_path, "image,mean\n12.0,1\n").rows[0][0].endswith("12.jpg")  # pandas writes ids so beside empty fields
     photograph(tmp_path / "other" / "b.png")
     with pytest.raises(
         ValueError, match=r"'b\.png' must be one photograph, got (deep/er|other)/b\.png, (deep/er|other)/b\.png"

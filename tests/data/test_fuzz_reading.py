@@ -1,4 +1,4 @@
-"""Mutated files: read gives a well-formed photograph or a ReadError, whatever comes."""
+"""Mutated files: read gives a well-formed photograph or a ReadError, whatever the bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AVIF pictures of many items: right ones are read, and those whose items are out of proportion are refused by name, soon."""
+"""AVIF pictures of many items: valid ones are read, and those with disproportionate items are refused by name, quickly."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def encoded(image, **options):
 
 
 def saying(data, width, height):
-    """The file with other sides in its boxes than its frame has."""
+    """The file with other sides in its boxes than in its frame."""
     at = data.index(b"ispe") + 8
     return data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
 
@@ -89,7 +89,7 @@ def test_hostile_ones_end_within_the_budget(tmp_path):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_grid_is_read_cell_by_cell(shared):
-    """A few cells of the same bytes, too, as writers make them of an even sky."""
+    """Including cells that share their bytes, as writers store an even sky."""
     data = grid(CELL, 2, 3, 180, 124, shared=shared)
     one = read(encoded(CELL)).pixels
     pixels = read(data).pixels
@@ -119,7 +119,7 @@ def test_a_picture_in_one_large_cell_is_read():
 
 
 def test_bytes_that_are_no_boxes_are_no_crash():
-    """Random changes of a grid: read or refused."""
+    """A grid with random changes is read or refused."""
     rng = np.random.default_rng(2)
     whole = grid(CELL, 2, 2)
     for _ in range(300):

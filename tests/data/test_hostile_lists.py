@@ -1,4 +1,4 @@
-"""AVA's files, lists of ids and other projects' labels with numbers that are none or too large: refused by name."""
+"""AVA's files, lists of ids and other projects' labels with invalid or excessive numbers: refused by name."""
 
 from __future__ import annotations
 

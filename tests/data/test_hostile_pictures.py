@@ -1,4 +1,4 @@
-"""Files of parts without end: each ends soon and in little memory, and what is too much is refused by name."""
+"""Files with endless parts: each reading ends quickly in little memory, and excessive files are refused by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcnn_fast.data import ReadError, read
 from tests import warm
 from tests.data.hostile_pictures import HOSTILE, NOISE, animation, boxes, chunk, jpeg, png, saved, strips, tiff_tiles
 
-SECONDS, BYTES = 5, 10**9  # above the pixels, of a process of its own
+SECONDS, BYTES = 5, 10**9  # above the pixels, in a process of its own
 REFUSED = {
     "tiff of many strips": "200000 strips", "tiff of many packed strips": "200000 strips",
     "tiff of many tiles": "200000 tiles", "tiff of more tags": "100000 tags", "png of many texts": "chunks",
@@ -88,7 +88,7 @@ def run_length_image():
     ids=["strips", "tiles", "png", "frames", "jpeg", "junk", "boxes", "bmp"],
 )
 def test_what_no_camera_writes_but_is_modest_is_read(data, shape, tmp_path):
-    """From bytes, a path, and an image that is open, alike."""
+    """As bytes, as a path, and as an open image."""
     path = tmp_path / "x.jpg"
     path.write_bytes(data)
     found = read(path).pixels
@@ -99,7 +99,7 @@ def test_what_no_camera_writes_but_is_modest_is_read(data, shape, tmp_path):
 
 
 def test_a_large_png_may_have_as_many_chunks_as_its_pixels_take():
-    """Here in chunks of 300 bytes."""
+    """Tested with chunks of 300 bytes."""
     noise = np.random.default_rng(0).integers(0, 256, (1200, 1000, 3)).astype(np.uint8)
     whole = saved("PNG", Image.fromarray(noise), compress_level=0)
     packed, at = b"", 8

@@ -1,4 +1,4 @@
-"""Label files made to take an age or all memory: each ends soon, with a message of one line."""
+"""Label files designed to take very long or all memory: each reading ends quickly, with a message of one line."""
 
 from __future__ import annotations
 

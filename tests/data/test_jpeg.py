@@ -1,4 +1,4 @@
-"""JPEG files are decoded without Pillow's detour, to its pixels of every file; of what is not right it is the judge."""
+"""JPEG files are decoded without Pillow's detour to the same pixels; Pillow decides about files with faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def saved(pixels, mode="RGB", **options):
 
 
 def by_pillow(data):
-    """What is read of the file where Pillow decodes it: of an image that somebody else opened."""
+    """The file as read by way of Pillow's decoder: from an image that the caller opened."""
     with Image.open(io.BytesIO(data)) as image:
         return read(image)
 
@@ -44,7 +44,7 @@ def ended(reading, data):
 def test_the_pixels_are_pillows(way, shape):
     data = saved(PICTURE[: shape[0], : shape[1]], **WAYS[way])
     with Image.open(io.BytesIO(data)) as image:
-        decoded = jpeg.decoded(data, image)  # which would be None where Pillow is to decode
+        decoded = jpeg.decoded(data, image)  # would be None if Pillow had to decode
         np.testing.assert_array_equal(decoded, np.asarray(image))
     np.testing.assert_array_equal(read(data).pixels, decoded)
 
@@ -59,7 +59,7 @@ def test_other_pixels_are_left_to_pillow(mode):
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_damaged_files_end_as_they_do_with_pillow(progressive):
-    """Cut short anywhere, with a byte changed anywhere, with anything behind: the same pixels, or the same words."""
+    """Cut short anywhere, with a byte changed anywhere, with bytes appended: the same pixels, or the same message."""
     data = saved(PICTURE, progressive=progressive)
     places = sorted({*range(30), *RNG.integers(0, len(data), 150).tolist()})
     damaged = [data[:place] for place in places]
@@ -90,7 +90,7 @@ def test_the_smallest_size_that_is_large_enough(size, scaled_to, expected):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("scaled_to", "divisor"), [(96, 2), (40, 4), (20, 8)])
 def test_a_file_is_decoded_at_a_part_of_its_size(way, scaled_to, divisor):
-    """As Pillow's decoder would do it, which is how the files are read that are left to it."""
+    """As Pillow's decoder does it, which reads the files that are left to Pillow."""
     data = saved(PICTURE, **WAYS[way])
     photo = read(data, scaled_to=scaled_to)
     assert photo.pixels.shape == (-(-131 // divisor), -(-193 // divisor), 3)

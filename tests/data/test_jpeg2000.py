@@ -1,4 +1,4 @@
-"""JPEG 2000 in tiles: with all of them it is read; with fewer than its head says it is refused, never read as half black."""
+"""JPEG 2000 in tiles: read with all tiles; with fewer than its head states it is refused, never read as half black."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from PIL import Image
 from dcnn_fast.data import ReadError, read
 from tests.data.hostile_pictures import saved
 
-TILES = 20  # of 64 x 64 pixels in 300 x 200
+TILES = 20  # tiles of 64 x 64 pixels in 300 x 200
 PIXELS = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
 BOXED = saved("JPEG2000", Image.fromarray(PIXELS), tile_size=(64, 64))
 STREAM = BOXED[BOXED.index(b"\xff\x4f\xff\x51") :]
 
 
 def parts():
-    """Where each tile's part begins, and the end of the last."""
+    """The offset of each tile's part, and the end of the last."""
     at = [STREAM.index(b"\xff\x90")]
     for _ in range(TILES):
         at.append(at[-1] + struct.unpack_from(">I", STREAM, at[-1] + 6)[0])
@@ -27,7 +27,7 @@ def parts():
 
 
 def test_all_tiles_are_read():
-    """In a file of boxes, as a stream, with a last part that goes to the end, and from an image that is open."""
+    """In a file of boxes, as a stream, with a last part of open length, and from an open image."""
     at = parts()
     open_end = STREAM[: at[-2] + 6] + bytes(4) + STREAM[at[-2] + 10 :]
     for data in (BOXED, STREAM, open_end):
@@ -40,7 +40,7 @@ def test_all_tiles_are_read():
 def test_a_missing_tile_is_named(gone):
     at = parts()
     data = STREAM[: at[gone]] + STREAM[at[gone + 1] :]
-    assert Image.open(io.BytesIO(data)).load() is not None  # as the decoder does not mind
+    assert Image.open(io.BytesIO(data)).load() is not None  # the decoder does not complain
     with pytest.raises(ReadError, match="^cannot be decoded: the file has 19 of its 20 tiles$"):
         read(data)
 
@@ -53,7 +53,7 @@ def test_a_tile_that_comes_twice_is_not_two():
 
 
 def test_boxes_before_the_picture_are_not_taken_for_it():
-    """One that holds a codestream of one tile, and one of 64 bits of length."""
+    """A box that holds a codestream of one tile, and a box with a length of 64 bits."""
     decoy = saved("JPEG2000", Image.fromarray(PIXELS[:8, :8]), no_jp2=True)
     at, first = BOXED.index(b"jp2c") - 4, parts()[0]
     more = struct.pack(">I4sQ", 1, b"free", 16 + len(decoy)) + decoy + struct.pack(">I", 8 + len(decoy)) + b"free" + decoy

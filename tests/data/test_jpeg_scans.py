@@ -1,4 +1,4 @@
-"""Files that ask a JPEG decoder to go over a picture again and again are refused before it begins."""
+"""Files that would make a JPEG decoder go over a picture again and again are refused before decoding begins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def saved(image, **options):
 
 
 def repeated(data: bytes, times: int) -> bytes:
-    """The file with its last scan so many times more."""
+    """The file with its last scan repeated."""
     last = data.rindex(b"\xff\xda")
     assert data.endswith(b"\xff\xd9")
     return data[:-2] + data[last:-2] * times + data[-2:]
@@ -33,10 +33,10 @@ def scans(data):
 
 @pytest.mark.parametrize(("mode", "count"), [("L", 6), ("RGB", 10)])
 def test_scans_are_counted(mode, count):
-    """As libjpeg makes them by default: 6 of one component, 10 of three."""
+    """As libjpeg makes them by default: 6 for one component, 10 for three."""
     image = Image.fromarray(NOISE).convert(mode)
     thumbnail = Image.Exif()
-    thumbnail[0x010E] = "\xff\xda" * 40  # a marker in what is not a scan
+    thumbnail[0x010E] = "\xff\xda" * 40  # a marker outside any scan
     progressive = saved(image, progressive=True, exif=thumbnail, quality=90)
     assert scans(progressive) == count
     assert scans(repeated(progressive, 7)) == count + 7
@@ -50,7 +50,7 @@ def test_scans_are_counted(mode, count):
 
 
 def test_the_same_picture_a_few_times_over_is_read_and_thousands_of_times_is_not(tmp_path):
-    """The second would take half a minute; a PIL image of it, not yet loaded, is refused as well."""
+    """Decoding the second would take half a minute; a PIL image of it, not yet loaded, is refused as well."""
     plain = saved(Image.new("L", (2048, 2048), 128), progressive=True, quality=50)
     assert np.array_equal(read(repeated(plain, 3)).pixels, read(plain).pixels)
     hostile = repeated(plain, 9000)
@@ -68,13 +68,13 @@ def test_the_same_picture_a_few_times_over_is_read_and_thousands_of_times_is_not
 
 
 def parts(data: bytes) -> tuple[bytes, list[bytes]]:
-    """A file of one component's scans cut into its head and its scans, the first with what precedes it."""
+    """A file of one component, cut into its head and its scans; the first scan includes the bytes before it."""
     starts = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
     return data[: starts[0]], [data[a:b] for a, b in zip(starts, [*starts[1:], len(data) - 2], strict=True)]
 
 
 def one_component_first(data: bytes) -> bytes:
-    """A sequential file of three components with a scan of the first one before the scan of all."""
+    """A sequential file of three components with a scan of the first before the scan of all."""
     head, (whole,) = parts(data)
     alone = b"\xff\xda" + bytes((0, 8, 1, 1, 0, 0, 63, 0)) + whole[14:]
     return head + alone + whole, whole
@@ -84,7 +84,7 @@ GREY = saved(Image.new("L", (2048, 2048), 128), progressive=True, quality=50)
 
 
 def _hidden_in_restarts() -> bytes:
-    """Scans behind a marker that a decoder passes over and whose two next bytes look like a length of 64 kB."""
+    """Scans behind a marker that a decoder skips and whose next two bytes look like a length of 64 kB."""
     head, (first, *rest) = parts(GREY)
     return head + b"\xff\xdd\x00\x04\x00\x01" + first + b"\xff\x02\xff\xff" + rest[-1] * 2000 + b"\xff\xd9"
 

@@ -1,4 +1,4 @@
-"""Label files as programs and people write them: read as a plain statement says or refused by name, never as something else."""
+"""Label files as programs and people write them: read as a plain statement says, or refused by name, never misread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DELIMITERS = st.sampled_from((",", ";", "\t"))
 NAMES = st.sampled_from(("{}.png", "./{}.png", "sub/../{}.png", "schön{}.png"))
 PATH_HEADS = st.sampled_from(("path", "Path", "FILE", "image", "filename", "file_name"))
 RATING_HEADS = st.sampled_from(("rating", "Rating", "SCORE", "mean", "MOS"))
-FAULTS = {  # each with the words of the message
+FAULTS = {  # each with the words of its message
     "": None,
     "another encoding": "must be text in UTF-8",
     "decimal commas between commas": "row 2 must have",
@@ -52,7 +52,7 @@ def photographs(tmp_path_factory):
 
 @st.composite
 def tables(draw):
-    """Rows as a person means them, and how they are written, with one fault or, as often, none."""
+    """A table's rows as a person means them, and their notation, with one fault or, as often, none."""
     fault = draw(st.sampled_from([*FAULTS, *[""] * len(FAULTS)]))
     delimiter = "," if fault == "decimal commas between commas" else draw(DELIMITERS)
     comma = fault == "decimal commas between commas" or (delimiter != "," and draw(st.booleans()))
@@ -69,7 +69,7 @@ def tables(draw):
 
 
 def written(table):
-    """The bytes of the file."""
+    """The bytes of the table's file."""
     fault, heads = table["fault"], list(table["heads"])
     rows = [[name, rating.replace(".", ",") if table["comma"] else rating] for name, rating in table["rows"]]
     if fault == "a photograph twice":
@@ -119,7 +119,7 @@ def test_a_table_is_read_as_it_is_meant_or_refused(photographs, table):
 
 @st.composite
 def heads(draw):
-    """Columns of a foreign file in some order, each with what it is."""
+    """Fields of a foreign file in some order, each with its meaning."""
     columns = [("path", draw(st.sampled_from(("image_id", "Image Name", "filename", "img"))))]
     for prefix in draw(st.lists(st.sampled_from(("vote_", "r", "score", "")), max_size=2, unique=True)):
         first, count = draw(st.sampled_from((0, 1, 2))), draw(st.sampled_from((10, 10, 5, 11)))
@@ -133,13 +133,13 @@ def heads(draw):
 @MANY
 @given(columns=heads(), end=ENDS, delimiter=DELIMITERS)
 def test_a_foreign_head_is_understood_or_refused(columns, end, delimiter):
-    """Each cell says which column it is, so that one in a wrong place is seen."""
+    """Each cell states its field's meaning, so that a misplaced one is noticed."""
     histograms = {what[0] for what, _ in columns if isinstance(what, tuple)}
     of = {prefix: [what[1] for what, _ in columns if isinstance(what, tuple) and what[0] == prefix] for prefix in histograms}
     votes = [prefix for prefix in histograms if len(of[prefix]) == 10]
     ratings = [name for what, name in columns if what == "rating"]
     clear = len(votes) <= 1 and len(ratings) <= 1 and len(votes) + len(ratings) > 0
-    mean = 385 / 55  # of votes 1 to 10 for 1 to 10
+    mean = 385 / 55  # the mean of votes 1 to 10 for ratings 1 to 10
     cells = [
         f"{mean:.6f}" if what == "rating" else "photo" if what == "path" else "77" if what == "other" else str(what[1] + 1)
         for what, _ in columns

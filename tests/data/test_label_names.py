@@ -1,4 +1,4 @@
-"""Which of two labels is the better one, and labels that are a model's by other names."""
+"""The better one of two labels, and labels that match a model's under other names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_sets_labels_become_a_models_and_the_better_one_the_better_one():
     assert found.labels == ("low", "high") and found.positive == "high"
     assert [e.label for e in found.train] == [0, 1, -1] and [(e.label, e.truth) for e in found.test] == [(1, (1,))]
     assert found.notes == ("0 and 1 of the data are low and high of the model",)
-    turned = with_labels(data, ("High", "Low"))  # as they were sorted once
+    turned = with_labels(data, ("High", "Low"))  # the alphabetic order, which earlier files have
     assert [e.label for e in turned.train] == [1, 0, -1] and [(e.label, e.truth) for e in turned.test] == [(0, (0,))]
     assert turned.notes[1] == "the model has High first: its scores and correlations are those of Low"
     assert with_labels(data, ("0", "1")) is data

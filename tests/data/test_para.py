@@ -1,4 +1,4 @@
-"""PARA's files as photographs and as a table; every file here is drawn."""
+"""PARA's files as photographs and as a table; every file here is synthetic."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_official_test_set_is_held_out_and_says_more(copy):
 
 
 def test_a_whole_copy_says_as_much_of_its_training_part(copy):
-    """With the official file the means' file is not read."""
+    """If the official file is present, the file of means is not read."""
     annotation = copy / "annotation"
     head, *rows = rows_of(annotation / TEST)
     write(annotation / TEST, [head, *rows[:10]])
@@ -99,7 +99,7 @@ def test_a_bad_row_is_named(copy, name, row, column, value, message):
 
 
 def test_a_photograph_is_that_of_its_session(copy):
-    """A copy of it in another folder, first in the order of names, is another photograph."""
+    """A copy in another folder, first in the order of names, counts as another photograph."""
     photograph = next(each for each in read_para(copy) if each.session)
     (copy / "imgs" / "backup").mkdir()
     (copy / "imgs" / "backup" / photograph.name).write_bytes(b"another")

@@ -1,4 +1,4 @@
-"""What reading takes in memory: part by part the same bits as at once, never more than was asked for before, and bounded."""
+"""Memory taken by reading: part by part the same bits as in one go, never more than was requested, and bounded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def picture(mode):
     if mode in ("I;16", "I"):
         return Image.fromarray(rng.integers(0, 65536, (HEIGHT, WIDTH)).astype(np.uint16 if mode == "I;16" else np.int32))
     pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 4)).astype(np.uint8)
-    pixels[: HEIGHT // 2, :, 3] = 255  # parts that are opaque, and parts that are not
+    pixels[: HEIGHT // 2, :, 3] = 255  # some parts are opaque, others are not
     image = Image.fromarray(pixels, "RGBA")
     kind, _, more = mode.partition(" ")
     if kind in ("CMYK", "LAB", "YCbCr"):
@@ -58,7 +58,7 @@ MODES = (
 
 
 def at_once(image, orientation):
-    """The pixels and notes, by Pillow's operations on the whole image one after the other."""
+    """The pixels and notes, by Pillow's operations on the whole image in sequence."""
     notes = []
     if image.mode in ("I;16", "I"):
         image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
@@ -92,7 +92,7 @@ def at_once(image, orientation):
 @pytest.mark.parametrize("part", [2**20, 46, 11])
 @pytest.mark.parametrize("mode", MODES)
 def test_part_by_part_gives_the_bits_of_the_whole(monkeypatch, mode, part):
-    """46 pixels are two rows, 11 less than one."""
+    """46 pixels are two rows, 11 are less than one."""
     monkeypatch.setattr(color, "PART", part)
     for name, icc in PROFILES.items():
         for orientation in range(1, 9) if icc is None else (1, 7):
@@ -117,12 +117,12 @@ def test_every_value_under_every_transparency_is_laid_over_as_pillow_does(backgr
     assert np.array_equal(read(image, background=background).pixels, expected)
     assert np.array_equal(read(pixels, background=background).pixels, expected)
     for height, notes in ((slice(0, 1), 1), (slice(255, 256), 0), (slice(0, 2), 1), (slice(254, 256), 1)):
-        found = read(pixels[height], background=background)  # fully transparent, opaque, and both with another
+        found = read(pixels[height], background=background)  # fully transparent, opaque, and both with another value
         assert np.array_equal(found.pixels, expected[height]) and len(found.notes) == notes
 
 
 def test_a_table_of_all_colours_gives_the_bits_of_the_transform(monkeypatch):
-    """Which large pictures go through: here all; with each profile, turned, and in parts of less than a row."""
+    """Large pictures use the table; here all do: with each profile, turned, and in parts of less than a row."""
     monkeypatch.setattr(profiles, "PAYS_FROM", 1)
     for name, orientation, part in (("none", 1, 2**20), ("none", 7, 11), ("LAB", 6, 46)):
         monkeypatch.setattr(color, "PART", part)
@@ -159,7 +159,7 @@ def saved(mode, kind, side, **options):
 
 TURNED = Image.Exif()
 TURNED[0x112] = 6
-OTHER = PROFILES["sRGB"].replace(b"s\0R\0G\0B", b"x\0R\0G\0B")  # a profile that is not known to be sRGB
+OTHER = PROFILES["sRGB"].replace(b"s\0R\0G\0B", b"x\0R\0G\0B")  # a profile not known to be sRGB
 KINDS = {
     "png": ("RGBA", "PNG", {"exif": TURNED, "icc_profile": OTHER}),
     "palette": ("P", "PNG", {"transparency": 0}),
@@ -240,7 +240,7 @@ def hostile():
 
 @pytest.mark.parametrize(("kind", "data"), list(hostile()), ids=lambda value: value if isinstance(value, str) else "")
 def test_what_takes_a_gigabyte_above_its_pixels_is_refused_from_its_header(kind, data):
-    """A caller who allows more pixels allows more memory."""
+    """A caller who allows more pixels also allows more memory."""
     what = f"decoding 13377 x 13377 pixels of this {kind} takes"
     why = rf"^refused as a decompression bomb: {what} \d+ MB, more than the limit of 1537 MB$"
     with pytest.raises(ReadError, match=why):
@@ -273,12 +273,12 @@ print(status("VmHWM") - before)
 
 
 def test_all_workers_together_stay_within_the_room(tmp_path):
-    """Large pictures at four workers: one finds room at a time, and the scores are those of all at once."""
+    """Large pictures at four workers: one has room at a time, and the scores equal those of all in parallel."""
     side = 3500
     (tmp_path / "small.png").write_bytes(saved("RGB", "PNG", 300))
     (tmp_path / "large.png").write_bytes(saved("RGB", "PNG", side))
     one = 7 * side**2
-    at_once = {"MALLOC_MMAP_THRESHOLD_": "1000000", "OMP_NUM_THREADS": "1"}  # what is freed goes back to the system at once
+    at_once = {"MALLOC_MMAP_THRESHOLD_": "1000000", "OMP_NUM_THREADS": "1"}  # freed memory returns to the system at once
     said = []
     for room in (one, 20 * one):
         found = subprocess.run(

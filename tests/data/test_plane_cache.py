@@ -1,4 +1,4 @@
-"""The cache of planes: what comes out of it is what decoding gives, whatever happens to its files."""
+"""The cache of planes: its planes equal decoded ones, whatever happens to its files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def photographs(tmp_path):
 
 
 def save(pixels, path, *, old=60):
-    """A photograph that was last written to so many seconds ago."""
+    """Save a photograph with a modification time `old` seconds ago."""
     Image.fromarray(pixels).save(path)
     os.utime(path, (time.time() - old,) * 2)
 
@@ -45,7 +45,7 @@ def pictures(folder, *, decoded=False, inputs=INPUTS):
 
 
 def arrays(found):
-    """All that a set's pictures hold."""
+    """All arrays that a set's pictures hold."""
     held = [found.picture(i) for i in range(COUNT)]
     return [array for each in held for array in ([each.photo] if each.photo is not None else list(each.planes.values()))]
 
@@ -99,7 +99,7 @@ def test_a_spoilt_file_is_made_anew(photographs, spoil):
         "zeros": bytes(len(whole)), "longer": whole + b"x",
     }.get(spoil)  # fmt: skip
     path.unlink() if content is None else path.write_bytes(content)
-    unfilled = pictures(photographs)  # a run that adds nothing, as one beside it does
+    unfilled = pictures(photographs)  # a run that adds nothing, like a concurrent one
     unfilled._cache = PlaneCache(photographs / "planes")
     assert same(arrays(unfilled), plain) and not (path.exists() and path.read_bytes() == whole)
     assert same(arrays(filled(photographs)), plain) and path.read_bytes() == whole
@@ -113,7 +113,7 @@ def test_it_holds_no_more_than_it_may_and_the_longest_unused_go_first(photograph
     assert len(said) == 1 and "is full with 1 MB" in said[0] and same(arrays(found), arrays(pictures(photographs, inputs=big)))
     kept = planes(photographs)
     filled(photographs, megabytes=1, inputs=big)
-    assert planes(photographs) == kept  # what this run uses stays
+    assert planes(photographs) == kept  # planes that this run uses stay
     filled(photographs, megabytes=1, inputs=(Input("warp", "warp", 400, 300),))
     assert len(planes(photographs)) == 2 and kept[0] not in planes(photographs)
 
@@ -170,7 +170,7 @@ def test_other_peoples_folders_are_left_as_they_are(photographs):
 
 
 def test_a_photograph_that_is_still_being_written_is_not_kept(photographs):
-    """Another content of the same size within one tick of the clock would be taken for what is kept."""
+    """Other content of the same size within one clock tick would be mistaken for the cached one."""
     save(np.full((50, 61, 3), 7, np.uint8), photographs / "2.png", old=0)
     assert same(arrays(filled(photographs)), arrays(pictures(photographs)))
     assert len(planes(photographs)) == 2 * (COUNT - 1)
@@ -204,7 +204,7 @@ def test_a_link_that_is_turned_meanwhile_gives_nobody_the_pixels_of_another(phot
 
 
 def test_what_decodes_names_the_planes(photographs, monkeypatch, tmp_path):
-    """Other versions of the codecs or of LibRaw, another engine, and edits of the package's own reading."""
+    """Other versions of the codecs or of LibRaw, another engine, and edits to the package's own reading."""
     package = tmp_path / "package"
     shutil.copytree(plane_cache._PACKAGE / "data", package / "data")
     shutil.copytree(plane_cache._PACKAGE / "ops" / "views", package / "ops" / "views")
@@ -240,7 +240,7 @@ def test_no_photograph_is_decoded_for_a_cache_that_takes_none(photographs, monke
     monkeypatch.setattr(training_pictures, "read", lambda source: opened.append(source) or real(source))
     big, said = (Input("warp", "warp", 400, 300),), []
     full = PlaneCache(photographs / "planes", 1, said.append)
-    assert 0 < Pictures(examples, big).hold(full) <= len(opened) <= 64  # as many at a time
+    assert 0 < Pictures(examples, big).hold(full) <= len(opened) <= 64  # an equal number at a time
     opened.clear()
     with PlaneCache(photographs / "planes").filling():
         assert Pictures(examples, big).hold(PlaneCache(photographs / "planes", 64, said.append)) == 0
@@ -278,7 +278,7 @@ def test_what_cannot_be_removed_goes_on_taking_room(photographs, monkeypatch):
 
 
 def test_a_spoilt_file_gives_its_room_back_once(photographs):
-    """When it is removed, and not again when the longest unused go, of which it was the first."""
+    """When it is removed, but not again when the least recently used go, of which it was the first."""
     big = (Input("local", "local", 400, 300),)
     found = filled(photographs, megabytes=2, inputs=big)
     assert len(planes(photographs)) == 3

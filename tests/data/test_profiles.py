@@ -1,4 +1,4 @@
-"""Embedded profiles: those that are sRGB by their effect cost nothing, the colors of others are lcms's, pixel by pixel."""
+"""Embedded profiles: those equivalent to sRGB cost nothing; other profiles' colors are lcms's, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def through_lcms(pixels, profile):
 
 @pytest.mark.parametrize("name", ["sRGB", "c2"])
 def test_a_profile_that_does_what_srgb_does_changes_no_pixel(name):
-    """The primaries are rounded as profiles of cameras have them, which lcms would change single levels for."""
+    """The primaries are rounded as in cameras' profiles, for which lcms would change some pixels by one level."""
     profile = icc.of_primaries(icc.SRGB, name)
     for encoded, plain in ((png, png), (jpeg, jpeg)):
         np.testing.assert_array_equal(read(encoded(SMALL, profile)).pixels, read(plain(SMALL, None)).pixels)
@@ -53,7 +53,7 @@ def test_a_profile_that_is_only_called_srgb_is_converted(name):
 @pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("pixels", [SMALL, LARGE], ids=["small", "large"])
 def test_colors_are_those_of_lcms(pixels, name):
-    """Of a large photograph most are looked up; a second one finds more of them than the first."""
+    """Most colors of a large photograph are looked up; a second photograph finds more of them than the first."""
     profile = icc.of_primaries(OTHERS[name], "dcnn")
     for picture in (pixels, pixels[::-1].copy()):
         decoded = np.asarray(Image.open(io.BytesIO(jpeg(picture, None))))
@@ -64,7 +64,7 @@ def test_colors_are_those_of_lcms(pixels, name):
 
 
 def test_each_profile_has_colors_of_its_own():
-    """In turn, and more of them than are kept: what is forgotten is learnt again."""
+    """Profiles in turn, more of them than are kept: forgotten tables are built again."""
     known = {name: icc.of_primaries(primaries, name[:4]) for name, primaries in OTHERS.items()}
     known["swapped"] = icc.of_primaries(icc.DISPLAY_P3[::-1], "rev")
     expected = {name: through_lcms(np.asarray(Image.open(io.BytesIO(jpeg(LARGE, None)))), each) for name, each in known.items()}
@@ -135,7 +135,7 @@ def test_pixels_that_are_only_to_be_read_are_not_changed():
 
 
 def test_the_lattice_sees_what_all_colors_together_would():
-    """For profiles near to sRGB and further and further from it, the greatest change over every color is what decides."""
+    """For profiles at growing distances from sRGB, the greatest change over all colors decides."""
     numbers = (np.arange(i << 20, i + 1 << 20, dtype=np.uint32) for i in range(16))
     parts = [part.view(np.uint8).reshape(1024, 1024, 4)[..., :3].copy() for part in numbers]
     decided = []

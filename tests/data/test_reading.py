@@ -164,7 +164,7 @@ def test_of_an_animation_the_first_frame_is_read():
         options = {"lossless": True} if kind == "WEBP" else {}
         photo = read(encode(frames[0], kind, save_all=True, append_images=frames[1:], **options))
         assert (photo.pixels == (255, 0, 0)).all()
-        count = {"GIF": "several", "TIFF": "several"}.get(kind, 3)  # these two would have to be walked to be counted
+        count = {"GIF": "several", "TIFF": "several"}.get(kind, 3)  # counting these two would mean walking them
         assert photo.notes == (f"the first of {count} frames was read",)
 
 

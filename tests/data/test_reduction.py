@@ -1,4 +1,4 @@
-"""Photographs reduced to the size that a model states: the same pixels from every source, in all that is done with it."""
+"""Photographs reduced to the size that a model states: the same pixels from every source and in every use."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_path_its_bytes_a_pil_image_and_an_array_get_one_score(tmp_path):
         local.plane.shape == (36, 64, 3) and np.array_equal(local.plane, reduced(LARGE, 64)) and warp.plane.shape == (32, 32, 3)
     )
     assert scores[0].mean != Scorer(_model(None), samples=5).score(LARGE).mean
-    assert scores[0].mean != Scorer(_model(64), samples=5).score(reduced(LARGE, 64)).mean  # another picture: other windows
+    assert scores[0].mean != Scorer(_model(64), samples=5).score(reduced(LARGE, 64)).mean  # another picture has other windows
 
 
 def test_training_and_evaluation_see_the_same_reduced_photographs(tmp_path):
@@ -75,7 +75,7 @@ def test_training_and_evaluation_see_the_same_reduced_photographs(tmp_path):
     assert Pictures([example], model.net.inputs, decoded=True).picture(0).photo.shape == (36, 64, 3)
 
     class Wrapped(torch.nn.Module):
-        """Another program's module, which is computed window by window."""
+        """Another program's module, computed window by window."""
 
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""Addresses in stores: what they lose, hold or cannot say is refused by name; versions tell one content from another one."""
+"""Addresses in stores: losses, excess and missing answers are refused by name; versions tell one content from another."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.serve.server import picture
 
 @pytest.fixture
 def web():
-    """An address; what it says of its one file is in `said`."""
+    """An address, and the headers that its server adds for its one file."""
     said = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,7 +47,7 @@ def web():
 
 
 class Hosted(MemoryFileSystem):
-    """Of a host that its paths do not name, as of webhdfs, ftp and sftp."""
+    """A file system whose paths do not name its host, like webhdfs, ftp and sftp."""
 
     protocol = "hosted"
     cachable = False
@@ -123,7 +123,7 @@ def test_a_pipe_behind_a_store_that_leads_back_here_is_not_waited_for(tmp_path):
 
 
 class Watched(MemoryFileSystem):
-    """Counts the files that are read at a time, and may say no sizes."""
+    """Counts the files that are read at a time; it may withhold sizes."""
 
     protocol = "watched"
     store, pseudo_dirs = {}, [""]
@@ -163,7 +163,7 @@ class Reading:
 
 @pytest.fixture
 def limited():
-    """Sets the memory of pictures in work, until the end of the test."""
+    """Limits the memory of pictures in flight until the end of the test."""
     yield in_flight.set_limit
     in_flight.set_limit(None)
 
@@ -171,7 +171,7 @@ def limited():
 @pytest.mark.parametrize("says_size", [True, False])
 @pytest.mark.parametrize(("files", "most"), [(1, 1), (3, 3), (100, 8)])
 def test_the_memory_of_files_from_stores_is_waited_for(limited, monkeypatch, tmp_path, files, most, says_size):
-    """Eight workers read as many of them as may be in memory at a time; files of this machine go on beside them."""
+    """Eight workers read as many files as memory may hold at a time; local files are read meanwhile."""
     fsspec.register_implementation("watched", Watched, clobber=True)
     content = picture(kind="BMP")
     monkeypatch.setattr(Watched, "says_size", says_size)
@@ -195,7 +195,7 @@ def test_a_file_of_a_store_that_exceeds_the_limit_is_refused_by_its_name(limited
 
 
 def test_a_second_search_sees_what_has_come(monkeypatch):
-    """A store may keep what it listed."""
+    """A store may cache its listings."""
     kept = {}
 
     def ls(self, path, detail=True, **options):

@@ -1,4 +1,4 @@
-"""Data sets in every format: what is read, how it is split, and what is said of wrong files."""
+"""Data sets in every format: the examples read, their split, and the messages about faulty files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_kind_is_recognised_and_read(made, kind, recognised):
     assert data.labels == ("low", "high") and set(Counter(e.label for e in data.train)) == {0, 1}
     assert not keys(data.train) & keys(data.test)
     assert len(data.train) + len(data.test) == 94
-    assert len(data.missing) == (2 if kind != "folders" else 0)  # a folder lists nothing that is not there
+    assert len(data.missing) == (2 if kind != "folders" else 0)  # a folder lists existing files only
 
 
 def test_avas_split_and_labels_are_the_official_ones(made):
@@ -170,7 +170,7 @@ def test_a_threshold_is_the_median_of_the_training_part_unless_given(made, tmp_p
 
 
 def test_a_category_has_the_whole_sets_split_and_labels(made):
-    """What a network that learnt from the whole set has seen is not tested on."""
+    """A photograph that a network trained on the whole set has seen is not tested on."""
     whole, part = load_set(made["csv"], fold=1), load_set(made["csv"], fold=1, category="animal")
     for mine, everyones in ((part.train, whole.train), (part.test, whole.test)):
         assert mine == tuple(e for e in everyones if e.category == "animal") and mine
@@ -414,7 +414,7 @@ def test_iads_semicolons_are_recognised(tmp_path):
 
 
 def test_one_bad_entry_costs_no_other(tmp_path):
-    """Paths that no file can have, links in a circle, folders: they are missing, and the rest is read."""
+    """Impossible paths, circular links, folders: they count as missing, and the rest is read."""
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "folder.png").mkdir()
     bad = ("a\0b.png", "x" * 300 + ".png", "/".join(["y" * 200] * 30), "loop.png", "folder.png", "0.png/inside.png")

@@ -1,4 +1,4 @@
-"""What a file says of its photograph reaches its score, and what it says wrongly or with bad intent does not."""
+"""A file's notes on its photograph reach its score; faulty or malicious notes do not."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ORIGINAL, SUBSECONDS, OFFSET = 0x9003, 0x9291, 0x9011
 
 
 def shot(base=None, taken=None, format="JPEG"):
-    """Of a file with these tags, as it is read."""
+    """The shot of a file with these tags, as read."""
     exif = Image.Exif()
     for tag, value in (base or {}).items():
         exif[tag] = value
     for tag, value in (taken or {}).items():
         exif.get_ifd(ExifTags.IFD.Exif)[tag] = value
     loaded = Image.Exif()
-    loaded.load(exif.tobytes())  # as a file's: the writer of TIFF asks for that
+    loaded.load(exif.tobytes())  # the type in a file: the TIFF writer asks for it
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).save(buffer, format, exif=loaded)
     return read(buffer.getvalue()).shot
@@ -83,7 +83,7 @@ def test_broken_exif_costs_what_it_would_say_and_nothing_else():
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).save(buffer, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert read(buffer.getvalue()).shot == Shot(30, 20)
-    entries = struct.pack("<HHI4s", 0x0110, 2, 2, b"X"), struct.pack("<HHII", 0x8769, 4, 1, 2**31)  # far behind the end
+    entries = struct.pack("<HHI4s", 0x0110, 2, 2, b"X"), struct.pack("<HHII", 0x8769, 4, 1, 2**31)  # far beyond the end
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(entries) + bytes(4)
     Image.fromarray(PIXELS).save(buffer := io.BytesIO(), "JPEG", exif=exif)
     assert read(buffer.getvalue()).shot == Shot(30, 20, None, "X")

@@ -1,4 +1,4 @@
-"""Data sets as records: each kind opens as by its path, and what it does not have is refused by its name."""
+"""Data sets as records: each kind opens as it does by path, and an option that it lacks is refused by name."""
 
 from __future__ import annotations
 

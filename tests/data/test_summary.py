@@ -1,4 +1,4 @@
-"""A photograph's digest and reduced picture in one walk: those of its parts, however it lies, at any size."""
+"""A photograph's digest and reduced picture in one pass: equal to those computed apart, for any orientation and size."""
 
 import hashlib
 import io
@@ -21,14 +21,14 @@ def pixels_of(height, width, seed=0):
 
 
 def stated(pixels, orientation, long_side):
-    """The digest by hashlib and the reduced photograph, of pixels that numpy has turned."""
+    """The digest by hashlib and the reduced photograph, from pixels that numpy has turned."""
     whole = upright.by_numpy(pixels, orientation)
     head = b"dcnn_fast photo 1" + np.array(whole.shape[:2], dtype="<u8").tobytes()
     return hashlib.sha256(head + whole.tobytes()).hexdigest(), reduction.reduced(whole, long_side)
 
 
 def require_equal(found, expected):
-    """The same digest and picture."""
+    """Check that digest and picture are equal."""
     assert found[0] == expected[0]
     assert found[1].flags.c_contiguous
     assert np.array_equal(found[1], expected[1])
@@ -45,7 +45,7 @@ def test_digest_and_picture_are_those_of_the_parts(size, orientation):
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_every_instruction_set_has_the_same(orientation):
-    """Strips end in the middle of blocks of the hash, and the last ones are lower than the others."""
+    """Strips end in the middle of blocks of the hash, and the last strips are lower than the others."""
     cases = [(isa, case) for isa in TOGETHER for case in ((331, 7001, (24, 500)), (2503, 640, (200, 51)), (65, 50, (64, 49)))]
     for isa, (height, width, size) in cases:
         pixels = pixels_of(height, width, seed=orientation)
@@ -59,7 +59,7 @@ def test_every_instruction_set_has_the_same(orientation):
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_lines_of_any_length_are_hashed_as_they_are_looked_at(orientation):
-    """Pixels are turned several at a time, and those that are left one by one: of the photograph's rows, or of its columns."""
+    """Pixels are turned several at a time and the remainder one by one, along the photograph's rows or its columns."""
     sizes = [size for length in range(1, 36) for size in ((67, length), (length, 67), (1, length), (length, 1))]
     for isa in TOGETHER[:1]:
         for number, size in enumerate(sizes):
@@ -98,7 +98,7 @@ def test_without_the_processors_instructions_everything_is_the_same(lacking, mon
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_a_turned_file_scores_as_its_pixels_do(orientation, tmp_path):
-    """Through the scorer's door: a path, bytes and the array that `read` gives have one score, bit for bit."""
+    """Through the scorer: a path, bytes and the array that `read` gives have one score, bit for bit."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = io.BytesIO()

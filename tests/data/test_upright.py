@@ -19,7 +19,7 @@ def by_pillow(pixels, orientation):
 
 
 def _poisoned(pixels):
-    """The same pixels right before the end of what may be read."""
+    """The same pixels, ending exactly at the end of readable memory."""
     memory = np.full(pixels.size + 64, 255, np.uint8)
     inside = memory[64:].reshape(pixels.shape)
     inside[:] = pixels

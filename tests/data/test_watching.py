@@ -1,4 +1,4 @@
-"""Files that come into watched folders: each is given once, after it has settled."""
+"""New files in watched folders: each is given once, after it has settled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONG = 60
 
 @pytest.fixture(params=["told", "alone"])
 def watching(request, monkeypatch):
-    """Makes the files of a watch, with the system's word of changes and without."""
+    """Makes the files of a watch, with and without the system's notifications of changes."""
     if request.param == "alone":
         monkeypatch.setitem(sys.modules, "watchfiles", None)
         monkeypatch.setattr("dcnn_fast.data.watching._SWEEP_ALONE", SETTLE)
@@ -37,7 +37,7 @@ def put(path, content=b"x", age=LONG):
 
 
 def following(files, seconds=20.0):
-    """The name of the next file that comes, None where none does in that time."""
+    """The name of the next file, or None if none comes in that time."""
     deadline = time.monotonic() + seconds
     for found in files:
         if found is not None:
@@ -56,7 +56,7 @@ def test_what_is_there_comes_first_and_then_what_comes(watching, tmp_path):
     put(tmp_path / "notes.txt")
     put(tmp_path / "0.jpg")
     assert following(files) == "0.jpg"
-    put(tmp_path / "a.jpg", b"another")  # has been given
+    put(tmp_path / "a.jpg", b"another")  # given before
     put(tmp_path / "c.jpg")
     assert following(files) == "c.jpg"
     assert following(files, 1.5) is None
@@ -117,7 +117,7 @@ def test_new_subfolders_are_searched_as_the_search_says(watching, tmp_path, recu
 
 
 def test_a_folder_that_goes_may_come_again(watching, tmp_path, monkeypatch):
-    monkeypatch.setattr("dcnn_fast.data.watching._SWEEP", 1.0)  # of a folder that has gone the system may tell no more
+    monkeypatch.setattr("dcnn_fast.data.watching._SWEEP", 1.0)  # the system may not report a folder that was removed
     put(tmp_path / "card" / "a.jpg")
     put(tmp_path / "other" / "b.jpg")
     files = watching(tmp_path / "card", tmp_path / "other").files()

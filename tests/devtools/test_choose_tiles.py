@@ -1,4 +1,4 @@
-"""The choice of tiles: made of the candidates there are, of kernels that fit, and as the model ranks them."""
+"""The choice of tiles: from existing candidates, among kernels that fit, and in the model's order."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_what_spills_does_not_fit():
 
 
 def test_an_average_and_a_relu_that_comes_last_are_counted_as_what_they_are():
-    """Not by the name of the same block with maxima; nothing is predicted of what no preset poses."""
+    """Not by the name of the same block with maxima; nothing is predicted for problems that no preset poses."""
     largest = problem(1, 16, 12, 12, 16, 3, torch.float16, padding=1, pool=POOL)
     options = replace(largest.options, pool=AVERAGE, order="conv-pool-norm-relu")
     largest, average = (

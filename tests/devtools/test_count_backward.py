@@ -1,4 +1,4 @@
-"""The backward's counts: of every problem that has a choice, of the kernels there are, and what the package chooses by."""
+"""The backward's counts: every problem that has a choice, the existing kernels, and the package's rule of choice."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_is_written_is_counted_again_to_the_same(problems):
 
 
 def test_a_loop_is_extended_by_what_its_steps_take(problems):
-    """Forty steps as they were simulated and as they follow from fewer."""
+    """Forty steps, once simulated and once extrapolated from fewer."""
     params = next(params for params in problems if params.channels == 64 and params.weight_dtype.itemsize == 2)
     weight = count_backward.launches(params, "memory")[-1]
     depth = weight.constants["BK"]

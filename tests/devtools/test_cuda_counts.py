@@ -1,4 +1,4 @@
-"""The counted table of the hand-staged CUDA block: what it says holds, and keeps the limits."""
+"""The counted table of the hand-staged CUDA block: its statements hold, and it keeps the limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ARCH1 = list(PROBLEMS)[:3]
 
 def test_the_table_is_of_the_code_there_is():
     assert list(ROWS) == list(PROBLEMS)
-    for key, problem in PROBLEMS.items():  # where one is stale: python -m devtools.cuda_counts
+    for key, problem in PROBLEMS.items():  # if one is stale: python -m devtools.cuda_counts
         assert ROWS[key]["code"] == cuda_counts.code_of(cuda_counts.launch_of(*problem)[0]), key
 
 
@@ -25,10 +25,10 @@ def test_counted_again_it_says_the_same(key):
     torch.set_num_threads(1)
     counts = cuda_counts.counted(*PROBLEMS[key])
     found = cuda_counts.row_of(counts)
-    # Another version of the compiler may choose a few other instructions.
+    # Another version of the compiler may choose slightly different instructions.
     for name in ("problem", "source", "code", "tile", "shared", "mma", "conflicts"):
         assert found[name] == ROWS[key][name], name
-    assert float(found["bytes"]) == pytest.approx(float(ROWS[key]["bytes"]), abs=0.005)  # a table may lie in a sector more
+    assert float(found["bytes"]) == pytest.approx(float(ROWS[key]["bytes"]), abs=0.005)  # a table may straddle one more sector
     for name in ("sectors", "useful", "tensor", "loop"):
         assert float(found[name]) == pytest.approx(float(ROWS[key][name]), abs=0.02), name
 

@@ -1,4 +1,4 @@
-"""The report of compiled kernels: its rules, its figures, and that the committed table is of these kernels."""
+"""The report of compiled kernels: its rules, its figures, and that the committed table matches these kernels."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_source_hash_sees_constants_types_and_the_target(launches):
     ],
 )
 def test_occupancy_is_that_of_nvidias_formula(capability, registers, shared, blocks):
-    """Of blocks of 128 threads, from cuda_occupancy.h of the toolkit."""
+    """For blocks of 128 threads, by cuda_occupancy.h of the toolkit."""
     most = MULTIPROCESSORS[capability].warps
     assert kernel_report.occupancy(capability, registers, shared, 4) == blocks * 4 / most
 

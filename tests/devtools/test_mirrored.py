@@ -1,4 +1,4 @@
-"""Launches on copies of what they reach, as the tests of kernels use a GPU; here the simulator gets the copies."""
+"""Launches on copies of the memory that they reach, as the kernels' tests run on a GPU; here the simulator gets the copies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_launch_with_addresses_in_tables_gives_the_same_on_copies(monkeypatch)
 
     def launcher(what):
         seen.append(what)
-        simulate(what, 80)  # which refuses an access outside what the launch names: the copies
+        simulate(what, 80)  # it refuses any access outside the launch's arguments, here the copies
 
     expected, _ = _block(monkeypatch, simulated())
     result, done = _block(monkeypatch, mirrored("cpu", launcher))

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @st.composite
 def files(draw):
-    """Votes and foretold shares, the names of the latter's columns, and how the file is written."""
+    """Votes and foretold shares, the names of the shares' fields, and the notation of the file."""
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     first = draw(st.sampled_from((0, 1, 2)))
     prefix = draw(st.sampled_from(("r", "p_", "vote_", "score", "Share ", "", "f", "feature_")))
@@ -44,7 +44,7 @@ def files(draw):
 
 
 def written(path, made):
-    """The file of predictions; what it has of each photograph, by its number."""
+    """The file of predictions, and each photograph's values in it, by the photograph's number."""
     shares = made["shares"] * made["scale"]
     foretold = {int(i): shares[i].copy() for i in made["order"][made["missing"] :]}
     last = list(foretold)[-1]

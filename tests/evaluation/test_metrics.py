@@ -1,4 +1,4 @@
-"""Measures, against counting by hand and against independent formulas."""
+"""Measures, compared with counts by hand and with independent formulas."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_figures_equal_those_counted_by_hand():
     ranks = np.array([5, 2, 3.5, 1, 3.5]), np.array([5, 4, 3, 1, 2])
     assert found.srcc == pytest.approx(np.corrcoef(*ranks)[0, 1])
     assert found.plcc == pytest.approx(np.corrcoef([0.9, 0.4, 0.6, 0.2, 0.6], ratings)[0, 1])
-    # Of ten pairs seven agree, two do not, one is tied among the scores.
+    # Ten pairs: seven agree, two do not, one is tied among the scores.
     assert found.krcc == pytest.approx((7 - 2) / np.sqrt(9 * 10))
 
 
@@ -80,11 +80,11 @@ def test_average_precision_by_hand():
 
 
 def test_eleven_recalls_are_those_that_were_measured():
-    """Where a negative comes first no precision is 1, at recall 0 neither; recalls of 3/10, 6/10 and 7/10 reach their level."""
+    """If a negative comes first, no precision is 1, not even at recall 0; recalls of 3/10, 6/10 and 7/10 reach their level."""
     behind = binary([0.9, 0.8, 0.7, 0.1], [0, 1, 1, 0])  # precisions 1/2 and 2/3
     for ap in ("interpolated", "voc07"):
         assert measure(behind, ap=ap).average_precision["high"] == pytest.approx(2 / 3)
-    for first in range(1, 10):  # that many of ten positives, then ten negatives, then the others
+    for first in range(1, 10):  # `first` positives, then ten negatives, then the other positives
         labels = [1] * first + [0] * 10 + [1] * (10 - first)
         found = measure(binary(np.linspace(0.9, 0.1, 20), labels), ap="voc07").average_precision["high"]
         assert found == pytest.approx(((first + 1) * 1 + (10 - first) * 0.5) / 11)
@@ -101,7 +101,7 @@ def test_several_right_labels():
     probs = [[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3], [0.3, 0.4, 0.3]]
     found = measure(several(probs, [(0, 1), (2,), (1, 2), ()]))
     assert (found.count, found.unlabelled) == (3, 1)
-    assert found.accuracy == pytest.approx(2 / 3)  # the example without a label is in no accuracy
+    assert found.accuracy == pytest.approx(2 / 3)  # the example without a label counts in no accuracy
     assert found.confusion == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
     assert found.majority == pytest.approx(2 / 3)  # labels b and c are right twice
     # a: the one positive comes first. b: ranks of 0.6, 0.5, 0.4, 0.3; positives are the second and the fourth. c: of 0.3, 0.3,
@@ -128,7 +128,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
 
 def test_intervals_are_wider_over_groups_that_go_together():
     rng = np.random.default_rng(0)
-    right = np.repeat(rng.random(20) < 0.6, 10)  # all of a group are right or wrong together
+    right = np.repeat(rng.random(20) < 0.6, 10)  # all members of a group are right or wrong together
     labels = np.tile([0, 1], 100)
     high = np.where(right, labels, 1 - labels) * 0.8 + 0.1
     widths = []
@@ -159,7 +159,7 @@ def test_wrong_input_is_named():
 
 
 def test_ratings_of_several_parts_keep_their_order_together():
-    """As of a route or of folds: no part's probabilities follow from how far its own ratings lie from the threshold."""
+    """As with a route or with folds: a part's probabilities must not depend on its own ratings' distance from the threshold."""
     parts = []
     for means in ([5.5, 6.0], [5.4, 9.0]):
         shares = np.zeros((2, 10))

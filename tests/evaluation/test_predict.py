@@ -1,4 +1,4 @@
-"""Predictions: the scorer's for our networks, the same windows for other people's, and what cannot be read."""
+"""Predictions: the scorer's for the package's networks, the same windows for foreign ones, and unreadable files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_our_networks_give_the_scorers_numbers():
 
 
 class Wrapped(nn.Module):
-    """A network that is none of ours."""
+    """A network that is not one of the package's."""
 
     def __init__(self, net):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The paper's tables on small synthetic sets: every row runs, repeats itself, and says what it cannot do."""
+"""The paper's tables on small synthetic sets: every row runs, is repeatable, and states its limits."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def test_table_3_trains_the_frozen_columns_first_and_keeps_them(ava, tmp_path):
 
 
 def test_the_semantic_column_may_be_a_model_file(ava, tmp_path):
-    """As `dcnn-fast convert` makes one of a checkpoint of cuda-convnet."""
+    """Such as `dcnn-fast convert` makes from a checkpoint of cuda-convnet."""
     theirs = networks.Column("warp", (networks.Block(8, 5, stride=2, pool=networks.Pool()),), (6,), plane=40, window=33)
     made = Model(build(networks.Network("imagenet", (theirs,), ("cat", "dog", "hen")), seed=1))
     save_model(made, tmp_path / "imagenet.safetensors")
     runs = reproduce("table3", ava, tmp_path / "out", Protocol(**SMALL, semantic=tmp_path / "imagenet.safetensors"))
-    row = next(row for row in runs if row.name == "RDCNN-semantic, delta 0")  # those behind it are not trained
+    row = next(row for row in runs if row.name == "RDCNN-semantic, delta 0")  # the layers behind it are not trained
     assert not row.skipped and row.paper == {"accuracy": 75.42}
     regularised = load_model(next((tmp_path / "out").glob("rdcnn-semantic*aesthetics")) / "last.safetensors")
     tuned = load_model(tmp_path / "out" / "semantic-aesthetics" / "last.safetensors").net.columns[0]
@@ -106,12 +106,12 @@ def test_categories_have_three_ways_and_a_router(tmp_path):
     adapted = load_model(tmp_path / "out" / "DCNN-adapted-to-animal" / "last.safetensors").provenance["training"]["data"]
     warped = load_model(tmp_path / "out" / "SCNN-warp-adapted-to-animal" / "last.safetensors")
     assert [column.view for column in warped.spec.columns] == ["warp"]
-    assert adapted["train"] == sum(e.category == "animal" for e in data.train)  # none of the photographs that are tested on
+    assert adapted["train"] == sum(e.category == "animal" for e in data.train)  # none of the tested photographs
 
 
 @pytest.fixture(scope="module")
 def table_1(ava, tmp_path_factory):
-    """The folder of the command's table, and how it ended."""
+    """The folder of the command's table, and the finished process."""
     out = tmp_path_factory.mktemp("table1")
     small = {"epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.1, "fc": "16,8", "samples": 1}
     options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
@@ -223,7 +223,7 @@ def test_a_table_that_cannot_be_written_costs_no_other(ava, tmp_path):
 
 
 def test_a_table_tells_how_long_it_will_take_and_leaves_nothing(ava, tmp_path):
-    """As many windows and photographs as the epochs, the parts and the rows have; what is trained already counts nothing."""
+    """The windows and photographs of the epochs, parts and rows are counted; rows already trained count nothing."""
     jobs, _ = planned("table3", ava, tmp_path / "out", Protocol(**SMALL))
     data, thinned = load_set(ava), load_set(ava, delta=1)
     dcnn = jobs["dcnn local+warp aesthetics"]
@@ -285,7 +285,7 @@ def test_the_papers_networks_are_known_by_what_they_learn():
 
 
 def test_runs_keep_the_names_that_earlier_ones_have():
-    """Their folders are found by them."""
+    """Runs are found by their folders' names."""
     names = {
         AESTHETICS: "aesthetics", TableSet(delta=1): "aesthetics 1", STYLE: "style", SHOWN: "shown", IAD_TEST: "iad test",
         STYLE_APART: "style without the aesthetics test set", TableSet("category", category="floral"): "category floral",

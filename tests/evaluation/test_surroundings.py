@@ -1,4 +1,4 @@
-"""Data sets, predictions and measures neither ask nor change what the process around them has set."""
+"""Data sets, predictions and measures neither depend on the settings of the process around them nor change them."""
 
 from __future__ import annotations
 

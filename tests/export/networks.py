@@ -21,7 +21,7 @@ NORMS = (
 
 
 def built(network, seed=3):
-    """Its model; columns of EfficientNet-Lite0 have drawn weights."""
+    """The network's model; columns of EfficientNet-Lite0 have random weights."""
     net = nets.build(network, seed=seed).eval()
     for column in net.columns:
         if isinstance(column, nets.BackboneColumn):
@@ -30,7 +30,7 @@ def built(network, seed=3):
 
 
 def preset(name, geometry="convnet", *, plane=72, window=64):
-    """A preset of fewer filters, on smaller windows."""
+    """A preset with fewer filters, on smaller windows."""
     return built(networks.compact(networks.preset(name, geometry), plane=plane, window=window, filters=0.125, fc=(12, 8)))
 
 

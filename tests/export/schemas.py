@@ -13,7 +13,7 @@ FOLDER = Path(dcnn_fast.__file__).parent / "schemas"
 
 
 def require_valid(name, value):
-    """Raise jsonschema.ValidationError unless `value` is as the schema of that name says."""
+    """Raise jsonschema.ValidationError unless `value` satisfies the schema of that name."""
     schema = json.loads((FOLDER / f"{name}.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(value)

@@ -51,7 +51,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
-    """An export with the package for darktable, checked when it was made, and what the command said."""
+    """An export with the package for darktable, checked when it was made, and the command's output."""
     folder = tmp_path_factory.mktemp("exports") / "made" / "here"
     done = run("export", model, folder, "--check", "--darktable")
     assert done.returncode == 0, done.stderr
@@ -60,7 +60,7 @@ def exported(model, tmp_path_factory):
 
 @pytest.fixture
 def copied(exported, tmp_path):
-    """A copy to be changed."""
+    """A copy that the test may change."""
     return Path(shutil.copytree(exported[0], tmp_path / "copied"))
 
 

@@ -1,4 +1,4 @@
-"""The generator as the page states it, and the views as the example makes them, beside the package's own."""
+"""The page's generator and the example's views, compared with the package's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def page():
-    """What the page's lines of Python define."""
+    """The names defined by the page's lines of Python."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "onnx.md").read_text(), re.DOTALL)
     found = {}
     exec(code, found)

@@ -1,4 +1,4 @@
-"""The ONNX files in other programs' runtimes, beside the scorer: every kind of network, and what must be refused."""
+"""The ONNX files in other programs' runtimes, compared with the scorer: every kind of network, and refusals."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def close(found, wanted):
 
 
 def require_scores(model, pixels, run):
-    """That all three files give what this package gives."""
+    """Check that all three files give the package's scores."""
     score = Scorer(model, samples=VIEWS, per_sample=True).score(pixels)
     assert score.error is None
     given, labels = given_of(model, pixels, VIEWS), model.spec.labels
@@ -116,7 +116,7 @@ def test_windows_of_every_overhang(window, rounding, reduce):
 
 @pytest.mark.parametrize(("height", "width"), [(20, 26), (24, 300), (300, 24), (32, 32), (31, 33), (1, 40), (401, 119)])
 def test_photographs_of_every_shape(height, width):
-    """Enlarged, reduced along one side more than along the other, and of one row."""
+    """Enlarged, reduced along one side more than along the other, and with a single row."""
     model = small.model(views=("local", "center", "pad", "warp"))
     require_scores(model, photograph(height, width), by_onnx_runtime)
 

@@ -1,4 +1,4 @@
-"""`windows.pt2`: aten's operators alone, any number of windows, and no need of this package."""
+"""`windows.pt2`: only aten's operators, any number of windows, and no need of this package."""
 
 from __future__ import annotations
 

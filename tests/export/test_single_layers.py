@@ -1,4 +1,4 @@
-"""Columns of single layers, as layer files have them: every layer in ONNX Runtime and in aten beside the scorer."""
+"""Columns of single layers, as layer files have them: every layer in ONNX Runtime and in aten, compared with the scorer."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ EVERY = (
 
 
 def model_of(*layers, view="warp", plane=SIDE, scale=1 / 64):
-    """A network of one column, and its biases drawn too."""
+    """A network of one column, with random biases too."""
     column = GraphColumn(layers, view, plane, SIDE, mean=(120.0, 110.0, 100.0), scale=scale)
     model = built(Network("single layers", (column,)))
     generator = torch.Generator().manual_seed(4)
@@ -77,7 +77,7 @@ def model_of(*layers, view="warp", plane=SIDE, scale=1 / 64):
 
 
 def require_same(model):
-    """ONNX Runtime and torch's own operators give what the network does, and that depends on the pixels."""
+    """ONNX Runtime and torch's own operators agree with the network, and the result depends on the pixels."""
     windows = tuple(each.windows(3) for each in given_of(model, photograph(90, 120), 3))
     windows = tuple(np.concatenate([each, 255 - each[::-1]]) for each in windows)
     wanted = probabilities(model, windows)

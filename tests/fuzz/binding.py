@@ -1,4 +1,4 @@
-"""Random calls of the compiled engine: right ones, and ones with wrong sizes, types, strides and tables.
+"""Random calls of the compiled engine: valid ones, and ones with wrong sizes, types, strides and tables.
 
     python -m tests.fuzz.binding ENGINE PROGRESS FIRST LAST
 
@@ -24,7 +24,7 @@ import numpy as np
 
 
 def load(path: str) -> Any:
-    """The engine in that file, which the package uses too."""
+    """The engine in that file, which the package then uses too."""
     spec = importlib.util.spec_from_file_location("dcnn_fast._engine", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -107,7 +107,7 @@ def plan(engine: Any, call: Call) -> None:
 
 
 def mbconv(engine: Any, call: Call) -> None:
-    """An inverted residual block: results of right calls are what two orders of the images agree on."""
+    """An inverted residual block: valid calls give the same results for two orders of the images."""
     isa = any_isa(engine, call)
     size = call.up_to(1, 5)
     channels, filters = call.up_to(1, 40), call.up_to(1, 40)
@@ -131,7 +131,7 @@ def mbconv(engine: Any, call: Call) -> None:
     again = np.empty_like(out)
     engine.mbconv(weights, x=turned, out=again, threads=1)
     assert np.array_equal(again[::-1], out)
-    for wrong in (x[:, :-1], x[:, :, 0], x.astype(np.float64)):  # of other extents the result may be as large
+    for wrong in (x[:, :-1], x[:, :, 0], x.astype(np.float64)):  # with other extents the result may have the same size
         with refused():
             engine.mbconv(weights, x=wrong, out=out, threads=1)
     for wrong in (*wrong_places(out), laid_inside(x, out)):
@@ -141,7 +141,7 @@ def mbconv(engine: Any, call: Call) -> None:
 
 
 def backbone(engine: Any, call: Call) -> None:
-    """A stem, a block or two, and a head: images of right calls have the same features alone."""
+    """A stem, a block or two, and a head: in valid calls an image alone has the same features."""
     isa = any_isa(engine, call)
     size, channels, filters, outputs = call.up_to(1, 5), call.up_to(1, 4), call.up_to(1, 20), call.up_to(1, 40)
     bf16 = bool(call.up_to(0, 1))
@@ -174,9 +174,9 @@ def backbone(engine: Any, call: Call) -> None:
 
 
 def views(engine: Any, call: Call) -> None:
-    """Cuts of photographs, filters and offsets: of right calls, cuts are parts of the whole."""
+    """Cuts of photographs, filters and offsets: in valid calls, cuts are parts of the whole."""
 
-    def extent(value: int) -> Any:  # none that memory holds and takes long to fill
+    def extent(value: int) -> Any:  # no extent that fits in memory and takes long to fill
         return (-(2**63), -1, 0, 2**40, 2**63 - 1, 2**64, None, 1.5)[call.up_to(0, 7)] if call.spoils() else value
 
     isa, rows, cols = any_isa(engine, call), call.up_to(1, 12), call.up_to(1, 12)
@@ -198,7 +198,7 @@ def views(engine: Any, call: Call) -> None:
 
 
 def summary(engine: Any, call: Call) -> None:
-    """A photograph's digest and reduced picture: of right calls, those of its pixels turned by numpy."""
+    """A photograph's digest and reduced picture: in valid calls, equal to those of its pixels turned by numpy."""
     fast = [isa for isa in engine.isas() if isa != "portable"] if engine.features()["sha_ni"] else []
     if not fast:
         call.right = False
@@ -219,7 +219,7 @@ def summary(engine: Any, call: Call) -> None:
 
 
 def small(engine: Any, call: Call) -> None:
-    """Calls of a few numbers."""
+    """Calls with few numbers."""
     isa = any_isa(engine, call)
     engine.output_tile(
         isa, size=call.size(5), stride=call.size(1), channels=call.size(64), filters=call.size(64), precision=call.word("ieee")
@@ -258,7 +258,7 @@ KINDS: tuple[Callable[[Any, Call], None], ...] = (
 
 
 def run(engine: Any, seed: int) -> tuple[str, bool]:
-    """The kind of the call, and whether it ran; otherwise it was refused."""
+    """The kind of the call, and whether it ran (True) or was refused (False)."""
     rng = np.random.default_rng(seed)
     make = KINDS[seed % len(KINDS)]
     call = Call(rng, wrongness=float(rng.choice([0.0, 0.02, 0.1])))

@@ -1,4 +1,4 @@
-"""Random calls that compute blocks, of regions, of whole images and of columns; regions' results are the reference's."""
+"""Random calls that compute blocks of regions, of whole images and of columns; regions' results equal the reference's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.ops.random_tables import Tables, damaged, random_tables
 
 
 def _norm(engine: Any, call: Call) -> tuple[Any, Any]:
-    """The engine's record and the spec's."""
+    """The engine's record of a norm, and the spec's."""
     if call.rng.random() < 0.3:
         return None, None
     kind, size = ("cross_map", "same_map")[call.up_to(0, 1)], call.up_to(1, 5)
@@ -58,7 +58,7 @@ def precision_of(engine: Any, call: Call, isa: Any) -> str:
 
 
 def source_of(call: Call, shape: tuple[int, ...], dtype: Any) -> Any:
-    """In one of several orders in memory, or with gaps."""
+    """An array in one of several orders in memory, or with gaps."""
     order = ((0, 1, 2, 3), (0, 2, 3, 1), (3, 1, 0, 2))[call.up_to(0, 2)]
     if call.rng.random() < 0.2:
         images, channels, rows, cols = shape
@@ -71,7 +71,7 @@ def source_of(call: Call, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def regions(engine: Any, call: Call) -> None:
-    """Tables, a block, weights and the call that executes them."""
+    """A call with tables, a block and weights."""
     tables = right = random_tables(call.rng)
     if call.spoils():
         tables = damaged(call.rng, right)
@@ -125,12 +125,12 @@ def regions(engine: Any, call: Call) -> None:
 
 
 def whole(engine: Any, call: Call) -> None:
-    """A training forward of whole images and the gradients."""
+    """A training forward of whole images, and the gradients."""
     shape = random_tables(call.rng)
     isa = any_isa(engine, call)
     block, fields = block_of(engine, call, shape, ("ieee", "bf16")[call.up_to(0, 1)])
     channels, filters, groups = fields["channels"], fields["filters"], fields["groups"]
-    least = shape.size + (shape.pool[0] - 1) * shape.stride  # of which a pool's window is made
+    least = shape.size + (shape.pool[0] - 1) * shape.stride  # the extent of a pool's window on the source
     images, rows, cols = call.up_to(0, 3), call.up_to(least, least + 7), call.up_to(least, least + 7)
     table = whole_images(
         images, rows, cols, size=shape.size, stride=shape.stride, padding=shape.padding, rounding=shape.rounding,  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ def whole(engine: Any, call: Call) -> None:
     work = engine.Regions(block, *table.arrays(), sources=[(images, rows, cols)], outputs=table.outputs)
     weights = engine.packed_weights(isa, block, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)))
     engine.block_regions(weights, work, sources=[x], outputs=[result], hits=hits, values=values, threads=call.up_to(1, 3))
-    later = fields["pool_average"] or fields["relu_last"]  # for which nothing is right to keep
+    later = fields["pool_average"] or fields["relu_last"]  # no hits and values could be right for these
     given = (
         1 if later and call.up_to(0, 3) else call.up_to(0, 2)
     )  # both kept, neither, or only one of them, which is right where it is all that is needed
@@ -171,7 +171,7 @@ def whole(engine: Any, call: Call) -> None:
 
 
 def column_tables(engine: Any, call: Call) -> None:
-    """Regions of a column of one block, and the tables of its launches."""
+    """Regions of a column with one block, and the tables of its launches."""
     right = random_tables(call.rng)
     tables = damaged(call.rng, right) if call.spoils() else right
     pool = right.pool
@@ -200,7 +200,7 @@ def column_tables(engine: Any, call: Call) -> None:
 
 
 def column(engine: Any, call: Call) -> None:
-    """A column of one block: of right calls, the bits of the block by itself."""
+    """A column with one block: in valid calls, the same bits as the block alone."""
     right = random_tables(call.rng)
     tables = damaged(call.rng, right) if call.spoils() else right
     isa = any_isa(engine, call)
@@ -209,7 +209,7 @@ def column(engine: Any, call: Call) -> None:
     weight = call.array(shape, np.float32, ((0, 1, 2, 3), (0, 2, 3, 1))[call.up_to(0, 1)])
     bias = call.maybe(call.array((fields["filters"],)))
     images, rows, cols = right.sources[0]
-    call.right &= len(right.sources) == 1  # a column's first block has no more
+    call.right &= len(right.sources) == 1  # a column's first block has a single source
     plane = source_of(call, (images, fields["channels"], rows, cols), (np.float32, np.uint8)[call.up_to(0, 1)])
     held = engine.ColumnRegions([(*tables.arrays(), [tuple(call.size(n) for n in shape) for shape in tables.outputs])])
     found = engine.column(
@@ -236,7 +236,7 @@ def _require_agreement(
     tables: Tables, fields: dict[str, Any], sources: list[np.ndarray], weight: np.ndarray, bias: np.ndarray | None,
     outputs: list[np.ndarray],
 ) -> None:  # fmt: skip
-    """Results are the reference's in float64, where they are stored once."""
+    """Check that results equal the reference's in float64 in places that are stored once."""
     order = f"{'conv-norm-pool' if fields['norm_first'] else 'conv-pool-norm'}{'-relu' if fields['relu_last'] else ''}"
     options = BlockOptions(
         fields["stride"], fields["padding"], fields["groups"], fields["rounding"],
@@ -260,7 +260,7 @@ def _require_agreement(
 
 
 def times_stored(tables: Tables) -> list[np.ndarray]:
-    """How often each place of every output is stored to, [images, rows, cols]."""
+    """The number of stores to each place of every output, [images, rows, cols]."""
     times = [np.zeros(shape, int) for shape in tables.outputs]
     for *_, first, count in tables.regions.tolist():
         for *_, start, number in tables.pieces[first : first + count].tolist():

@@ -1,4 +1,4 @@
-"""A random call in the making: sizes, words and arrays, right ones and wrong ones, and what was written to beside them."""
+"""A random call under construction: valid and invalid sizes, words and arrays, and a check of the memory around outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-REFUSALS = (ValueError, TypeError, MemoryError)  # the last for outputs that no memory holds
+REFUSALS = (ValueError, TypeError, MemoryError)  # the last for outputs larger than any memory
 MARGIN = 64  # values around an array that is written to
 SIZES = (-(2**63), -1, 0, 1, 3, 17, 2**16, 2**31 - 1, 2**31, 2**40, 2**63 - 1, 2**64)
 WORDS = ("", "up", "ieee", "cross_map", "mmx", "\0", "x" * 1000)
@@ -18,11 +18,11 @@ WORDS = ("", "up", "ieee", "cross_map", "mmx", "\0", "x" * 1000)
 
 @dataclass
 class Call:
-    """A call in the making. `right` until something wrong is put into it."""
+    """A call under construction. `right` until an invalid argument is put into it."""
 
     rng: np.random.Generator
     right: bool = True
-    wrongness: float = 0.0  # how likely each of its values is a wrong one
+    wrongness: float = 0.0  # the probability that a value is invalid
     buffers: list[np.ndarray] = field(default_factory=list)
 
     def spoils(self) -> bool:
@@ -43,7 +43,7 @@ class Call:
         return WORDS[self.up_to(0, len(WORDS) - 1)] if self.spoils() else value
 
     def array(self, shape: tuple[int, ...], dtype: Any = np.float32, order: tuple[int, ...] | None = None) -> Any:
-        """Random values between margins that `untouched` looks at. order: the axes from the outermost in memory on."""
+        """Random values between margins that `untouched` checks. order: the axes, from the outermost in memory on."""
         axes = order or tuple(range(len(shape)))
         count = int(np.prod(shape))
         buffer = np.full(count + 2 * MARGIN, 77, dtype)
@@ -57,7 +57,7 @@ class Call:
         return self.array(shape, dtype, (0, 2, 3, 1))
 
     def maybe(self, array: Any) -> Any:
-        """The array or None, which is right or not as the others decide."""
+        """The array or None; either may be valid, depending on the other arguments."""
         return array if self.rng.random() < 0.5 else None
 
     def spoilt(self, array: np.ndarray) -> Any:
@@ -87,7 +87,7 @@ def any_isa(engine: Any, call: Call) -> Any:
 
 
 def laid_inside(memory: np.ndarray, array: np.ndarray) -> np.ndarray | None:
-    """An array of the shape of `array`, in channels_last memory that is also that of `memory`; None where it has no room."""
+    """An array of the shape of `array`, channels_last, that overlaps the memory of `memory`; None if it does not fit."""
     if memory.dtype != array.dtype or not array.size or memory.nbytes < array.nbytes or not _dense(memory):
         return None
     at = memory.__array_interface__["data"][0]
@@ -97,20 +97,20 @@ def laid_inside(memory: np.ndarray, array: np.ndarray) -> np.ndarray | None:
 
 
 def _dense(array: np.ndarray) -> bool:
-    """Whether its values fill their memory from its own address on."""
+    """Whether its values fill their memory without gaps from its own address on."""
     reach = sum((count - 1) * stride for count, stride in zip(array.shape, array.strides, strict=True))
     return min(array.strides) >= 0 and reach + array.itemsize == array.nbytes
 
 
 def wrong_places(array: np.ndarray) -> list[np.ndarray]:
-    """What cannot stand for an array of four axes: too small, or of another kind."""
+    """Arrays that cannot replace one of four axes: too small, or of another kind."""
     smaller = [array[tuple(slice(-1 if axis == cut else None) for axis in range(4))] for cut in range(4)]
     return [*smaller, array[0], array.astype(np.float64)]
 
 
 @contextlib.contextmanager
 def refused() -> Iterator[None]:
-    """Only a refusal is right inside: an engine that runs has not looked at what it was given."""
+    """Requires a refusal inside: an engine that runs has not checked its arguments."""
     try:
         yield
     except REFUSALS:

@@ -1,4 +1,4 @@
-"""Whatever the engine is given, it refuses or runs; it neither crashes nor hangs, and writes nowhere else (binding.py)."""
+"""Whatever the engine's arguments, it refuses or runs; it neither crashes nor hangs, and writes nowhere else (binding.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcnn_fast import engine
 
 ROOT = Path(__file__).parents[2]
 PARTS, CALLS = 2, 4000
-SECONDS = 300  # a hang is found; on a sanitized engine all takes a minute
+SECONDS = 300  # a hang is noticed; with a sanitized engine the whole test takes a minute
 
 pytestmark = pytest.mark.needs_engine
 

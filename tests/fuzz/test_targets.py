@@ -1,4 +1,4 @@
-"""Every reader's seeds and kept inputs end rightly (fuzz/), and an input that does not is found."""
+"""Every reader's seeds and kept inputs end properly (fuzz/), and an input that does not is found."""
 
 from __future__ import annotations
 

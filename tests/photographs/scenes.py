@@ -1,4 +1,4 @@
-"""Drawn scenes with what photographs have: slopes of brightness, edges, detail, colours."""
+"""Drawn scenes with features of photographs: brightness gradients, edges, detail, colours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 
 def scene(seed: int, width: int = 640, height: int = 420) -> Image.Image:
-    """A scene of its own for each seed: a sky, a ground with detail, and things in front of them."""
+    """A different scene for each seed: a sky, a ground with detail, and objects in front of them."""
     rng = np.random.default_rng(seed)
     tops, bottoms = rng.integers(60, 256, 3), rng.integers(10, 200, 3)
     slope = np.linspace(0, 1, height)[:, None, None]

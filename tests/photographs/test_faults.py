@@ -1,4 +1,4 @@
-"""Technical faults: each statistic against another statement of it, and each name where the fault is and where it is not."""
+"""Technical faults: each statistic against another statement of it, and each name with and without the fault."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_shares_of_clipped_pixels_are_of_all_three_channels():
     pixels = np.full((10, 10, 3), 128, np.uint8)
     pixels[:2] = 255
     pixels[2:5] = 3
-    pixels[5, :, 0] = 255  # red alone
+    pixels[5, :, 0] = 255  # only red
     assert clipped_share(pixels, dark=False) == pytest.approx(0.2)
     assert clipped_share(pixels, dark=True) == pytest.approx(0.3)
 

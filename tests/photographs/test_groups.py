@@ -1,4 +1,4 @@
-"""Photographs that show the same are joined, others are not, whatever their order; and which of a group is kept."""
+"""Photographs of the same scene are joined, others are not, whatever their order; and the choice of the one to keep."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_hash_is_a_cosine_transform_against_its_median(seed):
     differ = np.unpackbits(np.frombuffer(bytes.fromhex(perceptual_hash(image)), np.uint8)).reshape(8, 8) != (
         lowest > np.median(lowest)
     )
-    assert differ.sum() <= 1  # the median lies between two coefficients: rounding may move one that is next to it
+    assert differ.sum() <= 1  # the median lies between two coefficients: rounding may move one next to it
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -82,7 +82,7 @@ def test_real_photographs_are_joined_with_their_copies_alone(data_dir):
 
 def test_shots_of_a_burst_are_joined_by_time_and_camera_and_only_by_both():
     apart, bits = scene(3), []
-    for share in np.arange(0.03, 0.15, 0.005):  # how far the camera must move until a copy would not be known
+    for share in np.arange(0.03, 0.15, 0.005):  # the distance that the camera must move until a copy is no longer recognised
         if not groups_of([member(apart), member(moved(apart, share), "b")]):
             bits.append(share)
     next_one = moved(apart, bits[0])
@@ -136,7 +136,7 @@ def sharper(member, by, **more):
     ("group", "best"),
     [
         ([BASE, replace(BASE, order="b", mean=0.5 + 2 * SAME_SCORE)], 1),
-        ([sharper(BASE, 0.2), replace(BASE, order="b", mean=0.5 + 0.9 * SAME_SCORE)], 0),  # as good: the sharper one
+        ([sharper(BASE, 0.2), replace(BASE, order="b", mean=0.5 + 0.9 * SAME_SCORE)], 0),  # equally good: the sharper one
         ([sharper(BASE, 0.2), replace(BASE, order="b", mean=0.5 + 2 * SAME_SCORE)], 1),
         ([sharper(BASE, 0.2, std=0.2), replace(BASE, order="b", mean=0.65)], 0),  # its own spread is greater
         ([sharper(BASE, 0.2), replace(BASE, order="b", mean=0.65, std=0.2)], 0),
@@ -152,7 +152,7 @@ def test_the_best_is_the_highest_and_among_equals_the_sharpest(group, best):
 
 def test_a_chain_of_nearly_equal_scores_does_not_lead_down():
     falling = [sharper(BASE, 0.1 * n, order=str(n), mean=0.5 - 0.8 * SAME_SCORE * n) for n in range(4)]
-    assert best_of(falling) == 1  # 2 and 3 are sharper, and lower than the best by more than the spread
+    assert best_of(falling) == 1  # 2 and 3 are sharper, but lower than the best by more than the spread
 
 
 @pytest.mark.parametrize("text", [None, "", "yesterday", "2024-13-01T00:00:00", "2024-05-01", "9999-99-99T99:99:99"])

@@ -1,4 +1,4 @@
-"""The README's table of what is executed for which architecture: what the kernels of the tests have, which run and are checked.
+"""The README's table of instructions executed per architecture: those in the tests' kernels, which run and are checked.
 
 `python -m tests.ptxsim.executed` writes it anew.
 """
@@ -19,7 +19,7 @@ README = Path(__file__).resolve().parents[2] / "ptxsim" / "README.md"
 DATA = Path(__file__).parent / "data"
 BEGIN, END = "<!-- written by tests/ptxsim/executed.py -->\n", "<!-- end -->\n"
 
-# What a row says, and the opcodes of it.
+# A row's name, and the pattern of its opcodes.
 ROWS = {
     **{f"`mma` of {kind}": rf"mma\.sync.*\.{kind}\.{kind}\." for kind in ("f16", "bf16", "tf32")},
     **{f"`wgmma` of {kind}": rf"wgmma\.mma_async.*\.{kind}\.{kind}$" for kind in ("f16", "bf16", "tf32")},
@@ -39,11 +39,11 @@ ROWS = {
 
 
 class _SeenError(Exception):
-    """A test has come to its launch."""
+    """A test has reached its launch."""
 
 
 def _of_triton(target: int) -> list[tuple[str, str]]:
-    """(PTX, kernel) of every launch of `test_triton` that is made for all targets."""
+    """(PTX, kernel) for every launch of `test_triton` that is made for all targets."""
     found = []
 
     def seen(ptx, kernel, *rest, **options):
@@ -71,7 +71,7 @@ def _of_triton(target: int) -> list[tuple[str, str]]:
 
 
 def _by_hand(target: int) -> list[tuple[str, str]]:
-    """The kernels of nvcc and those in PTX by hand that are of one target."""
+    """The kernels by nvcc and in handwritten PTX for one target."""
     if target == 80:
         ptx = (DATA / "samples.sm_80.ptx").read_text()
         return [(ptx, kernel) for kernel in ("gather", "block_sum", "pairs", "gemm", "integers")]
@@ -82,13 +82,13 @@ def _by_hand(target: int) -> list[tuple[str, str]]:
 
 
 def opcodes(target: int) -> tuple[int, set[str]]:
-    """How many kernels there are for a target, and all their opcodes."""
+    """The number of kernels for a target, and all their opcodes."""
     kernels = list(dict.fromkeys([*_of_triton(target), *_by_hand(target)]))
     return len(kernels), {s.opcode for ptx, name in kernels for s in program(ptx, name).kernel.statements}
 
 
 def table() -> str:
-    """In Markdown."""
+    """The table in Markdown."""
     by_target = {target: opcodes(target) for target in TARGETS}
     lines = ["| | " + " | ".join(f"sm_{target}" for target in TARGETS) + " |", "|---|" + "---|" * len(TARGETS)]
     lines.append("| kernels | " + " | ".join(str(count) for count, _ in by_target.values()) + " |")
@@ -99,7 +99,7 @@ def table() -> str:
 
 
 def written(text: str) -> str:
-    """The README with the table as it is now."""
+    """The README with the current table."""
     start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
     return text[:start] + table() + text[end:]
 

@@ -13,7 +13,7 @@ REGISTERS = "".join(f".reg .{t} %{n}<64>;\n" for t, n in (("pred", "p"), ("b16",
 
 
 def kernel(body: str, parameters: int, *, module: str = "", declarations: str = "", loc: bool = True) -> str:
-    """A kernel `k` with so many 64-bit parameters, in %rd0 … . %r0 is the thread in the grid, %r1 in the block, %r2 the
+    """A kernel `k` with this many 64-bit parameters, in %rd0 … . %r0 is the thread in the grid, %r1 in the block, %r2 the
     block. Line n of the body is line n of `source.cu` to the line information."""
     head = ", ".join(f".param .u64 k_param_{i}" for i in range(parameters))
     loads = "".join(f"ld.param.u64 %rd{i}, [k_param_{i}];\n" for i in range(parameters))

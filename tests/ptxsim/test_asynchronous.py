@@ -1,4 +1,4 @@
-"""cp.async: sizes, groups, and threads that go different ways."""
+"""cp.async: sizes, groups, and divergent threads."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ st.global.{kind} [%rd12], {names};"""
 
 
 def test_no_bytes_read_nothing():
-    """With size 0 the source may be anywhere."""
+    """With size 0 the source address is not checked."""
     y = np.zeros((32, 4), dtype=np.int32)
     body = (
         HEAD.format(size=16)
@@ -55,7 +55,7 @@ st.global.v4.b32 [%rd12], {%r10, %r11, %r12, %r13};"""
 
 
 def test_groups_per_thread():
-    """Threads that took another way have another number of groups."""
+    """Threads on a different path have a different number of groups."""
     x = np.arange(64, dtype=np.int32)
     y = np.zeros(64, dtype=np.int32)
     body = (
@@ -86,7 +86,7 @@ mov.u32 %r9, 0;"""
 
 
 def test_data_arrive_at_the_wait():
-    """What was in shared memory before is gone only then: a plain read of the target would be found out."""
+    """The old contents of shared memory disappear only at the wait, so that a plain read of the target is noticed."""
     x = np.arange(32, dtype=np.int32)
     y = np.zeros(32, dtype=np.int32)
     body = (

@@ -1,4 +1,4 @@
-"""Atomics one after the other, in global and shared memory."""
+"""Atomics in sequence, in global and shared memory."""
 
 import numpy as np
 import pytest

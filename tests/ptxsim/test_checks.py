@@ -1,4 +1,4 @@
-"""One planted bug of every kind: caught, with the PTX line and the source line; beside it the kernel without the bug, clean."""
+"""One planted bug of every kind: caught, with the PTX line and the source line; and the kernel without the bug is clean."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def simulate(body, args, *, grid=1, block=64, **options):
 
 
 def caught(body, kind, bad, *, args=None, **options):
-    """The bug is found, where it is, and nothing else is."""
+    """Check that only the planted bug is found, and at its place."""
     args = arrays() if args is None else args
     text = kernel(ADDRESS + body, len(args), declarations=SHARED)
     options = {"grid": 1, "block": 64, **options}
@@ -57,7 +57,7 @@ def test_clean_copy():
 def test_access_out_of_bounds(args, bad):
     x, y = arrays()
     short = [x, y]
-    # The bytes behind are there, but they are not the kernel's.
+    # The bytes behind exist, but they are not the kernel's.
     short[args] = short[args][:100]
     finding = caught(COPY, "global access out of bounds", bad, args=short, grid=2)
     assert finding.block == (1, 0, 0)
@@ -173,7 +173,7 @@ def test_shared_memory_of_a_block_starts_undefined_in_every_batch():
 
 
 def test_uninitialised_register():
-    """One that is written later. What nothing ever writes is how compilers say that any value will do."""
+    """A register written later. A register that is never written is how compilers say that any value will do."""
     bad = "add.s32 %r11, %r12, 1;"
     caught(bad + "\nmov.u32 %r12, 0;", "uninitialised register", bad)
 
@@ -223,7 +223,7 @@ def test_a_bug_of_the_simulator_is_not_told_as_one_of_the_kernel(monkeypatch):
         simulate("ld.global.b32 %r10, [%rd11];\nadd.s32 %r11, %r12, 1;\nmov.u32 %r12, 0;", arrays())
 
 
-# Thread t reads what thread t ^ 32, of the other warp, wrote.
+# Thread t reads the word that thread t ^ 32, of the other warp, wrote.
 EXCHANGE = """st.shared.b32 [%r7], %r1;
 {}
 xor.b32 %r8, %r5, 128;
@@ -248,7 +248,7 @@ def test_race_of_a_read_and_a_write():
 
 
 def test_all_readers_are_remembered():
-    """Both warps read a word, together or one after the other; then either of them writes it."""
+    """Both warps read a word, together or in turn; then either of them writes it."""
     together = "@%p3 st.shared.b32 [%r6], %r1;\nbar.sync 0;\nld.shared.b32 %r10, [%r6];\n"
     apart = "@%p3 st.shared.b32 [%r6], %r1;\nbar.sync 0;\n@{} ld.shared.b32 %r10, [%r6];\n@{} ld.shared.b32 %r10, [%r6+0];\n"
     head = "setp.lt.u32 %p1, %r1, 32;\nsetp.ge.u32 %p2, %r1, 32;\nsetp.eq.u32 %p3, %r1, 0;\nsetp.eq.u32 %p4, %r1, 40;\n"
@@ -270,7 +270,7 @@ def test_race_of_two_writes():
 def test_race_within_one_store():
     body = "and.b32 %r8, %r5, 124;\nadd.s32 %r9, %r6, %r8;\nst.shared.b32 [%r9], {};"
     caught(body.format("%r1"), "shared memory race", "st.shared.b32 [%r9], %r1;")
-    # All write the same: what compilers do on purpose.
+    # All write the same value, as compilers do on purpose.
     simulate(body.format("%r3"), arrays())
 
 
@@ -287,7 +287,7 @@ def test_race_between_neighbouring_bytes_is_none():
 
 
 def test_a_race_of_some_blocks_only():
-    """Block 2 leaves out the barrier."""
+    """Block 2 skips the barrier."""
     body = "setp.eq.u32 %p1, %r2, 2;\n" + EXCHANGE.format("@%p1 bra $SKIP;\nbar.sync 0;\n$SKIP:", "")
     finding = caught(body, "shared memory race", "ld.shared.b32 %r10, [%r9];", grid=4, args=arrays(256))
     assert finding.block == (2, 0, 0)
@@ -390,7 +390,7 @@ ld.shared.b32 %r10, [%r9];"""
 
 
 def test_a_copy_into_what_others_still_read():
-    """The stage of a pipeline is filled again without a barrier after its reads."""
+    """A pipeline's stage is filled again without a barrier after the reads from it."""
     again = "cp.async.ca.shared.global [%r7], [%rd11], 4;"
     caught(EXCHANGE.format("bar.sync 0;", again), "shared memory race", again)
     simulate(EXCHANGE.format("bar.sync 0;", f"bar.sync 0;\n{again}"), arrays())
@@ -437,7 +437,7 @@ def test_collected_findings_do_not_stop_the_kernel():
         "shared memory race",
         "global access out of bounds",
     ]
-    # The store that is out of bounds was left out, the others were made.
+    # The store out of bounds was skipped, the others were made.
     assert y[64] == 0
     assert y[1:64].view(np.int32).tolist() == [t ^ 32 for t in range(63)]
     assert report.to_dict()["findings"][1]["line"] == line_of(text, "ld.shared.b32 %r10, [%r9];")

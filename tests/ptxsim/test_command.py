@@ -1,4 +1,4 @@
-"""The command `ptxsim run`: a process of its own, on real files."""
+"""The command `ptxsim run`: its own process, on real files."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ mad.lo.s32 %r10, %r9, 1000, %r8;"""
 
 
 def test_barriers_of_warps_that_come_by_different_ways():
-    """The first warp waits at one barrier, the second at another of the same number."""
+    """The first warp waits at one barrier, the second at another with the same number."""
     body = """.shared .align 4 .b8 s[256];
 mov.u32 %r6, s;
 shl.b32 %r7, %r1, 2;

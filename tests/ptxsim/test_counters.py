@@ -1,4 +1,4 @@
-"""Counts against what can be counted by hand."""
+"""Counts compared with counts by hand."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ ld.global.b32 %r10, [%rd11];"""
 @pytest.mark.parametrize(("stride", "sectors"), [(0, 1), (1, 4), (2, 8), (3, 12), (8, 32), (32, 32)])
 def test_sectors_of_strided_loads(stride, sectors):
     x = np.zeros(64 * 2 * stride + 8, dtype=np.float32)
-    skip = -x.ctypes.data // 4 % 8  # to the start of a sector
+    skip = -x.ctypes.data // 4 % 8  # aligned to a sector
     report = run(LOAD.format(stride=stride), [x[skip:]], grid=2, block=64)
     assert report.global_load_requests == 4
     assert report.global_load_bytes == 128 * 4
@@ -60,7 +60,7 @@ def test_sectors_of_any_order():
 
 
 def test_what_all_blocks_read_counts_for_each():
-    """Beside it what each reads for itself, in part the same."""
+    """Each block also reads data of its own, some of it shared."""
     x = np.zeros(1024, dtype=np.float32)
     skip = -x.ctypes.data // 4 % 8
     common = "mad.wide.u32 %rd10, %r1, 4, %rd0;\nld.global.b32 %r10, [%rd10];"

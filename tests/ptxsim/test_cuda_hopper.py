@@ -1,4 +1,4 @@
-"""What nvcc makes of a kernel of two warpgroups for sm_90a (data/hopper.cu), against numpy, and with lines taken out of it."""
+"""A kernel of two warpgroups for sm_90a, compiled by nvcc (data/hopper.cu), compared with numpy, and with lines removed."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ TILE, THREADS, SHARED = 64, 256, 3 * 2 * 8192 + 4 * 64 * 64 + 2 * 3 * 8
 
 
 def tiled(x):
-    """(rows, k) as tiles of 64 by 64, each as shared memory has it: chunks of eight mixed with their row."""
+    """(rows, k) as tiles of 64 by 64, each as it lies in shared memory: chunks of eight swizzled with their row."""
     rows, k = x.shape
     tiles = x.reshape(rows // TILE, TILE, k // TILE, TILE).transpose(0, 2, 1, 3).reshape(-1, TILE, 8, 8)
     row, chunk = np.arange(TILE)[:, None], np.arange(8)[None]
@@ -59,7 +59,7 @@ def changed(pattern, to, count=1):
         (r"bar\.sync 1, 128;", "", 1, "shared memory race"),
         (r"bar\.sync \t0;", "", 1, "shared memory race"),
         (r"cp\.async\.bulk\.wait_group\.read 0;", "", 1, "bulk copy not waited for"),
-        (r", 1, 1, 1, 0, 0;", ", 1, 1, 1, 0, 1;", 4, None),  # another layout: wrong, and no rule is broken
+        (r", 1, 1, 1, 0, 0;", ", 1, 1, 1, 0, 1;", 4, None),  # another layout: the result is wrong, but no rule is broken
     ],
 )
 def test_a_line_that_is_taken_out(pattern, to, count, kind):

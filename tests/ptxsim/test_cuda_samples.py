@@ -1,4 +1,4 @@
-"""What nvcc makes of CUDA C++ (data/samples.cu), against numpy and torch."""
+"""CUDA C++ compiled by nvcc (data/samples.cu), compared with numpy and torch."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The README's table of what is executed for which architecture is that of the tests' kernels."""
+"""The README's table of executed instructions per architecture matches the tests' kernels."""
 
 from tests.ptxsim import executed
 

@@ -1,4 +1,4 @@
-"""fp32 and fp64 arithmetic against numpy and exact fractions."""
+"""fp32 and fp64 arithmetic compared with numpy and exact fractions."""
 
 from fractions import Fraction
 
@@ -9,7 +9,7 @@ from tests.ptxsim.kernels import elementwise, floats
 
 
 def same(got, expected):
-    """Bit for bit; NaN is NaN."""
+    """Equal bit for bit; every NaN equals NaN."""
     expected = np.asarray(expected, dtype=got.dtype)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
     bits = f"u{got.dtype.itemsize}"
@@ -74,7 +74,7 @@ def test_minimum_and_maximum_of_nan_and_zeros():
 
 
 def test_extrema_of_magnitudes_with_the_sign_of_a_product():
-    """What tl.clamp becomes."""
+    """The instruction that tl.clamp compiles to."""
     a = np.array([-3, 0.5, -0.5, 3, -0.0, np.nan], dtype=np.float32)
     b = np.array([1, 1, -1, -1, 1, -1], dtype=np.float32)
     same(elementwise("min.xorsign.abs.f32", [a, b], np.float32), [-1, 0.5, 0.5, -1, -0.0, -1])

@@ -10,7 +10,7 @@ TORCH = {"f16": torch.float16, "bf16": torch.bfloat16}
 
 
 def rounded(x, kind):
-    """fp64 to the bits of the half type. torch rounds fp64 to bf16 through fp32, so values are made to fit that."""
+    """fp64 to the bits of the half type. torch rounds fp64 to bf16 through fp32, so values are chosen that fit fp32."""
     return torch.from_numpy(np.asarray(x)).to(TORCH[kind]).view(torch.int16).numpy().view(np.uint16)
 
 
@@ -42,13 +42,13 @@ def test_fma_rounds_once(kind):
         c = rounded(-x * y, kind)
         expected = x * y + as_double(c, kind)
     got = elementwise(f"fma.rn.{kind}", [a, b, c], np.uint16)
-    # What the product loses in rounding is a number of few bits.
+    # The rounding error of the product is a number of few bits.
     same(got, rounded(expected, kind), kind)
     assert (as_double(got, kind)[np.isfinite(expected)] != 0).any()
 
 
 def test_fma_of_bf16_does_not_round_through_fp32():
-    """15 · 19 = 285 and 15 · 21 = 315 are halfway between two bf16; fp32 would lose 2^-20 more or less, which decides."""
+    """15 · 19 = 285 and 15 · 21 = 315 are halfway between two bf16; fp32 would lose the 2^-20 that decides."""
     a, b, c = (
         (np.array(x, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
         for x in ([15, 15, 15, 15], [19, 19, 21, 21], [2.0**-20, -(2.0**-20), 2.0**-20, -(2.0**-20)])
@@ -87,7 +87,7 @@ def test_comparison_of_pairs():
 
 @pytest.mark.parametrize("kind", ["f16", "bf16"])
 def test_mixed_with_fp32(kind):
-    """PTX 8.6: the half operands are widened exactly, the last one and the result are fp32."""
+    """PTX 8.6: the half operands are widened exactly; the last one and the result are fp32."""
     rng = np.random.default_rng(5)
     a, b = (halves(rng, kind) for _ in range(2))
     c = rng.standard_normal(a.shape).astype(np.float32)

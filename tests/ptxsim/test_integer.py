@@ -1,4 +1,4 @@
-"""Integer and bit instructions against Python's integers."""
+"""Integer and bit instructions compared with Python's integers."""
 
 import math
 
@@ -111,7 +111,7 @@ def test_funnel_shift(side, mode):
 
 @pytest.mark.parametrize("kind", ["u32", "s32", "u64", "s64"])
 def test_bit_field_extract(kind):
-    """After the loop in the PTX ISA."""
+    """Follows the loop in the PTX ISA."""
     bits = int(kind[1:])
     rng = np.random.default_rng(7)
     a = integers(rng, numpy_type(kind), 600)

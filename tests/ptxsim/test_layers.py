@@ -1,4 +1,4 @@
-"""The simulator's modules: none imports another that imports it, and memories do not know the interpreter."""
+"""The simulator's modules: no imports in a circle, and memories do not know the interpreter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "ptxsim" / "src" / "ptxsim"
 
 
 def imported():
-    """The modules of the package that each one imports, also where only types are checked."""
+    """The modules of the package that each one imports, including imports for type checking."""
     names = {path: ".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py")}
     found = {}
     for path, name in names.items():

@@ -1,4 +1,4 @@
-"""ldmatrix, stmatrix and mma: who holds what, lane by lane after the formulas of the PTX ISA, with data of no symmetry."""
+"""ldmatrix, stmatrix and mma: each lane's elements by the formulas of the PTX ISA, with data without symmetry."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ WARPS = 2
 
 
 def out_registers(count):
-    """Threads store `count` registers, %r20 …, side by side."""
+    """Each thread stores `count` registers, %r20 …, side by side."""
     lines = [f"mad.wide.u32 %rd20, %r0, {4 * count}, %rd1;"]
     return "\n".join(lines + [f"st.global.b32 [%rd20+{4 * i}], %r{20 + i};" for i in range(count)])
 
@@ -56,7 +56,7 @@ ldmatrix.sync.aligned.m8n8.x{count}{".trans" if trans else ""}.shared.b16 {{{nam
 
 
 def test_ldmatrix_takes_addresses_of_its_rows_only():
-    """Threads from 8 on may hold anything for .x1."""
+    """Threads from 8 on may hold any value for .x1."""
     out = np.zeros((64, 1), dtype=np.uint32)
     body = f"""{fill_shared(64)}
 and.b32 %r8, %r1, 31;
@@ -163,7 +163,7 @@ def fragments(matrix, place, kind, k, registers):
 
 
 def mma(opcode, a, b, c, d_registers):
-    """The registers of D of two warps, given those of A, B and C."""
+    """The D registers of two warps, given those of A, B and C."""
     out = np.zeros((64, d_registers), dtype=np.uint32)
     lines = []
     for pointer, first, x in ((0, 20, a), (1, 24, b), (2, 28, c)):
@@ -185,7 +185,7 @@ SHAPES = [("f16", 16, 4, 2), ("f16", 8, 2, 1), ("bf16", 16, 4, 2), ("bf16", 8, 2
 @pytest.mark.parametrize(("kind", "k", "a_count", "b_count"), SHAPES)
 def test_mma_with_fp32_accumulator(kind, k, a_count, b_count):
     rng = np.random.default_rng(k)
-    # Small integers: every product and sum is exact, and no two rows or columns are alike.
+    # Small integers: every product and sum is exact, and all rows and columns differ.
     a, b, c = (rng.integers(-9, 10, (WARPS, *s)).astype(np.float32) for s in ((16, k), (k, 8), (16, 8)))
     c_bits = np.zeros((64, 4), dtype=np.uint32)
     for warp in range(WARPS):

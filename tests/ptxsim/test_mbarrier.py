@@ -1,4 +1,4 @@
-"""mbarriers and bulk copies: what they bring, and a planted bug of each kind beside the kernel without it."""
+"""mbarriers and bulk copies: the copied data, and a planted bug of each kind beside the kernel without it."""
 
 import numpy as np
 import pytest
@@ -137,7 +137,7 @@ def test_an_arrival_that_never_comes():
 
 
 def test_an_arrival_that_expects_no_bytes():
-    """The phase may be over before the copy is there."""
+    """The phase may be over before the copy arrives."""
     arrive = "@%p1 mbarrier.arrive.shared::cta.b64 _, [%r6];"
     caught(replaced(EXPECT, arrive), "asynchronous copy read before wait", FIRST_READ)
 
@@ -209,7 +209,7 @@ def test_what_a_barrier_of_some_warps_says_is_of_before_it():
     clean([*some, *CLEAN[at:]])
     finding = caught([*some, "st.shared.b32 [%r9], %r20;", *CLEAN[at:]], "shared memory race", BACK)
     assert "while warp 1 writes it" in finding.message
-    # A barrier of one warp says nothing of the other.
+    # A barrier within one warp does not cover the other.
     alone = ["st.shared.b32 [%r9], %r20;", "setp.ge.u32 %p3, %r1, 32;", "@%p3 bra $OVER;", "bar.sync 2, 32;", "$OVER:"]
     caught([*some, *alone, *CLEAN[at:]], "shared memory race", BACK)
 
@@ -218,7 +218,7 @@ def test_the_source_of_a_copy_out_is_overwritten():
     bad = "st.shared.b32 [%r9+128], %r1;"
     finding = caught(before(DONE, bad), "asynchronous operand overwritten", bad)
     assert "a bulk copy" in finding.message
-    caught([*CLEAN, bad], "asynchronous operand overwritten", bad)  # by a thread that the other one has told nothing
+    caught([*CLEAN, bad], "asynchronous operand overwritten", bad)  # by a thread that the other one does not synchronise with
     clean([*CLEAN, BARRIER.replace("0", "1"), bad])
 
 
@@ -345,7 +345,7 @@ def test_phases_by_their_state():
 
 
 def test_a_loop_may_give_up():
-    """After fifty tries it does something else; that is no endless loop."""
+    """After fifty tries it takes another path; that is not an endless loop."""
     lines = ["@%p1 mbarrier.init.shared.b64 [s], 2;", BARRIER, "mov.u32 %r20, 0;", "$W:"]
     lines += ["mbarrier.try_wait.parity.shared.b64 %p2, [s], 0, 100;", "add.u32 %r20, %r20, 1;", "setp.lt.u32 %p3, %r20, 50;"]
     lines += ["not.pred %p5, %p2;", "and.pred %p4, %p3, %p5;", "@%p4 bra $W;"]
@@ -354,7 +354,7 @@ def test_a_loop_may_give_up():
     assert (y[:, :64] == 50).all()
 
 
-# Clusters of one block, and who is elected
+# Clusters of one block, and the elected thread
 
 
 def test_a_cluster_of_one():

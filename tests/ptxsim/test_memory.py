@@ -43,7 +43,7 @@ mul.wide.u32 %rd13, %r1, {size};
 
 
 def test_vectors_of_32_bytes():
-    """What newer processors have; buffers of numpy may start anywhere."""
+    """As newer processors have; numpy's buffers may start anywhere."""
     raw = np.random.default_rng(0).integers(0, 2**32, 64 * 8 + 8, dtype=np.uint32)
     x = raw[-raw.ctypes.data // 4 % 8 :][: 64 * 8]
     out = np.zeros(64 * 8 + 8, dtype=np.uint32)
@@ -59,7 +59,7 @@ st.global.v8.b32 [%rd11], {names};"""
 
 
 def test_a_negative_register_and_its_offset_meet_in_the_middle():
-    """Compilers write so to shared memory; the sum has the register's 32 bits."""
+    """Compilers write this for shared memory; the sum has the register's 32 bits."""
     y = np.zeros(32, dtype=np.uint32)
     body = """mad.lo.s32 %r10, %r1, 4, -124;
 st.shared.u32 [%r10+124], %r1;

@@ -1,4 +1,4 @@
-"""The part in C++ and numpy alone: the same findings, counts and bits."""
+"""The C++ part and numpy alone: the same findings, counts and bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THREADS, BLOCKS, BYTES = 64, 3, 512
 _SHARED = f".shared .align 16 .b8 words[{BYTES}];\n"
 _TYPES = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "v4.u32"}
 SIZES = tuple(_TYPES)
-ADDED = [f"xor.b32 %r40, %r40, %r3{i};" for i in range(4)]  # %r40: of all that was read so far
+ADDED = [f"xor.b32 %r40, %r40, %r3{i};" for i in range(4)]  # %r40: the xor of all values read so far
 _TARGETS = {1: "%r30", 2: "%r30", 4: "%r30", 8: "%rd30", 16: "{%r30, %r31, %r32, %r33}"}
 
 
@@ -35,18 +35,18 @@ def test_a_variable_leaves_it_out():
 
 
 def address(rng, size):
-    """Into %r20, a place for `size` bytes: near each other, the same for all or apart, rarely beyond the end or not aligned."""
+    """Put into %r20 a place for `size` bytes: close, the same for all, or apart; rarely out of bounds or misaligned."""
     step = rng.choice([0, size, size, 4, 16, 2 * size, 36])
     base = rng.randrange(0, BYTES // 2, size)
     mask = (BYTES - 1) & -size
     lines = [f"mul.lo.u32 %r20, %r1, {step};", f"add.u32 %r20, %r20, {base};"]
-    if rng.random() < 0.3:  # not the same in all blocks
+    if rng.random() < 0.3:  # differs between blocks
         lines += ["shl.b32 %r21, %r2, 5;", "add.u32 %r20, %r20, %r21;"]
     if rng.random() < 0.97:
         lines.append(f"and.b32 %r20, %r20, {mask};")
     if rng.random() < 0.02:
         lines.append("add.u32 %r20, %r20, 1;")
-    if rng.random() < 0.03:  # the last there is, or one that ends behind it
+    if rng.random() < 0.03:  # the last place, or one that ends behind it
         lines.append(f"mov.u32 %r20, {BYTES - rng.choice([size, size // 2])};")
     return [*lines, "mov.u32 %r22, words;", "add.u32 %r20, %r20, %r22;"]
 
@@ -92,7 +92,7 @@ def words(rng, guard):
 def shuffle(rng, guard):
     mode, by = rng.choice(["idx", "up", "down", "bfly"]), rng.choice(["1", "3", "16", "%r40", "%r2"])
     clamp = "0" if mode == "up" else "31"
-    members = rng.choice(["-1", "255"])  # of which some may read from a thread that is not there
+    members = rng.choice(["-1", "255"])  # with 255 some read from a thread that is absent
     return [f"{guard}shfl.sync.{mode}.b32 %r30|%p3, %r40, {by}, {clamp}, {members};", "selp.b32 %r31, 1, 0, %p3;", *ADDED]
 
 
@@ -116,7 +116,7 @@ STATEMENTS = [store, store, load, load, copy, wait, barrier, matrix, words, shuf
 
 
 def statement(rng):
-    """A few lines that end in the instruction that is tried."""
+    """A few lines that end in the instruction under test."""
     return rng.choice(STATEMENTS)(rng, rng.choice(["", "", "@%p1 ", "@!%p1 ", "@%p2 "]))
 
 
@@ -126,35 +126,35 @@ def program(seed):
     start += [f"mad.lo.u32 %r{i}, %r0, {2 * i + 1}, {i};" for i in (*range(30, 34), *range(40, 52))]
     # Numbers near one, so that no sum is a NaN.
     start += [f"and.b32 %r{i}, %r{i}, 0x03ff03ff;\nor.b32 %r{i}, %r{i}, 0x3c003c00;" for i in (*range(41, 52),)]
-    if rng.random() < 0.8:  # else nothing is written when it is read
+    if rng.random() < 0.8:  # otherwise nothing is written before it is read
         fill = "cvt.u64.u32 %rd21, %r1;\n" + "\n".join(
             f"st.shared.v2.u32 [words+{8 * THREADS * i}+%r5], {{%r30, %r31}};" for i in range(BYTES // 8 // THREADS)
         )
         start += [fill.replace("[words+0+%r5]", "[%r5]"), "bar.sync 0;"]
         start.insert(0, "mul.lo.u32 %r5, %r1, 8;\nmov.u32 %r6, words;\nadd.u32 %r5, %r5, %r6;")
-    # Every second one waits for everything after each statement, and so breaks few rules.
+    # Every second program waits for everything after each statement, and so breaks few rules.
     wait = ["cp.async.wait_all;", "bar.sync 0;"] if seed % 2 else []
     body = [line for _ in range(rng.randrange(6, 24)) for line in (*statement(rng), *wait)]
-    if rng.random() < 0.2:  # the blocks part
+    if rng.random() < 0.2:  # the blocks diverge
         body = ["setp.eq.u32 %p4, %r2, 1;", "@%p4 bra OVER;", *body[: len(body) // 2], "OVER:", *body[len(body) // 2 :]]
     end = ["mad.wide.u32 %rd22, %r0, 4, %rd1;", "xor.b32 %r40, %r40, %r41;", "st.global.u32 [%rd22], %r40;"]
     return "\n".join([*start, *body, *end])
 
 
 def aligned(count):
-    """Zeros from the start of a sector on: counts of sectors are of addresses."""
+    """Zeros aligned to a sector, as counts of sectors depend on addresses."""
     raw = np.zeros(4 * count + 32, dtype=np.uint8)
     start = -raw.ctypes.data % 32
     return raw[start : start + 4 * count].view(np.uint32)
 
 
 def outcome(body):
-    """What the kernel writes, and all that is said of it."""
+    """The kernel's output, and its whole report."""
     source, out = aligned(THREADS * 4), aligned(THREADS * BLOCKS)
     source[:] = np.arange(1, THREADS * 4 + 1, dtype=np.uint32) * np.uint32(2654435761)
     report = kernels.run(body, [source, out], grid=BLOCKS, block=THREADS, module=_SHARED, check="collect")
     said = report.to_dict()
-    for finding in said["findings"]:  # addresses are another array's
+    for finding in said["findings"]:  # addresses differ between runs
         finding["message"] = finding["message"].split(" at 0x")[0]
     return out.tolist(), said
 
@@ -177,7 +177,7 @@ def test_the_random_kernels_break_rules_and_keep_them():
 
 
 def numbers(seed):
-    """fp32 of every exponent, and beside each number at which rounding to fp16 or bf16 changes, that number."""
+    """fp32 of every exponent, and the neighbours of each number at which rounding to fp16 or bf16 changes."""
     rng = np.random.default_rng(seed)
     halves = np.arange(0, 0x7C00, 37, dtype=np.uint16).view(np.float16).astype(np.float32)
     between = (halves[:-1] + halves[1:]) / 2

@@ -1,4 +1,4 @@
-"""What PTX looks like: comments, literals, addresses, line information, debug sections."""
+"""The syntax of PTX: comments, literals, addresses, line information, debug sections."""
 
 import pytest
 from ptxsim.parser import parse, parse_integer, split_operands

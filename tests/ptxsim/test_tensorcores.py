@@ -1,4 +1,4 @@
-"""Sums as tensor cores were measured to make them, against the published scheme in exact fractions, element by element."""
+"""Sums as measured on tensor cores, compared with the published scheme in exact fractions, element by element."""
 
 import math
 from fractions import Fraction
@@ -18,7 +18,7 @@ BITS = {"sm_80": 1, "sm_90": 2}
 
 
 def rounded(value, bits, least, *, nearest):
-    """A fraction with so many bits behind the leading one, but none below 2^(least - bits)."""
+    """A fraction with this many bits after the leading one, but none below 2^(least - bits)."""
     if value == 0:
         return Fraction(0)
     size = abs(value)
@@ -31,7 +31,7 @@ def rounded(value, bits, least, *, nearest):
 
 
 def element(row, column, old, kind, target, *, half=False):
-    """One element of D: block after block, cut off where the largest exponent says."""
+    """One element of D: block after block, truncated relative to the largest exponent."""
     width, least = BLOCKS[target][kind], LEAST[kind]
     total = Fraction(float(old))
     for start in range(0, len(row), width):
@@ -51,7 +51,7 @@ def element(row, column, old, kind, target, *, half=False):
 
 
 def numbers(rng, kind, *shape, spread=6):
-    """Of many magnitudes, as the type holds them."""
+    """Numbers of many magnitudes, as the type holds them."""
     x = rng.standard_normal(shape) * 2.0 ** rng.integers(-spread, spread, shape)
     if kind == "f16":
         return x.astype(np.float16).astype(np.float64)
@@ -73,7 +73,7 @@ def test_wgmma_is_rounded_as_on_hopper(kind, result):
     np.testing.assert_array_equal(found, expected)
     exact = product(kind, 16, None, 32, result=result, data=data)[0]
     assert (found != exact).any()
-    # What the README says of the difference, for fp32.
+    # The README's bound on the difference, for fp32.
     if result == "f32":
         terms = np.abs(a) @ np.abs(b).T + np.abs(old)
         assert (np.abs(found - (a @ b.T + old)) <= 2.0**-22 * terms).all()
@@ -82,7 +82,7 @@ def test_wgmma_is_rounded_as_on_hopper(kind, result):
 def multiplied(a, b, c, kind, target, **options):
     """One mma.m16n8k16 or m16n8k8 by a warp: a (16, k), b (k, 8), c (16, 8)."""
     k = len(b)
-    rows = np.concatenate([encoded(a, kind)] * 4)  # a warpgroup's fragments are those of four such
+    rows = np.concatenate([encoded(a, kind)] * 4)  # a warpgroup's fragments are those of four of these
     registers = np.zeros((32, 4), dtype=np.uint32)
     registers[:] = [fragment_of_a(rows, lane) for lane in range(32)]
     lane = np.arange(32)
@@ -139,13 +139,13 @@ def test_what_was_measured_by_hand():
     for target, bits in BITS.items():
         last = 2.0 ** -(23 + bits)
         assert one([last] * 4, 1, target) == 1 + (2.0**-23 if bits == 2 else 2 * 2.0**-23)
-        assert one([last / 2] * 8, 1, target) == 1  # each is cut off, though all together are more than a bit
+        assert one([last / 2] * 8, 1, target) == 1  # each is truncated, though together they exceed a bit
         assert one([2.0**-24 * 1.5], 1, target) == 1  # towards zero
         assert one([-(2.0**-24) * 1.5], -1, target) == -1
-        assert one([1, -1], 2.0**-30, target) == 0  # the largest go, and what they cut off does not come back
-    # A subnormal factor counts as one of the least exponent.
+        assert one([1, -1], 2.0**-30, target) == 0  # the largest cancel, and the bits that they cut off do not come back
+    # A subnormal factor counts as one with the least exponent.
     assert one([2.0**-24], 2.0**-40, "sm_90", "f16") == 2.0**-24 and one([2.0**-24], 2.0**-40, "sm_90") > 2.0**-24
-    # A block of Ampere's has eight products: the ninth does not cut the others off.
+    # Ampere's blocks have eight products: the ninth does not truncate the others.
     assert one([2.0**-26] * 8 + [1], 0, "sm_80") == 1 + 2.0**-23
     assert one([2.0**-26] * 8 + [1], 0, "sm_90") == 1
 

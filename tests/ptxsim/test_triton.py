@@ -1,4 +1,4 @@
-"""Triton's code, proven on hardware, runs to torch's result: what calibrates the simulator."""
+"""Triton's code, proven on hardware, gives torch's result here: this calibrates the simulator."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from tests.ptxsim.triton_kernels import TARGETS, compiled
 torch.set_num_threads(1)
 NAMES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int8: "*i8", torch.int32: "*i32"}
 
-# Before 3.7 Triton had no proxy fence between cp.async and wgmma (triton-lang/triton#10537): the simulator finds that out.
+# Before 3.7 Triton lacked a proxy fence between cp.async and wgmma (triton-lang/triton#10537): the simulator reports that.
 UNFENCED = {"missing proxy fence"} if triton.__version__ < "3.7" else set()
 
 # Bounds on the sum of n products of normally distributed numbers, from the bits of the operands and of the result.
@@ -30,7 +30,7 @@ def randn(*shape, seed=0, dtype=torch.float32):
 
 
 def empty(*shape, dtype=torch.float32):
-    """Filled with what nobody expects."""
+    """A tensor filled with a value that no result has."""
     return torch.full(shape, float("nan") if dtype.is_floating_point else 77, dtype=dtype)
 
 
@@ -142,7 +142,7 @@ def test_join_permute_reshape(target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_addresses_and_loops_from_a_table(target):
-    """Programs of one launch loop differently often, over buffers that are no arguments."""
+    """Programs of one launch loop a different number of times, over buffers that are not arguments."""
     counts, numbers = (1, 3, 0, 5, 2), (0, 5, 100, 1, 7)
     data = [randn(max(c, 1), 256, seed=c) for c in counts]
     table = torch.tensor([[d.data_ptr(), c, k] for d, c, k in zip(data, counts, numbers, strict=True)])
@@ -209,7 +209,7 @@ def test_findings_name_the_line_of_the_kernel():
 
 
 def test_products_may_be_added_as_tensor_cores_do(tmp_path):
-    """From Python and from the command: terms that are small beside the largest are cut off, where by default none is."""
+    """From Python and from the command: terms that are small beside the largest are truncated; by default none is."""
     a, b = torch.full((16, 16), 2.0**-13, dtype=torch.float16), torch.full((16, 16), 2.0**-13, dtype=torch.float16)
     a[:, 0], b[0] = 1, 1
     numbers = [16, 16, 16, 16, 16, 16]

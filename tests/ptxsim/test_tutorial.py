@@ -1,4 +1,4 @@
-"""The tutorial does what it says, with Triton and, in an environment of its own, with numpy alone."""
+"""The tutorial works as written, with Triton and, in its own environment, with numpy alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 
 def require_said(folder, programs):
-    """The shell's commands, each as a user would type it, print what the tutorial shows, line by line.
+    """Check that the shell's commands, as a user would type them, print the tutorial's output, line by line.
 
     A finding's line goes on with an address, which differs. programs: the folder in which python and ptxsim are.
     """

@@ -1,4 +1,4 @@
-"""shfl, vote, redux, match, activemask against loops over lanes."""
+"""shfl, vote, redux, match, activemask compared with loops over lanes."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def simulate(body, x, **options):
 
 
 def shuffle(mode, lane, b, c):
-    """Source lane and predicate, after the pseudo-code of the PTX ISA."""
+    """Source lane and predicate, by the pseudo-code of the PTX ISA."""
     segment, clamp = c >> 8 & 31, c & 31
     top, low = (lane & segment) | (clamp & ~segment), lane & segment
     if mode == "up":

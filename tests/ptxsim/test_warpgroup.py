@@ -1,4 +1,4 @@
-"""wgmma: operands in every layout and type against numpy, and what must not be done between its issue and the wait."""
+"""wgmma: operands in every layout and type, compared with numpy, and forbidden actions between its issue and the wait."""
 
 import itertools
 import subprocess
@@ -33,7 +33,7 @@ ASSEMBLER = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxa
 
 
 def integers(rng, *shape):
-    """So small that sums of their products are exact, also in half precision."""
+    """Small enough that sums of their products are exact, also in half precision."""
     return rng.integers(-3, 4, shape)
 
 
@@ -109,12 +109,12 @@ def test_the_worked_examples_of_the_isa(swizzle, across, per, leading, stride, o
     there = descriptor(value)
     count = [int(np.prod([n for n, _ in modes])) for modes in (outer, inner)]
     expected = [[(_place(r, outer) + _place(c, inner)) * size for c in range(count[1])] for r in range(count[0])]
-    # Mixed once more the bits are as they were: those that the swizzle takes it leaves alone.
+    # A second swizzle restores the bits: the swizzle does not change the bits that it reads.
     np.testing.assert_array_equal(there.swizzled(there.offsets(*count, size, across)), expected)
 
 
 def _place(index, modes):
-    """Of CuTe's layout ((n0, stride0), (n1, stride1), …), the first the fastest."""
+    """The place by CuTe's layout ((n0, stride0), (n1, stride1), …), whose first index is the fastest."""
     place = 0
     for n, stride in modes:
         index, digit = divmod(index, n)
@@ -138,7 +138,7 @@ def test_accumulators_of_half_precision_signs_and_scale():
 
 
 def assembles(ptx, folder):
-    """Whether the assembler takes a kernel, and what it says."""
+    """Whether the assembler accepts a kernel, and its message."""
     (folder / "k.ptx").write_text(ptx)
     command = [ASSEMBLER, "-arch=sm_90a", folder / "k.ptx", "-o", folder / "k.cubin"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -153,7 +153,7 @@ def test_the_assembler_takes_these_kernels(kind, n, swizzle_a, result, tmp_path)
     assert good, said
 
 
-# What must not be done. The kernel multiplies A in registers, m64n8k16, by B in shared memory at byte 0.
+# Forbidden actions. The kernel multiplies A in registers, m64n8k16, by B in shared memory at byte 0.
 
 LOAD = """mad.wide.u32 %rd24, %r1, 16, %rd3;
 ld.global.v4.b32 {%r30, %r31, %r32, %r33}, [%rd24];
@@ -181,7 +181,7 @@ def simulated(lines, *, value=None, head="", **options):
 
 
 def caught(lines, kind, bad, **options):
-    """The planted bug is found in its line, and it alone. Gives the finding."""
+    """Check that only the planted bug is found, in its line; returns the finding."""
     with pytest.raises(SimulationError) as error:
         simulated(lines, **options)
     report, ptx, _, _ = simulated(lines, check="collect", **options)
@@ -193,7 +193,7 @@ def caught(lines, kind, bad, **options):
 
 
 def before(line, *new):
-    """The clean kernel with lines put before one of it."""
+    """The clean kernel with lines inserted before one of its lines."""
     at = CLEAN.index(line)
     return [*CLEAN[:at], *new, *CLEAN[at:]]
 
@@ -263,7 +263,7 @@ def test_a_missing_wgmma_fence():
     simulated([*FENCED.splitlines(), ISSUE[0], first, COMMIT, WAIT])
     touched = before(MULTIPLY, "add.u32 %r30, %r30, 0;")
     caught(touched, "missing wgmma.fence", bad)
-    # What compilers do: a constant, or another name, after the fence.
+    # As compilers do: a constant, or another name, after the fence.
     clean(before(MULTIPLY, "mov.b32 %r40, %r30;", "mov.b32 %r30, %r40;", "mov.b32 %f2, 0;"))
 
 
@@ -273,7 +273,7 @@ ONLY_FIRST = "shr.u32 %r50, %r1, 5;\nsetp.eq.u32 %p5, %r50, 0;\n"
 
 @pytest.mark.parametrize("lines", [[BARRIER], [FENCE.join(["@%p5 ", ""]), BARRIER], [BARRIER, f"@%p5 {FENCE}"]], ids=str)
 def test_a_missing_proxy_fence(lines):
-    """None at all, or one by a warp that does not speak for the others."""
+    """No fence at all, or one by a warp that does not cover the others."""
     second = ONLY_FIRST.replace("%r50, 0", "%r50, 1")  # the operand is the first one's
     finding = caught([*lines, *ISSUE, WAIT], "missing proxy fence", MULTIPLY, head=second)
     assert "without a fence.proxy.async between" in finding.message
@@ -282,7 +282,7 @@ def test_a_missing_proxy_fence(lines):
 def test_a_proxy_fence_may_stand_before_the_barrier_or_after_it():
     clean([BARRIER, FENCE, *ISSUE, WAIT])
     clean([FENCE.replace("async", "async.shared::cta"), BARRIER, *ISSUE, WAIT])
-    # One warp writes what it is told is there already: it fences for itself, and the others come after.
+    # One warp writes data that it is told are there already: it fences for itself, and the others come after.
     again = ["ld.shared.b32 %r51, [s];", BARRIER, f"@%p6 st.shared.b32 [s], %r51;\n@%p6 {FENCE}", BARRIER]
     one = ONLY_FIRST + "setp.eq.u32 %p6, %r1, 0;\n"
     clean([BARRIER, FENCE, BARRIER, *again, *ISSUE, WAIT], head=one)
@@ -334,7 +334,7 @@ def test_operands_that_differ_in_a_warpgroup():
 
 
 def test_memory_that_nothing_has_written():
-    """The second half of shared memory is declared and not filled."""
+    """The second half of shared memory is declared but not filled."""
     text = program(
         "\n".join([LOAD.replace("DESCRIPTOR", hex(1 << 16 | 16 << 32 | 3 << 62 | (SIZE - 1024) >> 4)), *CLEAN]), SIZE, 4
     )
@@ -359,7 +359,7 @@ def test_a_part_of_a_warpgroup():
 
 
 def test_threads_that_went_ahead_wait_at_the_fence():
-    """One warp comes later: the wgmma is still that of all four."""
+    """One warp arrives later: the wgmma is still that of all four."""
     loop = "$LATER:\nadd.u32 %r52, %r52, 1;\nsetp.lt.u32 %p6, %r52, 5;\n@%p6 bra $LATER;\nbra $JOIN;\n$ON:"
     later = ["@!%p5 bra $ON;\nmov.u32 %r52, 0;", loop]
     clean([FENCE, BARRIER, *later, "$JOIN:", *ISSUE, WAIT], head=ONLY_FIRST)
@@ -376,7 +376,7 @@ def test_other_products_are_refused_by_name(text):
         simulated(before(WAIT, text))
 
 
-# What Triton makes of products, exact against numpy: another statement of the same layouts.
+# Triton's products, exact against numpy: an independent statement of the same layouts.
 
 TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 SHAPES = [
@@ -411,7 +411,7 @@ def test_tritons_products_of_integers_are_exact(dtype, m, n, k, how):
 
 
 def test_they_have_every_swizzle_and_both_orders(monkeypatch):
-    """Of those in `SHAPES`: what the descriptors say."""
+    """Among `SHAPES`, according to the descriptors."""
     seen = set()
 
     def spied(self, m, operand, *rest):

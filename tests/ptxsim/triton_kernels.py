@@ -1,5 +1,5 @@
 # ruff: noqa: N803  (constants of a kernel are capitals, as in Triton's tutorials)
-"""Kernels in the style of Triton's tutorials, and their compilation for processors that are not there."""
+"""Kernels in the style of Triton's tutorials, and their compilation for processors that are absent."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def scans(x, sums, ordered, N: tl.constexpr, M: tl.constexpr):
 @triton.jit
 def product(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, AM: tl.constexpr, AK: tl.constexpr, BK: tl.constexpr,
             BN: tl.constexpr, FROM_REGISTERS: tl.constexpr):  # fmt: skip
-    """A product of whole tiles, of operands that lie along either axis."""
+    """A product of whole tiles, with operands along either axis."""
     i, j, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
     x = tl.load(a + i[:, None] * AM + k[None, :] * AK)
     y = tl.load(b + k[:, None] * BK + j[None, :] * BN)

@@ -1,4 +1,4 @@
-"""Kernels with `wgmma` in PTX by hand: operands laid out by the pictures of the PTX ISA, element by element."""
+"""Kernels with `wgmma` in handwritten PTX: operands laid out by the figures of the PTX ISA, element by element."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODES = {16: 0, 128: 1, 64: 2, 32: 3}
 
 
 def assembled_for(text: str) -> str:
-    """The same PTX for sm_90a, which the instructions of warpgroups need."""
+    """The same PTX for sm_90a, as the instructions of warpgroups require."""
     return text.replace(".target sm_80", ".target sm_90a")
 
 
@@ -34,17 +34,17 @@ class Placed:
     def __init__(self, image: np.ndarray, start: int, matrix: np.ndarray, swizzle: int, *, across: bool) -> None:
         size = matrix.itemsize
         per = 16 // size
-        lines = matrix.T if across else matrix  # of elements that lie side by side
+        lines = matrix.T if across else matrix  # the number of adjacent elements
         chunks = swizzle // 16
         high, wide = lines.shape[0] // 8, -(-lines.shape[1] // per // chunks)
-        # Tiles of eight lines and one row of the pattern; one below the other in each direction, with a gap.
+        # Tiles of eight lines and one row of the pattern; stacked in each direction, with a gap.
         tile, gap = 8 * swizzle, 1024 if swizzle > 16 else 128
         self.down, self.aside = (tile + gap) * wide, tile + gap
         self.end = start + high * self.down
         for r in range(lines.shape[0]):
             for chunk in range(lines.shape[1] // per):
                 column = chunk % chunks
-                # The pictures: the place of a chunk in its row is mixed with the number of the row, counted in 128 bytes.
+                # The figures: a chunk's place in its row is swizzled with the number of the row, counted in 128 bytes.
                 place = column ^ r % 8 * swizzle // 128
                 at = start + r // 8 * self.down + chunk // chunks * self.aside + r % 8 * swizzle + place * 16
                 image[at : at + 16] = np.ascontiguousarray(lines[r, chunk * per : chunk * per + per]).view(np.uint8)
@@ -58,7 +58,7 @@ class Placed:
 
 
 def fragment_of_a(matrix: np.ndarray, thread: int) -> list[int]:
-    """The four registers of a thread: what it holds of the 64 rows, by the ISA's formulas."""
+    """The four registers of a thread: its elements of the 64 rows, by the ISA's formulas."""
     warp, lane = divmod(thread, 32)
     found = []
     for j in (0, 1):

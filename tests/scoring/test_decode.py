@@ -1,4 +1,4 @@
-"""Scorers that reduce photographs to a size of their own, and those that decode no more of a JPEG file than that needs."""
+"""Scorers that reduce photographs to a size of their own, and those that decode a JPEG file only as far as that needs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_long_side_stands_in_for_the_models_own():
 
 @pytest.mark.parametrize("kind", ["file", "bytes"])
 def test_a_scaled_file_is_scored_as_the_pixels_that_are_decoded(tmp_path, kind):
-    """At least two pixels for each of the reduced photograph: a quarter of 1,024 for 100."""
+    """At least two pixels for each one of the reduced photograph: a quarter of 1,024 for 100."""
     path = jpeg(tmp_path)
     decoded = read(path, scaled_to=200).pixels
     assert decoded.shape == (160, 256, 3)

@@ -1,4 +1,4 @@
-"""What a scorer is asked for beside scores, from Python: it is there, it is the same everywhere, and it changes no score."""
+"""A scorer's extras, from Python: they are present, equal on every path, and change no score."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_samples_average_to_the_score_bit_for_bit(scorer):
 
 
 def test_windows_of_samples_are_those_that_were_cut(scorer):
-    """A photograph that is plain but for one corner moves the samples whose windows see the corner, and no other."""
+    """In a photograph that is plain but for one corner, only samples whose windows see the corner differ."""
     pixels = np.full((60, 80, 3), 120, np.uint8)
     changed = pixels.copy()
     changed[:20, :20] = (255, 0, 0)
     model = small.model(views=("local",))
     plain, other = (
         Scorer(model, samples=40, per_sample=True).score(each).samples for each in (pixels, changed)
-    )  # the content seeds the windows, so each says its own
+    )  # the content seeds the windows, so each photograph has its own
     (column,) = other.columns
     usual = plain.probs[0][1]
     assert all(high == pytest.approx(usual, abs=1e-7) for _, high in plain.probs)  # a plain picture's windows are all alike

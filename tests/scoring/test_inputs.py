@@ -1,4 +1,4 @@
-"""What `Scorer` is given: images of every kind, from several threads, iterables that fail, and options."""
+"""Inputs of `Scorer`: images of every kind, from several threads, iterables that fail, and options."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_wrong_file_in_memory_is_named(scorer):
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "JPEG", "PNG"])
 def test_images_of_one_archive_are_scored_by_several_workers(scorer, kind, tmp_path):
-    """They read from one file, each from its own part."""
+    """They read from one file, each its own part."""
     photos = [np.random.default_rng(i).integers(0, 256, (90 + i, 100, 3)).astype(np.uint8) for i in range(12)]
     with tarfile.open(tmp_path / "photos.tar", "w") as archive:
         for i, photo in enumerate(photos):
@@ -229,7 +229,7 @@ def test_images_of_one_open_file_are_scored_by_several_workers(scorer, tmp_path)
 
 
 def reused(photos, tmp_path):
-    """Generators that use what they gave again; each with its name."""
+    """Generators that reuse the object they yielded, each with its name."""
 
     def array():
         held = np.empty_like(photos[0])

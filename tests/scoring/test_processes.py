@@ -36,12 +36,12 @@ def numbers(score):
 
 
 def scored(scorer):
-    """In another process."""
+    """The scores, computed in another process."""
     return numbers(scorer.score(PHOTO))
 
 
 def all_scored(receive, send):
-    """Scorers as they come, until there are no more."""
+    """The scores of the scorers that arrive, until there are no more."""
     for scorer in iter(receive, None):
         send(numbers(scorer.score(PHOTO)))
 
@@ -53,7 +53,7 @@ def scorer(request):
 
 @pytest.fixture(params=["before use", "after use"])
 def expected(request, scorer):
-    """What the scorer gives; where it is `after use`, it has given it before the test begins."""
+    """The expected results; with `after use`, the scorer has computed them before the test begins."""
     reference = numbers(Scorer(small.model(), samples=7, dtype=scorer.dtype).score(PHOTO))
     if request.param == "after use":
         assert numbers(scorer.score(PHOTO)) == reference
@@ -97,7 +97,7 @@ def test_what_a_scorer_was_made_with_cannot_be_set(name):
 
 
 class Labelled(Scorer):
-    """A program's own scorer."""
+    """A scorer subclassed by a program."""
 
     def __init__(self, title):
         super().__init__(small.model(), samples=3)
@@ -124,7 +124,7 @@ def test_options_survive_a_pickle():
 
 @pytest.fixture
 def twins():
-    """A scorer that has scored, one that has not, and what both give."""
+    """A scorer that has scored, one that has not, and their common result."""
     used, unused = Scorer(small.model(), samples=7), Scorer(small.model(), samples=7)
     return used, unused, numbers(used.score(PHOTO))
 
@@ -186,7 +186,7 @@ def test_joblib(twins, backend):
 
 
 def in_a_fork(work, seconds=60):
-    """What `work` gives in a child made by a bare fork; a child that hangs is killed, and fails the test."""
+    """The result of `work` in a child made by a bare fork; a child that hangs is killed and fails the test."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -227,7 +227,7 @@ def test_both_sides_of_a_fork(monkeypatch, backend, threads):
 @pytest.mark.parametrize("isa", engine.isas())
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_both_sides_of_a_fork_on_every_instruction_set(monkeypatch, isa, dtype):
-    """At the shipped model's sizes: torch spreads small operations over no threads."""
+    """At the shipped model's sizes, as torch does not spread small operations over threads."""
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     torch.set_num_threads(3)
     scorer = Scorer(samples=2, dtype=dtype)
@@ -237,7 +237,7 @@ def test_both_sides_of_a_fork_on_every_instruction_set(monkeypatch, isa, dtype):
 
 
 def test_torchs_work_of_the_package_is_done_in_a_forked_child(tmp_path, monkeypatch):
-    """Building, saving and the reference's own block, at sizes that torch spreads over its threads."""
+    """Building, saving and the reference block, at sizes that torch spreads over its threads."""
     torch.set_num_threads(3)
     x, weight = torch.ones(2, 64, 60, 60), torch.ones(64, 64, 5, 5)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
@@ -255,7 +255,7 @@ def test_torchs_work_of_the_package_is_done_in_a_forked_child(tmp_path, monkeypa
 
 
 def test_a_scorer_is_made_in_a_forked_child_of_a_deterministic_program():
-    """Where torch fills new memory, on its threads."""
+    """Deterministic torch fills new memory, on its threads."""
     torch.set_num_threads(3)
     torch.randn(2000, 2000).square().sum()
     expected = Scorer(samples=2).score(PHOTO).mean
@@ -322,7 +322,7 @@ def test_a_scorer_of_the_shipped_model_is_made_in_a_child_of_a_process_that_made
 
 
 def test_a_fork_while_threads_score_leaves_no_lock_taken():
-    """Children forked at any moment of threads that hash, plan, compare and pack weights; each child does all of that."""
+    """Children are forked at any moment while threads hash, plan, compare and pack weights; each child does all of that."""
     scorer = Scorer(small.model(), samples=3)
     hashed = np.zeros((2500, 3000, 3), np.uint8)
     weight, x = torch.ones(512, 512, 3, 3), torch.ones(1, 512, 3, 3)  # hardly anything to compute, and much to compare
@@ -349,7 +349,7 @@ def test_a_fork_while_threads_score_leaves_no_lock_taken():
 
 
 def test_a_fork_while_a_thread_reads_leaves_no_image_locked_and_nothing_set():
-    """The thread is in the middle of decoding when the child is forked, and the child reads the same image."""
+    """The child is forked while the thread is decoding, and reads the same image."""
     decoding, go_on = threading.Event(), threading.Event()
 
     class Slow(ImageFile.ImageFile):
@@ -399,7 +399,7 @@ def test_an_iterator_that_a_fork_cut_through_says_so_and_goes_on_in_its_own_proc
 
 
 def test_another_thread_that_starts_torch_later_has_all_of_its_threads():
-    """`score_many` of several threads at once, and what torch's number of threads is in each later one."""
+    """Several threads call `score_many` at once; each later thread must see torch's full number of threads."""
     torch.set_num_threads(4)
     scorer = Scorer(small.model(), samples=2)
 
@@ -435,7 +435,7 @@ def test_scores_go_on_in_a_thread_that_outlives_the_programs_last_line():
 
 
 def test_a_fork_in_a_program_that_never_scored_before(tmp_path):
-    """The first things a process does with the package, in a child that another thread's fork made."""
+    """A process's first use of the package, in a child forked by another thread."""
     program = (
         "import multiprocessing, numpy as np, torch\n"
         "from dcnn_fast import Scorer\n"
@@ -449,7 +449,7 @@ def test_a_fork_in_a_program_that_never_scored_before(tmp_path):
 
 
 def test_several_threads_of_a_forked_child_are_its_first_to_use_torch():
-    """Where the parent has set torch's threads, each thread of the child looks for torch's pool, and one must have made it."""
+    """If the parent has set torch's threads, each thread of the child looks for torch's pool, and one must have made it."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

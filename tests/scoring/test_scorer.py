@@ -1,4 +1,4 @@
-"""Scorer: what a score is, that it never changes, and that nothing but the picture decides it."""
+"""Scorer: the meaning of a score, that it never changes, and that only the picture decides it."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_threads_that_share_a_scorer_do_not_share_its_memory(scorer):
 
 
 def test_a_column_whose_window_is_its_plane_is_computed_once(scorer):
-    """All its windows are equal, so that a column that sees the whole photograph costs one window."""
+    """All its windows are equal, so a column that sees the whole photograph costs one window."""
     whole = replace(small.column("warp"), plane=24)
     model = Model(build(Network("n", (small.column("local"), whole)), seed=1).eval(), {})
     prepared = prepare(PHOTOS[0], model.spec, samples=7, grid=1, seed=0)

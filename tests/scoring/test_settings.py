@@ -1,4 +1,4 @@
-"""What a program has set, in torch, numpy, Pillow or Python, changes no score and nothing that is read; and it stays set."""
+"""A program's settings of torch, numpy, Pillow or Python change no score and no reading, and they stay set."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ IMAGE = np.random.default_rng(3).integers(0, 256, (200, 300, 3)).astype(np.uint8
 
 @pytest.fixture(scope="module")
 def shipped():
-    """The shipped model's score on each backend: its sizes, not the small model's, let torch choose among its libraries."""
+    """The shipped model's score on each backend: its sizes, unlike the small model's, let torch choose among its libraries."""
     found = {}
     for backend in ("cpu", "reference"):
         with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +70,7 @@ def test_the_shipped_model_is_loaded_and_scores_the_same_under_every_setting(set
 
 
 def test_denormal_weights_count_whatever_the_program_flushes():
-    """Sums of denormal products, which flushing would make zero."""
+    """Sums of denormal products, which flushing would turn into zero."""
     model = small.model(views=("warp",))
     with torch.no_grad():
         for block in model.net.columns[0].blocks:
@@ -96,7 +96,7 @@ def test_no_generator_of_random_numbers_moves_and_none_decides():
 
 
 def files():
-    """Files of which some can be read and some cannot, by Pillow as it ships."""
+    """Files that Pillow's default settings read, and some that they refuse."""
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (48, 64, 3)).astype(np.uint8))
     frames = [Image.new("P", (20, 20), colour) for colour in (1, 2, 3)]
     text = PngImagePlugin.PngInfo()
@@ -158,7 +158,7 @@ def test_no_setting_of_pillow_or_python_decides_what_is_read(setting):
 
 
 def test_the_programs_own_reading_goes_by_its_own_settings_meanwhile():
-    """Another thread reads a truncated file and meets the program's limit while ours read."""
+    """Another thread reads a truncated file and runs into the program's limit while the package reads."""
     cut = encode(Image.fromarray(PHOTOS[0]), "JPEG")[:-400]
     whole = encode(Image.fromarray(np.zeros((900, 1200, 3), np.uint8)), "PNG")
     stop, failed = threading.Event(), []
@@ -217,12 +217,12 @@ def test_what_libtiff_says_is_a_note_and_not_printed(capfd):
     assert all(note.startswith("libtiff: ") and "\n" not in note for note in photo.notes)
     assert "libtiff: Bad code word at line 2 of strip 0" in photo.notes[0]
     assert capfd.readouterr().err == ""
-    Image.open(io.BytesIO(bytes(data))).load()  # the program's own reading says what it ever did
+    Image.open(io.BytesIO(bytes(data))).load()  # the program's own reading gives the same messages as ever
     assert "Fax4Decode" in capfd.readouterr().err
 
 
 def test_a_plug_in_that_is_registered_after_the_first_reading_counts(monkeypatch):
-    """HEIF's, whatever registers it; what it opens inside is of the formats that are read as well."""
+    """HEIF's, whoever registers it; it may open only allowed formats inside its file."""
     read(encode(Image.fromarray(PHOTOS[0]), "PNG"))
     monkeypatch.setattr(Image, "ID", list(Image.ID))
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
@@ -247,7 +247,7 @@ def test_a_plug_in_that_is_registered_after_the_first_reading_counts(monkeypatch
 
 
 def test_nothing_else_of_the_process_moves():
-    """Signal handlers, environment, folder, umask, standard files and threads are what they were."""
+    """Signal handlers, environment, folder, umask, standard files and threads stay the same."""
     import locale  # noqa: PLC0415
     import signal  # noqa: PLC0415
 

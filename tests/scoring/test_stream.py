@@ -1,4 +1,4 @@
-"""The stream: order, failures, early ends, and never more threads or memory than was asked for."""
+"""The stream: order, failures, early ends, and never more threads or memory than requested."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def own_threads():
 
 
 class Work:
-    """Stages that count: an image is a dict of what shall happen to it."""
+    """Stages that count their calls: an image is a dict of the events that it causes."""
 
     def __init__(self, planes=0, maps=0, pixels=0):
         self.lock = threading.Lock()
@@ -39,7 +39,7 @@ class Work:
         self.finished = []
 
     def start(self):
-        """Nothing to count."""
+        """Reset the counts."""
 
     def use(self, seconds):
         with self.lock:
@@ -99,7 +99,7 @@ def test_scores_come_in_order_on_no_more_threads_than_workers(batch, workers):
 
 @pytest.mark.parametrize(("last", "threads"), [(1, 4), (2, 2)])
 def test_the_last_images_share_all_threads(last, threads):
-    """Where there are no more to come; before, each has one."""
+    """When no more images come, the last ones share the threads; earlier each image has one."""
     seen = []
 
     class Seen(Work):
@@ -126,7 +126,7 @@ def test_the_last_images_share_all_threads(last, threads):
 
 @pytest.mark.parametrize(("room", "at_a_time"), [(250, 2), (99, 1)])
 def test_large_pictures_are_few_at_a_time(room, at_a_time):
-    """By what they take while they are read, which is known before; one that is larger than all the room goes alone."""
+    """By the memory that reading takes, which is known beforehand; a picture larger than all the room goes alone."""
     work, reading, at_once = Work(planes=100), [], []
     plain = work.read
 
@@ -161,7 +161,7 @@ def test_large_maps_end_a_batch_early(monkeypatch):
 
 
 def _taking(work, size, at_once):
-    """The work, whose pictures take so much while they are read; `at_once` gets what all pictures hold then."""
+    """Work whose pictures take `size` while they are read; `at_once` records the sum held by all pictures."""
     plain = work.read
 
     def read(image):
@@ -257,7 +257,7 @@ def test_a_source_that_waits_lets_through_what_is_ready():
     for score in work.stream(100, 2).scores(coming()):
         taken.append(score.path)
     assert taken == [str(i) for i in range(7)]
-    assert list(map(len, work.batches)) == [1] * 7  # each was there before the source gave the next
+    assert list(map(len, work.batches)) == [1] * 7  # each arrived before the source gave the next
     assert not own_threads()
 
 
@@ -343,7 +343,7 @@ def test_an_interrupt_while_waiting_for_a_score_leaves_no_thread(monkeypatch):
 
 @pytest.mark.parametrize("starts", [False, True])
 def test_an_interrupt_while_a_thread_is_started_is_an_interrupt_and_leaves_no_thread(monkeypatch, starts):
-    """A signal within `Thread.start`, of the second thread: there will be none, or it is there a moment later."""
+    """A signal within `Thread.start` of the second thread: it never exists, or it exists a moment later."""
     work, start, calls = Work(), threading.Thread.start, []
 
     def interrupted(thread):
@@ -410,7 +410,7 @@ def test_mixed_sizes_with_unreadable_files_between_give_the_same_bits(workers, t
 
 
 def test_closing_ends_what_waits_for_room():
-    """Here for room that another has, who may have it for long: no picture is read any more."""
+    """Another holder may keep the room for long: no further picture is read."""
     work, read, gate = Work(planes=10), [], threading.Event()
     plain = work.read
 

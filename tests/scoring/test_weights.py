@@ -1,4 +1,4 @@
-"""A scorer follows its model's weights: changes count from the next picture on, and what cannot be used is refused by name."""
+"""A scorer follows its model's weights: changes count from the next picture on, and unusable weights are refused by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numbers(score):
 
 
 def changes():
-    """Ways to change a model's weights; each names what is changed."""
+    """Ways to change a model's weights; each names the changed one."""
 
     def data(net):
         net.columns[0].fc[0].weight.data = torch.zeros_like(net.columns[0].fc[0].weight)
@@ -108,7 +108,7 @@ def test_changed_weights_count_from_the_next_image_on(change, dtype):
 
 @pytest.mark.parametrize("step", [2, 36])
 def test_a_change_of_some_columns_of_a_large_matrix_counts_in_bf16(step):
-    """Through `.data`, which torch does not count, and away from every so many values."""
+    """The change goes through `.data`, which torch does not count, and lies between the sampled values."""
     scorer = Scorer(samples=2, dtype="bfloat16")
     scorer.score(PHOTO)
     for column in scorer.model.net.columns:
@@ -119,7 +119,7 @@ def test_a_change_of_some_columns_of_a_large_matrix_counts_in_bf16(step):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
-    """An image's blocks would have seen others than its head: they change when the first of a batch has been through them."""
+    """An image's blocks and head would see different weights: they change once the first of a batch has passed the blocks."""
     scorer = Scorer(small.model(), samples=3, dtype=dtype)
     expected = numbers(scorer.score(PHOTO))
     executor, second_begun, first_done = scorer.stages.executor, threading.Event(), threading.Event()
@@ -127,7 +127,7 @@ def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
 
     def watched(jobs):
         found = blocks(jobs)
-        assert second_begun.wait(20)  # else the first could be a batch by itself, finished before the second is there
+        assert second_begun.wait(20)  # otherwise the first could form a batch alone, finished before the second arrives
         first_done.set()
         return found
 
@@ -163,16 +163,16 @@ def test_weights_that_only_move_change_no_bit(move, dtype):
     else:
         for parameter in net.parameters():
             parameter.data = parameter.data.contiguous() if move == "contiguous" else parameter.data.clone()
-    noise = [torch.full((1000, 1000), torch.nan) for _ in range(20)]  # what memory was let go is written over
+    noise = [torch.full((1000, 1000), torch.nan) for _ in range(20)]  # freed memory is overwritten
     assert numbers(scorer.score(PHOTO)) == expected
     assert len(noise) == 20
 
 
 class Louder(torch.nn.Linear):
-    """A layer that gives something else than its weights say."""
+    """A layer whose result differs from the one that its weights give."""
 
     def forward(self, x):
-        """Twice as much."""
+        """Twice the usual result."""
         return 2 * super().forward(x)
 
 

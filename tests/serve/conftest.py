@@ -1,4 +1,4 @@
-"""A small model, and a server of it that tests share."""
+"""A small model, and its server, which the tests share."""
 
 from __future__ import annotations
 

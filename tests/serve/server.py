@@ -1,4 +1,4 @@
-"""`dcnn-fast serve` as a process of its own, and clients that behave well or badly."""
+"""`dcnn-fast serve` in its own process, and clients that behave well or badly."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from PIL import Image
 
 from tests.cli.command import environment, main
 
-WAIT = 60  # seconds that anything may take before a test fails
+WAIT = 60  # seconds that any step may take before a test fails
 
 
 def picture(seed=0, height=60, width=80, kind="PNG"):
-    """A picture's file."""
+    """The file of a picture."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind)
@@ -28,7 +28,7 @@ def picture(seed=0, height=60, width=80, kind="PNG"):
 
 
 def form(files):
-    """The body of a form of (filename, content), and its type."""
+    """The body of a form with these (filename, content), and its type."""
     body = b"".join(
         b'--xyz\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n%s\r\n' % (name.encode(), content)
         for name, content in files
@@ -37,7 +37,7 @@ def form(files):
 
 
 class Answer:
-    """status, headers, content; json of the content."""
+    """status, headers, content; json: the parsed content."""
 
     def __init__(self, response):
         self.status, self.headers, self.content = response.status, response.headers, response.read()
@@ -48,7 +48,7 @@ class Answer:
 
 
 class Server:
-    """Use it in a with statement; it is killed at the end if it still runs."""
+    """Use it in a with statement, which kills the server at the end if it still runs."""
 
     def __init__(self, model, *options, samples=3, token=None, **streams):
         command = [*main(), "serve", "--model", str(model), "--port", "0", "--samples", str(samples), *map(str, options)]
@@ -70,18 +70,18 @@ class Server:
         self.process.communicate(timeout=WAIT)
 
     def until(self, holds):
-        """Wait for something to become true."""
+        """Wait until the condition holds."""
         end = time.monotonic() + WAIT
         while not holds():
             assert time.monotonic() < end and self.process.poll() is None
             time.sleep(0.01)
 
     def connection(self):
-        """A new one."""
+        """A new connection."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
 
     def ask(self, method, path, body=None, headers=None):
-        """One request on a connection of its own."""
+        """One request on its own connection."""
         connection = self.connection()
         own = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
         connection.request(method, path, body, {**own, **(headers or {})})
@@ -107,27 +107,27 @@ class Server:
         return opened
 
     def begun_batch(self, files):
-        """A socket on which a whole request of several pictures was sent."""
+        """A socket on which a whole request with several pictures was sent."""
         body, kind = form(files)
         return self.begun(len(body), body, "/v1/score/batch", [f"Content-Type: {kind['Content-Type']}"])
 
     def answer(self, opened):
-        """What comes back on such a socket."""
+        """The answer on such a socket."""
         response = http.client.HTTPResponse(opened)
         response.begin()
         return Answer(response)
 
     def metrics(self):
-        """Numbers by name and labels."""
+        """The metrics' numbers by name and labels."""
         lines = self.get("/metrics").content.decode().splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
     def held(self):
-        """Images and bytes that wait or are computed."""
+        """The numbers of images and bytes that wait or are computed."""
         found = self.metrics()
         return found["dcnn_fast_held_images"], found["dcnn_fast_held_bytes"]
 
     def ended(self):
-        """The status, and what was said on standard error."""
+        """The exit status, and the text on standard error."""
         _, errors = self.process.communicate(timeout=WAIT)
         return self.process.returncode, errors

@@ -1,4 +1,4 @@
-"""Connections that say nothing, names that this server has not, and memory that it may not pass."""
+"""Silent connections, unknown host names, and the limit of memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def blank(side):
-    """A picture's file that is small, whatever its side."""
+    """The file of a picture, small whatever the picture's side."""
     file = io.BytesIO()
     Image.new("RGB", (side, side)).save(file, "JPEG")
     return file.getvalue()
@@ -40,7 +40,7 @@ def send_on(connection, piece, times, pause=0.0):
 
 
 def is_closed(connection):
-    """Wait until the other side has closed it; whether it said anything before."""
+    """Wait until the other side closes the socket; returns whether it sent anything before."""
     try:
         return connection.recv(1000) == b""
     except ConnectionResetError:
@@ -48,7 +48,7 @@ def is_closed(connection):
 
 
 def answer(connection):
-    """A whole answer: its head and its body may come apart."""
+    """A whole answer: its head and its body may arrive separately."""
     found = b""
     while b"\r\n\r\n" not in found:
         found += connection.recv(1000)
@@ -61,7 +61,7 @@ def answer(connection):
 
 @pytest.fixture(scope="module")
 def hasty(model):
-    """A second for a head."""
+    """A server that allows one second for a head."""
     with Server(model, "--deadline", 1) as running:
         yield running
 
@@ -106,7 +106,7 @@ CHUNKED = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/pn
 
 @pytest.mark.parametrize("before", [b"GET / HTTP/1.1\r\nX: ", CHUNKED + b"1\r\na\r\n0\r\nX: "])
 def test_a_field_without_end_is_not_kept(server, before):
-    """The parser joins its pieces, each time all of them: it must not be given more than a head may have."""
+    """The parser joins all of a field's pieces each time: it must not be given more than a head may have."""
     connection = opened(server, before)
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         send_on(connection, b"a" * 2**16, 200)
@@ -126,7 +126,7 @@ def test_a_body_in_many_pieces_is_no_head(server):
 
 @contextmanager
 def descriptors(most):
-    """Of the processes that are started inside."""
+    """Limit the descriptors of processes started inside."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
     try:
@@ -136,7 +136,7 @@ def descriptors(most):
 
 
 def test_idle_connections_do_not_use_up_descriptors(model):
-    """More of them than the server has descriptors: the oldest give way, requests in work stay, and nothing is said."""
+    """More connections than the server has descriptors: the oldest give way, requests at work stay, and nothing is logged."""
     with descriptors(160):
         server = Server(model)
     with server:
@@ -157,7 +157,7 @@ def test_idle_connections_do_not_use_up_descriptors(model):
 
 
 def test_clients_that_do_not_read_are_not_waited_for(model):
-    """All the connections there may be send requests and read no answer: they are closed, and others are answered."""
+    """As many connections as allowed send requests and read no answer: they are closed, and others are answered."""
     with descriptors(90):
         server = Server(model, "--deadline", 2)
     with server:
@@ -169,7 +169,7 @@ def test_clients_that_do_not_read_are_not_waited_for(model):
 
 
 def _deaf(server):
-    """A connection with as many requests as it takes, and their number; no answer is read."""
+    """A connection filled with requests, and their number; no answer is read."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", server.port))
@@ -247,7 +247,7 @@ def test_images_that_are_given_up_are_counted_each(model):
 
 
 def test_memory_can_be_limited(model):
-    """A picture that does not fit is refused and the next one scored; too little is said with what is needed."""
+    """A picture that does not fit is refused and the next one scored; too small a limit is refused with the memory needed."""
     few = run("serve", "--model", model, "--port", 0, "--max-memory", "100M")
     assert few.returncode == 2
     least = int(re.search(r"it must be at least (\d+)M\n", few.stderr)[1])

@@ -1,4 +1,4 @@
-"""`serve --cull`: the page for this machine alone, and ratings in sidecars at once."""
+"""`serve --cull`: the page, for this machine alone, and ratings written to sidecars at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.xmp import samples
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four photographs, one in a subfolder, one of an awkward name."""
+    """Four photographs, one in a subfolder, one with an awkward name."""
     photos = tmp_path / "photos"
     (photos / "sub").mkdir(parents=True)
     for i, name in enumerate(("a.jpg", "b.png", "sub/c.jpg", "d é #?%41.png")):
@@ -188,7 +188,7 @@ def test_a_full_disk_is_said_and_leaves_the_sidecar_as_it_was(model, folder):
 
 
 def _worker(page):
-    """The process that has the port: that of the command, or the one that stands behind it."""
+    """The process that has the port: the command's own, or one that it started."""
     wanted = f"{page.port:04X}"
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     inode = next(line.split()[9] for line in lines if line.split()[1].endswith(f":{wanted}") and line.split()[3] == "0A")
@@ -202,7 +202,7 @@ def _worker(page):
 
 
 def _limit_files(page, size):
-    """Have no file of the server's grow beyond that; the limits before."""
+    """Let none of the server's files grow beyond that size; returns the earlier limits."""
     process = _worker(page)
     before = resource.prlimit(process, resource.RLIMIT_FSIZE)
     resource.prlimit(process, resource.RLIMIT_FSIZE, (size, before[1]))
@@ -296,7 +296,7 @@ def test_ratings_that_were_not_saved_are_named_and_saved_when_the_page_is_opened
         shown.unroute("**/choice")
         shown.reload()
         page.until(lambda: shown.wait_for_timeout(10) or page.ratings() == {paths[0]: 4, paths[1]: -1})
-        assert page.choose(paths[0], 1).status == 200  # elsewhere, later
+        assert page.choose(paths[0], 1).status == 200  # changed later, elsewhere
         shown.reload()
         # Not wait_for_function: from its second look on it is an eval in the page, whose policy refuses that.
         page.until(lambda: shown.wait_for_timeout(10) or shown.text_content("#p1 .given") == "★")

@@ -1,4 +1,4 @@
-"""The application inside another program: mounted, started again, asked for folders and for JSON without end."""
+"""The application inside another program: mounted, restarted, asked for folders and for endless JSON."""
 
 from __future__ import annotations
 

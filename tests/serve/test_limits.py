@@ -51,7 +51,7 @@ def refused(answer, status):
 def test_a_full_queue_refuses_before_the_body_is_read(tight):
     first, second = tight.begun(1000, b"x"), tight.begun(1000)
     tight.until(lambda: tight.held() == (2, 2000))
-    third = tight.begun(1000)  # of whose body nothing is sent
+    third = tight.begun(1000)  # its body is never sent
     answer = tight.answer(third)
     assert "the server is busy: 2 images" in refused(answer, 429)
     assert int(answer.headers["Retry-After"]) >= 1
@@ -163,7 +163,7 @@ def test_a_client_that_has_gone_is_not_computed_for(model):
         assert len(server.answer(busy).json["scores"]) == 12
         assert server.metrics()['dcnn_fast_images_total{result="scored"}'] == 12
         busy.close()
-        assert server.score(picture()).status == 200  # behind those that were given up
+        assert server.score(picture()).status == 200  # after those that were given up
         assert server.metrics()["dcnn_fast_computed_images"] == 1 + 12 + 1  # the first score, the batch, and this one
 
 
@@ -189,7 +189,7 @@ def test_without_the_token_nothing_is_answered_but_health(guarded, authorization
         asked = "/v1/model", "/metrics", "/openapi.json", "/x"
         for method, path in (("POST", "/v1/score"), *(("GET", each) for each in asked)):
             if authorization == "Bearer a long secret ":
-                continue  # spaces behind a header's value are none of it
+                continue  # spaces after a header's value are not part of it
             answer = guarded.ask(method, path, picture() if method == "POST" else None, headers)
             assert refused(answer, 401) and answer.headers["WWW-Authenticate"] == "Bearer"
         for path in ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"):

@@ -1,4 +1,4 @@
-"""`/openapi.json` says what the server does: schemathesis asks it for thousands of things, and looks at every answer."""
+"""`/openapi.json` describes the server: schemathesis sends thousands of requests and checks every answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.serve.server import Server
 
-EXAMPLES = 12  # of each way in
+EXAMPLES = 12  # examples for each operation
 
 
 def operations(port):
@@ -34,7 +34,7 @@ def test_every_answer_is_as_the_document_says(model):
 
 
 def _ask(operation):
-    """Drawn from the document, always the same."""
+    """Requests generated from the document, the same in every run."""
     strategy = operation.as_strategy()
 
     @settings(
@@ -46,7 +46,7 @@ def _ask(operation):
         if is_ours and "model" in (case.path_parameters or {}):
             case.path_parameters.update({"model": "dcnn_fast"} | dict.fromkeys(set(case.path_parameters) & {"version"}, "1"))
         response = case.call()
-        case.validate_response(response, excluded_checks=[positive_data_acceptance])  # no schema says what a picture is
+        case.validate_response(response, excluded_checks=[positive_data_acceptance])  # no schema describes a picture's bytes
 
     asked()
 

@@ -1,4 +1,4 @@
-"""Scores over HTTP are those of the command line, whatever way they come."""
+"""Scores over HTTP equal those of the command line, on every path."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_page_s_lines_make_an_application():
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_pictures_that_queue_have_the_numbers_that_each_has_alone(model, workers):
-    """Heads are computed for several together then: more pictures than fill a batch, one that cannot be read among them."""
+    """Their heads are then computed together: more pictures than fill a batch, one of them unreadable."""
     contents = [picture(number, 40 + 7 * number) for number in range(10)]
     contents.insert(4, b"bad")
     with Server(model, "--workers", workers) as server:
@@ -77,7 +77,7 @@ def test_pictures_that_queue_have_the_numbers_that_each_has_alone(model, workers
             found = server.batch([("a", content) for content in contents[:count]]).json["scores"]
             alone = [server.score(content).json for content in contents[:count]]
             assert found == [{**score, "path": "a"} for score in alone]
-        assert server.metrics()["dcnn_fast_computed_images"] == 1 + 2 * 21  # the first score, and each twice
+        assert server.metrics()["dcnn_fast_computed_images"] == 1 + 2 * 21  # the first score, and each picture twice
 
 
 def test_a_batch_has_each_score_in_its_place(server):

@@ -118,7 +118,7 @@ def test_an_open_address_without_a_token_is_warned_of(model):
 
 
 def test_the_page_s_example_scores(server, tmp_path):
-    """As a user runs it."""
+    """Run as a user runs it."""
     path = Path(__file__).parents[2] / "examples" / "serve_client.py"
     (tmp_path / "a.png").write_bytes(picture(1))
     (tmp_path / "bad.png").write_bytes(b"bad")

@@ -1,4 +1,4 @@
-"""Heads that are computed together: whose failure is whose, and for whom they wait."""
+"""Heads that are computed together: which request a failure belongs to, and which requests they wait for."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def scorer():
 
 @pytest.fixture
 def wanted(scorer):
-    """Scores of each picture alone."""
+    """The scores of each picture alone."""
     return [scorer.score(picture(1, side)) for side in SIDES]
 
 
 def answers(scorer, submitted, given_up=()):
-    """Of pictures of `SIDES` that wait together for one worker, which begins when all are `submitted`."""
+    """Answers for pictures of `SIDES` that wait together for one worker, which begins when all are `submitted`."""
 
     async def run():
         workers = Workers(scorer, 1)
@@ -49,7 +49,7 @@ def answers(scorer, submitted, given_up=()):
 
 @pytest.fixture
 def together(monkeypatch):
-    """An event until which no picture is begun; heads wait for a full batch, however slow the machine is."""
+    """An event before which no picture is begun; heads wait for a full batch, however slow the machine is."""
     submitted, begin = threading.Event(), PhotoStages.begin
     monkeypatch.setattr(module, "_LONGEST", float("inf"))
     monkeypatch.setattr(PhotoStages, "begin", lambda self, read: submitted.wait(60) and begin(self, read))
@@ -57,7 +57,7 @@ def together(monkeypatch):
 
 
 def counting(monkeypatch, sides, fails_at=None):
-    """Have the pictures of each head noted in `sides`, and the head of one fail."""
+    """Record the pictures of each head in `sides`, and make one head fail."""
     finish = PhotoStages.finish
 
     def noted(self, batch):

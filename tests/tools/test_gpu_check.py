@@ -1,4 +1,4 @@
-"""The command for the day a GPU is there, run in the simulator; and how it reads what a GPU's own tools say."""
+"""The command for the first session on a GPU, run in the simulator; and how it reads the output of a GPU's own tools."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ STAGES = ["versions", "families", "sanitizer", "tests", "scores", "times", "prof
 
 
 def command(*arguments, cwd=ROOT):
-    """The command, from the project's folder as its users start it."""
+    """The command, run from the project's folder as its users start it."""
     return warm.run(PROGRAM, arguments, cwd, "", {**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    """The report of a run in the simulator, and what the command said."""
+    """The report of a run in the simulator, and the finished command."""
     out = tmp_path_factory.mktemp("check")
     done = command("--device", "sim", "--out", out)
     return json.loads((out / "report.json").read_text()), done, out
@@ -173,7 +173,7 @@ def _unfinished(setting):
 
 
 def test_a_stage_out_of_time_names_what_it_has_not_done_and_the_others_get_what_is_left(tmp_path, monkeypatch, capsys):
-    """The first leaves most of its share over; the last of six seconds has more than its own."""
+    """The first stage leaves most of its share unused; the last of six seconds gets more than its own."""
     works = {
         "short": [Piece("a", _takes(0))],
         "long": [Piece("b", _takes(0)), Piece("c", _takes(1.9)), Piece("d", _takes(0)), Piece("e", _takes(0))],
@@ -300,7 +300,7 @@ def test_ncus_table_is_read_behind_its_other_lines():
 
 
 def _measured():
-    """Times of one problem that was counted in several tiles, as stage 6 gives them: the last tile is the fastest."""
+    """Times of one problem that was counted with several tiles, as stage 6 gives them: the last tile is the fastest."""
     rows = [row for row in counted_tiles().values() if "float16" in row.key]
     key = next(row.key for row in rows if row.tile == STAGED and sum(each.key == row.key for each in rows) > 2)
     tiles = [row.tile for row in rows if row.key == key and row.tile not in BY_HAND]

@@ -1,4 +1,4 @@
-"""The soak's judgement: what grows is found, what an allocator does is not."""
+"""The soak's judgement: growth is found, an allocator's normal behaviour is not reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Culling pages for the tests in a browser, and how they are opened."""
+"""Culling pages for the tests in a browser, and the means to open them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dcnn_fast.viz.culling import Entry, culling_page
 
 
 def photographs(folder, count):
-    """Their entries, best first; every third is of a group of its neighbour's, every fifth has a fault."""
+    """The entries of photographs, best first; every third is in its neighbour's group, every fifth has a fault."""
     entries = []
     for i in range(count):
         path = folder / f"p{i:04d}.jpg"
@@ -27,7 +27,7 @@ def written(folder, entries, failed=()):
 
 
 def opened(context, address):
-    """The page, and what went wrong in it or was asked of a network."""
+    """The opened page, and a list of its errors and of its requests to a network."""
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)

@@ -1,4 +1,4 @@
-"""The picture of accuracies by category: what a bar stands for."""
+"""The picture of accuracies by category: the meaning of a bar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The culling page as a person uses it, in Chromium: keys, filters, the photographs themselves, and what is saved."""
+"""The culling page as a person uses it, in Chromium: keys, filters, the photographs themselves, and saved choices."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_photograph_itself_and_two_beside_each_other(context, tmp_path):
     assert page.get_attribute("#shown img", "src").endswith("p0001.jpg")
     page.keyboard.press("p")
     page.keyboard.press("Escape")
-    expect(page.locator("#p2")).to_be_focused()  # once the browser says that it is closed
+    expect(page.locator("#p2")).to_be_focused()  # once the browser reports that it is closed
     assert not page.is_visible("#large") and page.locator("#p2.picked").count() == 1
     for key in ("c", "ArrowRight", "c"):
         page.keyboard.press(key)

@@ -1,4 +1,4 @@
-"""The culling page as a file: it stands alone, and says what it shows, whatever the photographs are called."""
+"""The culling page as a file: it needs no other file, and describes its photographs, whatever their names."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_name_that_turns_letters_around_is_written_out(rated, tmp_path):
 
 
 def test_thumbnails_stay_within_their_budget(tmp_path):
-    """Photographs that hardly compress get smaller ones."""
+    """Photographs that hardly compress get smaller thumbnails."""
     random = np.random.default_rng(0)
     paths = []
     for i in range(40):
@@ -190,7 +190,7 @@ def test_heat_maps_stand_at_their_photographs(rated, tmp_path):
 
 
 def test_two_thousand_heat_maps_leave_the_page_within_its_bounds(rated, tmp_path):
-    """Where thumbnails take all that they may."""
+    """Also when the thumbnails take all their budget."""
     heat = Heat(((-0.1234,) * 8,) * 8, "occlusion", 0.0, "about it", 40, 30)
     path = tmp_path / "s.html"
     write(path, [Entry(rated[0], heat=heat)] * 2000, [], 2000)

@@ -1,4 +1,4 @@
-"""A heat map as the page holds it: numbers, words, and what is none."""
+"""A heat map as the page holds it: numbers, words, and invalid maps."""
 
 from __future__ import annotations
 

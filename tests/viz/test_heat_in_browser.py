@@ -33,7 +33,7 @@ def found(context, tmp_path):
 
 
 def cells(page):
-    """Color and strength of each cell."""
+    """The color and strength of each cell."""
     return page.eval_on_selector_all(
         "#shown rect", "all => all.map(each => [each.getAttribute('fill'), Number(each.getAttribute('fill-opacity'))])"
     )
@@ -54,7 +54,7 @@ def test_the_key_shows_the_map_over_the_photograph_and_takes_it_away(found):
 
 
 def test_the_map_lies_where_the_photograph_is(found):
-    """The photograph of 60 x 40 is as large as its frame allows, in the middle of it; so are the cells."""
+    """The photograph of 60 x 40 fills its frame as far as it can, centred; so do the cells."""
     found.keyboard.press("h")
     frame, first, last = (found.locator(each).bounding_box() for each in (".frame", "rect >> nth=0", "rect >> nth=5"))
     scale = min(frame["width"] / 60, frame["height"] / 40)
@@ -80,7 +80,7 @@ def test_the_button_does_what_the_key_does_and_says_whether_it_is_pressed(found)
     expect(button).to_have_attribute("aria-pressed", "true")
     found.keyboard.press("Escape")
     expect(found.locator("#p1")).to_be_focused()
-    found.keyboard.press("Enter")  # is the photograph itself again
+    found.keyboard.press("Enter")  # shows the photograph itself again
     assert cells(found) == []
 
 

@@ -1,4 +1,4 @@
-"""Which photographs rankings and comparisons show, and what filters and grids look like."""
+"""The photographs in rankings and comparisons, and the look of filters and grids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dcnn_fast.viz.rankings import best_and_worst, best_by_category, distributio
 
 
 def predictions(high, labels, categories=None, ratings=None):
-    """Of photographs that are plain squares."""
+    """Predictions for photographs that are plain squares."""
     high = np.array(high, float)
     examples = tuple(
         Example(np.full((8, 8, 3), i, np.uint8), f"k{i}", label, rating, category=category)
@@ -85,5 +85,5 @@ def test_distributions_are_drawn_with_and_without_ratings(tmp_path):
     assert two.width == 2 * one.width
     sources = ["photonet", "dpchallenge"]
     save_distributions(distributions(predictions([0.2, 0.9], [0, 1], sources, ratings=[3.0, 7.0])), tmp_path / "three.png")
-    assert Image.open(tmp_path / "three.png").width == 3 * one.width  # a scale each
+    assert Image.open(tmp_path / "three.png").width == 3 * one.width  # one scale each
     assert np.asarray(two.convert("L")).std() > 5

@@ -73,7 +73,7 @@ def rated(stars):
 
 
 def values(content):
-    """xmp:Rating and our mark of a packet, as texts; None for what it has not."""
+    """A packet's xmp:Rating and our mark, as texts; None for a missing one."""
     root = ElementTree.fromstring(content)
     found = []
     for uri in (XMP, OURS):
@@ -85,7 +85,7 @@ def values(content):
 
 
 def others(text):
-    """All that a packet says besides our additions, in the canonical form of XML, and what is around its root element."""
+    """A packet without our additions, in the canonical form of XML, and the text around its root element."""
     text = re.sub(r'\r?\n? *<(\w+):Description [^<>]*dcnnfast:Rating="[1-5]"\s*/>', "", text)
     text = re.sub(r'(:Rating=")[0-5]"', r'\1"', text)
     text = re.sub(r"(:Rating[^<>]*>)[0-5]<", r"\1<", text)

@@ -1,4 +1,4 @@
-"""A rating merged into what other programs write: only it changes, and hostile packets are refused in no time."""
+"""A rating merged into other programs' packets: nothing else changes, and hostile packets are refused at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_nothing_but_the_rating_changes(sample, encoding, line_end):
     assert rating_in(before).written is None
     after = with_rating(before, 3)
     written = after.decode(encoding)
-    assert written.encode(encoding) == after  # the same mark of byte order
+    assert written.encode(encoding) == after  # the same byte order mark
     assert values(written.removeprefix("\ufeff").split("?>", 1)[1].strip()) == ("3", "3")
     assert others(written) == others(text)
     assert ("\r\n" in written) == (line_end == "\r\n") and "\n" not in written.replace(line_end, "")
@@ -76,7 +76,7 @@ def test_a_rating_of_ours_that_was_changed_is_a_persons(changed):
 
 
 def test_a_rating_of_something_else_is_not_the_photographs():
-    """A packet tells of former versions and of parts of a collage, too."""
+    """A packet may also describe former versions and parts of a collage."""
     other = DARKTABLE.replace("<rdf:Seq>", '<rdf:Seq><rdf:li xmp:Rating="5"/>').replace('xmp:Rating="0"', "")
     assert rating_in(other.encode()) == Rating(None, None)
     assert others(with_rating(other.encode(), 2).decode()) == others(other)
