@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,9 +61,15 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _freed_memory() -> Iterator[None]:
-    """Memory that a file's tests have freed goes back to the system, so that a process's peak is that of its largest test."""
+def _freed_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a file's tests have cached goes with them, and freed memory back to the system: a process's peak is that of its
+    largest test.
+    """
     yield
+    for module in (request.module, sys.modules.get("tests.ops.tester")):
+        for found in () if module is None else list(vars(module).values()):
+            if hasattr(found, "cache_clear") and getattr(found, "__module__", None) == module.__name__:
+                found.cache_clear()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
         trim(0)
 
