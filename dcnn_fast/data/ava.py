@@ -23,7 +23,7 @@ THRESHOLD = 5.0  # a mean above it is high, any other low
 LABELS = ("low", "high")
 _COLUMNS = 15
 _LONGEST_LINE = 2000  # bytes
-_MOST_DIGITS = 18  # of an id, which must fit 64 bits
+_MOST_DIGITS = 18  # digits of an id, which must fit 64 bits
 _MOST_VOTES = 2**31 - 1
 
 
