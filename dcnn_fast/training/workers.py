@@ -57,8 +57,8 @@ def work(make: Callable[[_Asked], _Made], requests: Iterable[_Asked], workers: i
     """The results of `make` for the requests, in order, computed by `workers` processes.
 
     The processes are forked and share the parent's memory. Each iterates over `requests`, which must be the same in all of
-    them, and takes every `workers`-th. Results are pickled; the arrays in them are not copied on the way. Each process is at most
-    one result ahead. They ignore Ctrl-C, SIGTERM and SIGHUP: the generator ends them when it is closed.
+    them, and takes every `workers`-th. Results are pickled; the arrays in them are not copied on the way. Each process is one
+    result ahead at most. They ignore Ctrl-C, SIGTERM and SIGHUP: the generator ends them when it is closed.
 
     Raises WorkerError where a process died or `make` raised.
     """
