@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -97,7 +97,7 @@ def _type(value: Tensor | int | float) -> str:
     return "i32" if -(2**31) <= value < 2**31 else "i64"
 
 
-@cache
+@lru_cache(maxsize=256)  # PTX and machine code take up to a megabyte a kernel; the others are in Triton's cache on disk
 def _compiled(
     kernel: Any, signature: _Pairs, constants: _Pairs, aligned: tuple[int, ...], capability: int, options: _Pairs
 ) -> Compiled:

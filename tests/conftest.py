@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,9 +61,13 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _freed_memory() -> Iterator[None]:
-    """Return freed memory to the system after each file of tests, so that a process's peak is that of its largest test."""
+def _freed_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Clear the caches of a file's tests and return freed memory to the system: a process's peak is its largest test's."""
     yield
+    for module in (request.module, sys.modules.get("tests.ops.tester")):
+        for found in () if module is None else list(vars(module).values()):
+            if hasattr(found, "cache_clear") and getattr(found, "__module__", None) == module.__name__:
+                found.cache_clear()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
         trim(0)
 

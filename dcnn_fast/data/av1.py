@@ -1,14 +1,14 @@
-"""How large the frames of an AV1 stream are: what the heads of its sequences say (AV1 Bitstream Specification, 5.3 to 5.5)."""
+"""The size of an AV1 stream's frames, from its sequence headers (AV1 Bitstream Specification, 5.3 to 5.5)."""
 
 from __future__ import annotations
 
-_SEQUENCE = 1  # a unit's kind
+_SEQUENCE = 1  # the type of an OBU with a sequence header
 _MOST_UNITS = 10_000
-_LARGEST_HEAD = 4096  # bytes, of a sequence
+_LARGEST_HEAD = 4096  # bytes of a sequence header that are parsed
 
 
 def pixels(stream: bytes) -> int:
-    """The pixels of the largest frame that a sequence in the stream may have, 0 where there is none."""
+    """The pixels of the largest frame that a sequence header in the stream allows, 0 where there is none."""
     largest, at = 0, 0
     for _ in range(_MOST_UNITS):
         if at >= len(stream):
@@ -25,7 +25,7 @@ def pixels(stream: bytes) -> int:
 
 
 def _leb128(stream: bytes, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where it ends."""
+    """A LEB128 number at an offset, and the offset behind it."""
     found = 0
     for place in range(8):
         byte = stream[at] if at < len(stream) else 0
@@ -36,7 +36,7 @@ def _leb128(stream: bytes, at: int) -> tuple[int, int]:
 
 
 class _Bits:
-    """Reads bits, the highest first; zeros past the end."""
+    """Reads bits, the highest of each byte first; zeros past the end."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
@@ -48,7 +48,7 @@ class _Bits:
         return shifted & ((1 << count) - 1)
 
     def skip_unary(self) -> None:
-        """A number of any length."""
+        """Skip a number in variable-length code (uvlc)."""
         zeros = 0
         while zeros < 32 and not self.next(1):
             zeros += 1
@@ -56,10 +56,10 @@ class _Bits:
 
 
 def _frame(head: bytes) -> int:
-    """Pixels of the largest frame, by a sequence's head."""
+    """The pixels of the largest frame that a sequence header allows."""
     bits = _Bits(head)
-    bits.next(4)  # profile, whether it is one picture
-    if bits.next(1):  # of which little is said
+    bits.next(4)  # profile and the flag of a still picture
+    if bits.next(1):  # reduced header of a still picture: only the level precedes the size
         bits.next(5)
     else:
         _operating_points(bits)
@@ -70,7 +70,7 @@ def _frame(head: bytes) -> int:
 
 def _operating_points(bits: _Bits) -> None:
     delays, delay_bits = 0, 0
-    if bits.next(1):  # timing
+    if bits.next(1):  # timing information
         bits.next(64)
         if bits.next(1):
             bits.skip_unary()

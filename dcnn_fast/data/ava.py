@@ -19,11 +19,11 @@ from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
 from dcnn_fast.data.splits import DEALT, PARTS, Parts, drawn_notes
 from dcnn_fast.networks import STYLES
 
-THRESHOLD = 5.0  # a mean above it is high, at most it low
+THRESHOLD = 5.0  # a mean above it is high, any other low
 LABELS = ("low", "high")
 _COLUMNS = 15
 _LONGEST_LINE = 2000  # bytes
-_MOST_DIGITS = 18  # of an id, which is one of 64 bits
+_MOST_DIGITS = 18  # digits of an id, which must fit 64 bits
 _MOST_VOTES = 2**31 - 1
 
 
@@ -36,7 +36,7 @@ class Ratings:
 
     @property
     def means(self) -> np.ndarray:
-        """The mean rating of each: [n] float64."""
+        """The photographs' mean ratings: [n] float64."""
         means: np.ndarray = self.votes @ np.arange(1, 11) / self.votes.sum(axis=1)
         return means
 
@@ -44,7 +44,7 @@ class Ratings:
 def read_ratings(path: Path) -> Ratings:
     """AVA.txt: 15 integers a line, index, id, counts of ratings 1 to 10, two tags, challenge.
 
-    Raises ValueError naming the first line that is not, an image without votes, or an id that is there twice.
+    Raises ValueError naming the first line of another form, an image without votes, or an id that occurs twice.
     """
     if line := _first_long_line(path):
         raise ValueError(f"{path}: line {line} must be {_COLUMNS} integers, and is too long for them")
@@ -68,12 +68,12 @@ def read_ratings(path: Path) -> Ratings:
 
 
 def image_id(text: str) -> int | None:
-    """The id that a text is, of decimal digits alone, or None where it is none."""
+    """The id written as text, in decimal digits alone; None where the text is no id."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def read_list(path: Path) -> list[int]:
-    """A list of one id a line. Raises ValueError naming the line that is none."""
+    """A list of one id a line. Raises ValueError naming the line that is no id."""
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         if line.strip():
@@ -85,7 +85,7 @@ def read_list(path: Path) -> list[int]:
 
 
 def photographs(folder: Path) -> dict[int, str]:
-    """The path of every photograph below `folder` that is named by an id (`named_photographs`)."""
+    """The paths of all photographs below `folder` whose names are ids, by id (`named_photographs`)."""
     found: dict[int, str] = {}
     for at, name in named_photographs(folder):
         image = image_id(os.path.splitext(name)[0])
@@ -95,7 +95,7 @@ def photographs(folder: Path) -> dict[int, str]:
 
 
 def categories(root: Path) -> dict[int, str]:
-    """The content category of every id that a category's list names."""
+    """The content category of every id in a category's list."""
     found = {}
     for category in CATEGORIES:
         for part in ("train", "test"):
@@ -180,7 +180,7 @@ def load_ava(
 def _with_val(
     train: list[int], val: list[int], parts: Parts, label: Callable[[int], int]
 ) -> tuple[list[int], list[int], list[str]]:
-    """The ids to train on without those for validation, those of a list of its own or as `parts` draws them, and the notes."""
+    """The ids to train on, those for validation (from their own list, or drawn as `parts` says), and the notes."""
     own = set(val)
     ids = [*val, *(i for i in train if i not in own)]
     part = np.array(["val"] * len(val) + ["train"] * (len(ids) - len(val)), dtype=object)
@@ -191,14 +191,14 @@ def _with_val(
 
 @dataclass(frozen=True)
 class StyleLists:
-    """train: each id with its one style, 0 to 13. test: each id with every style that is right, perhaps none."""
+    """train: each id with its one style, 0 to 13. test: each id with all its styles, possibly none."""
 
     train: dict[int, int]
     test: dict[int, tuple[int, ...]]
 
 
 def read_styles(root: Path) -> StyleLists:
-    """The style lists. Raises ValueError where two files of a pair do not have as many lines, or a line is wrong."""
+    """The style lists. Raises ValueError where the two files of a pair differ in length, or a line is wrong."""
     folder = root / STYLE_LISTS
     train, test = read_list(folder / "train.jpgl"), read_list(folder / "test.jpgl")
     labels = read_list(folder / "train.lab")
@@ -270,7 +270,7 @@ def _single_styles(root: Path) -> Mapping[int, int]:
 
 
 def _first_long_line(path: Path) -> int:
-    """The number of the first line that is too long for 15 integers, 0 where there is none."""
+    """The number of the first line too long for 15 integers, 0 where there is none."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(_LONGEST_LINE + 1):
@@ -286,7 +286,7 @@ def _is_int64(word: str) -> bool:
 
 
 def _first_bad_line(path: Path) -> str:
-    """What is wrong with the first line that is not 15 integers."""
+    """A description of the fault in the first line that is not 15 integers."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             words = line.split()

@@ -1,7 +1,7 @@
-"""What a file is refused with that is made of too much."""
+"""The error for a file of too many parts."""
 
 from __future__ import annotations
 
 
 class PartsError(ValueError):
-    """A file of too many parts, or whose parts are out of proportion to it."""
+    """A file has too many parts, or parts out of proportion to its size."""

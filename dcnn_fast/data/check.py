@@ -1,4 +1,4 @@
-"""Whether a data set is whole: its counts, its labels, its photographs; for AVA the official counts (docs/ava.md#counts)."""
+"""Checks that a data set is complete: counts, labels, photographs; for AVA the official counts (docs/ava.md#counts)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STYLE_FILES = ("train.jpgl", "train.lab", "test.jpgl", "test.multilab")
 
 @dataclass(frozen=True)
 class Count:
-    """One count of AVA: what was found, and what the official lists have."""
+    """One count of AVA: the copy's, and the official lists'."""
 
     what: str
     expected: float
@@ -29,23 +29,23 @@ class Count:
 
     @property
     def ok(self) -> bool:
-        """Whether they agree: counts exactly, shares in per cent to their last digit."""
+        """Whether the two agree: counts exactly, shares in per cent to their last digit."""
         return abs(self.found - self.expected) <= (0.05001 if isinstance(self.expected, float) else 0)
 
 
-# docs/ava.md#counts: photographs with ratings in each category's test and training list, and the share of high test ones.
+# docs/ava.md#counts: rated photographs in each category's test and training list, and the share of high ones in the test list.
 _CATEGORIES = {
     "portrait": (2488, 2485, 75.6), "animal": (2484, 2480, 70.8), "stilllife": (2491, 2490, 62.5),
     "fooddrink": (2493, 2496, 67.4), "architecture": (2495, 2496, 74.0), "floral": (2495, 2495, 70.0),
     "cityscape": (2494, 2492, 71.1), "landscape": (2490, 2490, 77.2),
 }  # fmt: skip
-# docs/ava.md#styles: of each style, training photographs, and test photographs that have it.
+# docs/ava.md#styles: each style's number of training photographs and of test photographs.
 _STYLE_TRAIN = (760, 1041, 317, 672, 960, 676, 1359, 488, 768, 1112, 1184, 825, 568, 540)
 _STYLE_TEST = (237, 589, 83, 183, 158, 208, 459, 149, 193, 398, 677, 227, 169, 102)
 
 
 def ava_counts(root: Path) -> Iterator[Count]:
-    """Every count of AVA's lists beside the official one; nothing is said of photographs. Raises as `load_ava` does."""
+    """All counts of AVA's lists beside the official ones; photographs are not looked at. Raises as `load_ava` does."""
     ratings = read_ratings(root / "AVA.txt")
     means = dict(zip(ratings.ids.tolist(), ratings.means.tolist(), strict=True))
     listed = read_list(root / LISTS / "generic_test.jpgl")
@@ -87,14 +87,14 @@ def _style_counts(root: Path, held_out: set[int]) -> Iterator[Count]:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What reading every photograph told. unreadable: reasons by key. twins: the same pixels in two parts or of two labels."""
+    """The result of reading all photographs. unreadable: reasons by key. twins: equal pixels in two parts or of two labels."""
 
     unreadable: dict[str, str]
     twins: list[Twins]
 
 
 def decoded(data: DataSet, advance: Callable[[], object] = lambda: None) -> Decoded:
-    """Read every photograph of a set. advance: called after each."""
+    """Read all photographs of a set. advance: called after each."""
     reasons, digests = {}, {}
     for example in data.examples:
         try:
@@ -106,7 +106,7 @@ def decoded(data: DataSet, advance: Callable[[], object] = lambda: None) -> Deco
 
 
 def require_learnable(data: DataSet) -> None:
-    """That there are photographs to train on, of two labels or more. Raises ValueError that says what is."""
+    """Require training photographs of two labels or more. Raises ValueError, which names the photographs and labels found."""
     if not data.train:
         raise ValueError(
             f"there must be photographs to train on, got none and {len(data.val) + len(data.test)} that are held out"
@@ -123,7 +123,7 @@ def require_learnable(data: DataSet) -> None:
 
 
 def balance(data: DataSet, examples: Iterable[Example]) -> dict[str, int]:
-    """How many examples have each label; of several labels that are right each counts."""
+    """The number of examples with each label; an example with several right labels counts for each."""
     counts = Counter(label for example in examples for label in (example.truth or (example.label,)))
     return {name: counts[index] for index, name in enumerate(data.labels)}
 

@@ -13,7 +13,7 @@ from dcnn_fast.data.label_names import Order, in_order, require_distinct
 from dcnn_fast.data.splits import DEALT, PARTS, Parts, drawn_notes, part_named
 from dcnn_fast.printable import shortened
 
-_PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))  # what a label is not called
+_PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))  # names of parts, not of labels
 
 
 def load_folders(root: Path, *, positive: str | None = None, parts: Parts = DEALT) -> DataSet:
@@ -57,7 +57,7 @@ def _data_set(order: Order, examples: list[Example], part: np.ndarray, notes: tu
 
 
 def _parted(root: Path, positive: str | None, parts: Parts) -> DataSet:
-    """The set of the folders train, test and, where it is there, val."""
+    """The set in the folders train, test and, where it exists, val."""
     found = {name: _by_label(root / name) for name in _folders_of_parts(root)}
     order = _order(root, found["train"], positive)
     for name, of_label in found.items():
@@ -78,7 +78,7 @@ def _parted(root: Path, positive: str | None, parts: Parts) -> DataSet:
 
 
 def _folders_of_parts(root: Path) -> list[str]:
-    """The folders of the parts by name. Raises ValueError where two are for validation."""
+    """The parts' folders by name. Raises ValueError where two are for validation."""
     of_val = [name for name in ("val", "valid", "validation") if (root / name).is_dir()]
     if len(of_val) > 1:
         raise ValueError(f"{root}: must have one folder for validation, got {shortened(of_val)}")
@@ -86,7 +86,7 @@ def _folders_of_parts(root: Path) -> list[str]:
 
 
 def _by_label(folder: Path) -> dict[str, list[Path]]:
-    """Photographs by the folder directly below `folder` that they are in; hidden and system folders are no labels."""
+    """Photographs by label: the folder directly below `folder` that holds them; hidden and system folders are no labels."""
     found: dict[str, list[Path]] = {}
     for path in find_images([folder], recursive=True):
         label, *inside = path.relative_to(folder).parts or ("",)

@@ -1,7 +1,7 @@
-"""From whatever colours Pillow decoded to 8-bit sRGB pixels, upright.
+"""Converts images as Pillow decoded them, in any colour space, to 8-bit sRGB pixels, upright.
 
-All of it goes from pixel to pixel, so a picture is converted part by part: beside what was decoded and the result, no more than
-a part's copies are in memory.
+Conversion works pixel by pixel, so a picture is converted part by part: besides the decoded picture and the result, memory
+holds only one part's copies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from dcnn_fast.data import profiles, upright
 
-PART = 2**20  # pixels that are converted at a time
+PART = 2**20  # pixels converted at a time
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _PROFILED_MODES = ("L", "RGB", "CMYK", "LAB", "YCbCr")
@@ -22,7 +22,7 @@ _PROFILED_MODES = ("L", "RGB", "CMYK", "LAB", "YCbCr")
 def upright_srgb(image: Image.Image, orientation: int, background: tuple[int, int, int], notes: list[str]) -> np.ndarray:
     """The pixels of a loaded image: [H, W, 3] uint8, sRGB without alpha, C-contiguous; new memory.
 
-    orientation: EXIF's; others than 2 to 8 leave the image as it is. What a user should know is added to `notes`.
+    orientation: EXIF's; values outside 2 to 8 do not turn the image. Remarks for the user are added to `notes`.
     Raises ValueError for pixels without a stated range (floating point, or integers past 16 bits).
     """
     colors = _Colors(image, background, notes)
@@ -41,7 +41,7 @@ def upright_srgb(image: Image.Image, orientation: int, background: tuple[int, in
 def to_srgb(pixels: np.ndarray, profile: bytes | None, notes: list[str]) -> None:
     """Convert RGB pixels [H, W, 3] uint8, C-contiguous, from their ICC profile to sRGB, in place.
 
-    One that does not fit leaves them as they are, which is added to `notes`.
+    An unusable profile leaves the pixels unchanged, and a remark is added to `notes`.
     """
     through = _conversion("RGB", profile, notes) if profile else None
     if through is not None:
@@ -69,7 +69,7 @@ def eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _parts(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of at most `PART` pixels that cover an image: left, top, right, bottom."""
+    """Boxes (left, top, right, bottom) of at most `PART` pixels that together cover an image."""
     columns = min(width, PART)
     rows = PART // columns
     for top in range(0, height, rows):
@@ -82,13 +82,13 @@ def _reversed(start: int, stop: int, length: int) -> slice:
 
 
 class _Backdrop:
-    """What shows through transparent pixels; the first part that has any is noted."""
+    """The background behind transparent pixels; the first part with such pixels adds a note."""
 
     def __init__(self, background: tuple[int, int, int], notes: list[str]) -> None:
         self._background, self._notes, self._seen = background, notes, False
 
     def under(self, image: Image.Image) -> Image.Image:
-        """The RGBA image laid over it, as RGB: the bits of Pillow's `alpha_composite`, in half of its time.
+        """The RGBA image laid over the background, as RGB: bit for bit Pillow's `alpha_composite`, in half its time.
 
         Both round (alpha * pixel + (255 - alpha) * background) / 255 to the nearest.
         """
@@ -106,7 +106,7 @@ class _Backdrop:
 
 
 class _Colors:
-    """How an image's colours become sRGB."""
+    """Converts an image's colours to sRGB."""
 
     def __init__(self, image: Image.Image, background: tuple[int, int, int], notes: list[str]) -> None:
         self._wide = image.mode in (*_SIXTEEN_BIT_MODES, "I", "F")
@@ -120,7 +120,7 @@ class _Colors:
             self._mode = image.mode
         self._backdrop = _Backdrop(background, notes)
         self._through = _conversion(self._mode, profile, notes) if profile else None
-        if self._through is None and self._mode == "LAB":  # as Pillow converts it
+        if self._through is None and self._mode == "LAB":  # Pillow's own conversion
             self._through = profiles.conversion("LAB", None)
 
     def of(self, part: Image.Image) -> Image.Image:
@@ -137,7 +137,7 @@ class _Colors:
         return self._converted(part if part.mode == self._mode else part.convert(self._mode))
 
     def _converted(self, part: Image.Image) -> Image.Image:
-        """Through the ICC profile where there is one that fits, else by Pillow's plain conversion."""
+        """Convert through the ICC profile where a usable one differs from sRGB, else by Pillow's plain conversion."""
         if self._through is not None:
             return self._through.apply(part)
         return part if part.mode == "RGB" else part.convert("RGB")
@@ -155,7 +155,7 @@ def _require_sixteen_bits(image: Image.Image) -> None:
 
 
 def _conversion(mode: str, profile: bytes, notes: list[str]) -> profiles.Conversion | None:
-    """From the embedded profile to sRGB; None where the pixels are in that, or where it does not fit, which is noted."""
+    """The conversion from the embedded profile to sRGB; None for pixels already in sRGB and for an unusable profile (noted)."""
     try:
         found = profiles.conversion(mode, profile)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):

@@ -1,8 +1,8 @@
-"""Memory for decoded photographs: that of one nobody holds any more is the next one's.
+"""Memory for decoded photographs: the memory of a released photograph is reused for the next one.
 
-The system clears new memory as it is first written, which takes a tenth of the time of decoding, and where memory is short or
-in pieces as long as decoding itself. Memory that waits for its next photograph is the system's to take back (MADV_FREE), but it
-counts towards the limits of a process, within which others would lack it: where there is one, none waits.
+The system clears new memory at the first write, which takes a tenth of the decoding time, and as long as decoding itself where
+memory is short or fragmented. The system may reclaim idle memory (MADV_FREE), but it counts towards a process's limits and
+would be lacking elsewhere: in a process with a limit, no memory is kept.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import numpy as np
 
 from dcnn_fast.data import in_flight
 
-LEAST = 2**22  # bytes: less comes from the allocator, which keeps it itself
-SHARE = 8  # of the memory for pictures: as much of it may wait
-_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)  # of the process, which memory that waits counts towards
-_STEPS = 8  # sizes from one power of two to the next, so that photographs of nearly one size take each other's places
-_idle: deque[mmap.mmap] = deque()  # without a lock: memory comes back wherever Python happens to let go of an array
+LEAST = 2**22  # bytes: smaller arrays come from the allocator, which reuses memory itself
+SHARE = 8  # idle memory is at most this fraction of the memory for pictures
+_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)  # limits of the process that idle memory counts towards
+_STEPS = 8  # sizes per power of two, so that photographs of nearly one size reuse each other's memory
+_idle: deque[mmap.mmap] = deque()  # no lock: memory returns wherever Python happens to release an array
 
 
 class _Loan:
-    """What the arrays of a block hold; with the last of them it goes, and the block comes back."""
+    """Base object of all arrays over a block: it is collected after the last of them, and the block returns."""
 
     __slots__ = ("__array_interface__", "__weakref__")
 
@@ -36,9 +36,9 @@ class _Loan:
 
 
 def array(shape: tuple[int, ...]) -> np.ndarray:
-    """uint8 of this shape, C-contiguous, uninitialised. Raises MemoryError.
+    """A uint8 array of this shape, C-contiguous, uninitialised. Raises MemoryError.
 
-    Where the process's memory is limited, it is new memory, and none is kept.
+    Where the process's memory is limited, the memory is new, and none is kept afterwards.
     """
     size = math.prod(shape)
     limited = _is_limited()
@@ -49,18 +49,18 @@ def array(shape: tuple[int, ...]) -> np.ndarray:
     block = _taken(size)
     try:
         return np.asarray(_Loan(_mapped(size) if block is None else block, shape))
-    except OSError:  # no such memory: perhaps without what waits
+    except OSError:  # no mapping to be had: release idle memory and try the allocator
         let_go()
         return np.empty(shape, np.uint8)
 
 
 def waiting() -> int:
-    """The bytes that wait for their next use."""
-    return sum(map(len, _idle.copy()))  # a deque to which memory comes back cannot be walked; its copy is made in one step
+    """The bytes of idle memory."""
+    return sum(map(len, _idle.copy()))  # a deque that may grow meanwhile cannot be iterated; copying it is atomic
 
 
 def let_go() -> None:
-    """Give the system what waits."""
+    """Release idle memory to the system."""
     _idle.clear()
 
 
@@ -69,9 +69,9 @@ def _is_limited() -> bool:
 
 
 def _taken(size: int) -> mmap.mmap | None:
-    """Memory that waits, of at least this size and at most a quarter more; who keeps the array keeps all of it."""
+    """An idle block of at least this size and at most a quarter more, as the array keeps the whole block alive."""
     for _ in range(len(_idle)):
-        with suppress(IndexError):  # another thread was first
+        with suppress(IndexError):  # another thread took the last block
             block = _idle.popleft()
             if size <= len(block) <= size + size // 4:
                 return block
@@ -82,7 +82,7 @@ def _taken(size: int) -> mmap.mmap | None:
 def _mapped(size: int) -> mmap.mmap:
     step = 2 ** (size.bit_length() - 1) // _STEPS
     block = mmap.mmap(-1, -(-size // step) * step, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a system without large pages
+    with suppress(OSError):  # the system has no huge pages
         block.madvise(mmap.MADV_HUGEPAGE)
     return block
 

@@ -1,4 +1,4 @@
-"""Drawn pictures that carry what a synthetic set says of them: quality, category and styles."""
+"""Draws pictures that show the quality, category and styles a synthetic set states for them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def picture(
 
 
 def _scene(rng: np.random.Generator, height: int, width: int, quality: float) -> np.ndarray:
-    """Patches of colour [H, W, 3]: finer, lighter and more saturated with quality."""
+    """Patches of colour [H, W, 3]: finer, lighter and more saturated the higher the quality."""
     cells = 2 + round(10 * quality)
     hue = rng.random((cells, cells, 1))
     saturation = 0.05 + 0.85 * quality
@@ -44,7 +44,7 @@ def _scene(rng: np.random.Generator, height: int, width: int, quality: float) ->
 
 
 def _motif(motif: int, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Where [H, W] a large shape lies; its centre moves by a tenth of a side."""
+    """The mask [H, W] of a large shape, whose centre varies by a tenth of a side."""
     y, x = np.mgrid[0:height, 0:width]
     y = (y + 0.5) / height - 0.5 - rng.uniform(-0.1, 0.1)
     x = (x + 0.5) / width - 0.5 - rng.uniform(-0.1, 0.1)
@@ -63,7 +63,7 @@ def _motif(motif: int, rng: np.random.Generator, height: int, width: int) -> np.
 
 
 def _striped(pixels: np.ndarray, style: int, place: int, places: int) -> np.ndarray:
-    """`pixels` with stripes over the `place`-th of `places` equal parts from left to right."""
+    """`pixels` with stripes over part number `place` of `places` equal parts from left to right."""
     hue, upright = style % _HUES, style // _HUES % 2
     color = np.array(colorsys.hsv_to_rgb(hue / _HUES, 1, 1)) * 255
     y, x = np.mgrid[0 : pixels.shape[0], 0 : pixels.shape[1]]

@@ -1,4 +1,4 @@
-"""What training and evaluation are given: photographs with what is known of them, in parts to train on and to hold out."""
+"""Examples for training and evaluation: photographs with labels and ratings, in parts to train on and to hold out."""
 
 from __future__ import annotations
 
@@ -80,22 +80,22 @@ class DataSet:
 
     @property
     def parts(self) -> dict[str, tuple[Example, ...]]:
-        """Its parts by their names, "train", "val" and "test"; there is no "val" where nothing is for validation."""
+        """The parts by name, "train", "val" and "test"; "val" is absent where no examples are for validation."""
         return {"train": self.train, **({"val": self.val} if self.val else {}), "test": self.test}
 
     @property
     def high(self) -> int:
-        """The number of the better one of two labels: of `positive`, the last one where that is not known."""
+        """The index of the better one of two labels: `positive`, or the last one where that is not known."""
         return len(self.labels) - 1 if self.positive is None else self.labels.index(self.positive)
 
     @property
     def examples(self) -> tuple[Example, ...]:
-        """Those of all parts, one part after the other."""
+        """The examples of all parts, part after part."""
         return (*self.train, *self.val, *self.test)
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories of its photographs by name, in order."""
+        """The names of the photographs' categories, sorted."""
         return tuple(sorted({example.category for example in self.examples} - {""}))
 
 

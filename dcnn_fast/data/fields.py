@@ -1,4 +1,4 @@
-"""Fields of a CSV file by what their heads mean: `Table`; two that could be meant are refused."""
+"""Fields of a CSV file by the meanings of their column names (`Table`); two columns for one meaning are refused."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "attribute": ("attribute", "style"),
     "source": ("source",),
 }
-"""Names of a column by its meaning, in whatever case. Where several are there the first name counts; the others are no match
-for each other."""
+"""Accepted column names by meaning, in any case. Where several are present the list's first name wins; without it
+the file is refused."""
 
-_LARGEST = 1e100  # of a rating: sums and squares of many are numbers too
+_LARGEST = 1e100  # largest rating: sums and squares of many stay finite
 _THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+")
-_BESIDE = 0.1  # points by which a rating may differ from the mean of its votes: it may be rounded
+_BESIDE = 0.1  # points by which a rating may differ from the mean of its votes, through rounding
 
 
 class Table:
-    """The rows of a CSV file with a head, by what their columns mean. notes: what a user should know of the choice."""
+    """The rows of a CSV file with a head, by the columns' meanings. notes: remarks for the user on the choice of columns."""
 
     def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
-        """Raises ValueError naming what is wrong: no head, no column for the path, a column that is not there, or is twice."""
+        """Raises ValueError naming the fault: no rows, no column for the path, a named column that is absent, or one twice."""
         sheet = read_sheet(path, {*NAMES["path"], *(columns or {}).values()})
         self.head, self.rows, self._decimal_comma = sheet.head, sheet.rows, sheet.decimal_comma
         self.path, self.notes = path, list[str]()
@@ -52,15 +52,15 @@ class Table:
         require_once(path, self.head, self._columns.values())
 
     def has(self, what: str) -> bool:
-        """Whether there is a column of that meaning."""
+        """Whether a column has that meaning."""
         return what in self._columns
 
     def values(self, what: str) -> list[str]:
-        """The column's texts."""
+        """The column's texts, stripped."""
         return [(row[self._columns[what]] or "").strip() for row in self.rows]
 
     def paths(self) -> list[str]:
-        """Paths as they are written. Raises ValueError naming the row of one that is none or is, written otherwise, twice."""
+        """Paths as written. Raises ValueError naming a row without a path, or with the path of another row, in any spelling."""
         found, seen = self.values("path"), set[str]()
         for number, name in enumerate(found, 2):
             same = os.path.normpath(name)
@@ -72,11 +72,11 @@ class Table:
         return found
 
     def numbers(self, what: str) -> np.ndarray:
-        """The column's numbers [n]. Raises ValueError naming the row that has none."""
+        """The column's numbers [n]. Raises ValueError naming a row without a number."""
         return numbers_of(self.path, self.rows, self._columns[what], decimal_comma=self._decimal_comma)
 
     def histograms(self) -> np.ndarray | None:
-        """[n, 10] of votes or shares where there are columns r1 to r10. Raises ValueError naming a row without votes."""
+        """Votes or shares [n, 10], None without columns r1 to r10. Raises ValueError naming a row without votes."""
         if self._votes is not None or not set(HISTOGRAM) <= set(self.head):
             return self._votes
         more = [name for name in ("r0", "r11") if name in self.head]
@@ -119,7 +119,7 @@ def contradicting(ratings: np.ndarray, means: np.ndarray) -> np.ndarray:
 
 
 def require_once(path: Path, head: Collection[str], names: Collection[str]) -> None:
-    """That no column of these names is there twice. Raises ValueError naming it."""
+    """Require that no column of these names occurs twice. Raises ValueError naming it."""
     counts = Counter(head)
     twice = sorted({name for name in names if counts[name] > 1})
     if twice:
@@ -129,8 +129,8 @@ def require_once(path: Path, head: Collection[str], names: Collection[str]) -> N
 def numbers_of(path: Path, rows: Sequence[Row], column: str, *, decimal_comma: bool) -> np.ndarray:
     """A column's numbers [n].
 
-    decimal_comma: a number may have a comma for its point, all of a column alike. Raises ValueError naming the row that has
-    none.
+    decimal_comma: numbers may have a decimal comma, but one column may not mix commas and points. Raises ValueError naming a
+    row without a number.
     """
     values, points = [], set[str]()
     for row in rows:
@@ -148,7 +148,7 @@ def numbers_of(path: Path, rows: Sequence[Row], column: str, *, decimal_comma: b
 
 
 def votes_of(path: Path, rows: Sequence[Row], columns: Sequence[str], *, decimal_comma: bool) -> np.ndarray:
-    """Votes or shares [n, columns]. Raises ValueError naming the row that has none, or a negative one."""
+    """Votes or shares [n, columns]. Raises ValueError naming a row without votes, or with a negative number."""
     for name in columns if decimal_comma else ():
         thousands = next((row[name] for row in rows if _THOUSANDS.fullmatch((row[name] or "").strip())), None)
         if thousands is not None:

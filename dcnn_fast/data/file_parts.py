@@ -1,7 +1,7 @@
-"""How many parts the file of a picture is made of, counted before anything is made of them.
+"""Bounds on the number of parts in a picture's file, checked before anything is decoded.
 
-Readers take each chunk, segment, strip or box by itself, some microseconds for a dozen bytes. Pictures have a few hundred;
-those of more than the bounds here are refused by name.
+Readers handle chunks, segments, strips and boxes one at a time, some microseconds for a dozen bytes. Pictures have a few
+hundred; a file that exceeds a bound is refused, and the message names the bound.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from PIL import Image, JpegImagePlugin
 from dcnn_fast.data import heif_items
 from dcnn_fast.data.bounds import PartsError
 
-MOST = 100_000  # of anything but strips
-MOST_STRIPS = 200_000  # and tiles: 16 x 16 pixels each of 51 megapixels
+MOST = 100_000  # parts of any kind but strips and tiles
+MOST_STRIPS = 200_000  # strips or tiles: 51 megapixels in tiles of 16 x 16 pixels
 MOST_PROFILES = 100
 MOST_FILLING = 2**20  # bytes between a JPEG's segments
 MOST_RUN_LENGTH = 2**24  # pixels of a run-length encoded BMP, which Pillow unpacks in Python
-_BYTES_OF_A_CHUNK = 256  # a PNG may have a chunk more for each: the pixels of large ones come in many
-_BLOCK = 64  # bytes that are searched first: a marker stands at once where one is due
+_BYTES_OF_A_CHUNK = 256  # a PNG may have one more chunk per so many bytes, as large pictures are written in many
+_BLOCK = 64  # bytes searched first: the next marker usually follows at once
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFFS = {b"II*\x00": "<", b"MM\x00*": ">", b"II+\x00": "<", b"MM\x00+": ">"}
@@ -37,9 +37,9 @@ _WITHOUT_LENGTH = frozenset(
 
 
 def require_few(file: BinaryIO) -> None:
-    """Raise PartsError for a file of too many parts to read; one that is none of those it knows passes.
+    """Raise PartsError for a file of too many parts to read; files of unknown formats pass.
 
-    file: at its start, where it is left.
+    file: at its start; its position is restored.
     """
     head = file.read(12)
     if head.startswith(_PNG):
@@ -99,7 +99,7 @@ def _require_few_strips(file: BinaryIO, order: str, *, big: bool) -> None:
 
 
 def _require_few_segments(file: BinaryIO) -> None:
-    """Those before the first scan, and what lies between them, as Pillow walks over them."""
+    """Count segments before the first scan, and the bytes between them, the way Pillow walks over them."""
     at, filling = 2, 0
     for _ in range(MOST):
         file.seek(at)
@@ -114,7 +114,7 @@ def _require_few_segments(file: BinaryIO) -> None:
             if found is None:
                 if len(block) < 2:
                     return
-                file.seek(-1, 1)  # a marker's first byte may be the last
+                file.seek(-1, 1)  # a marker may begin at the block's last byte
                 filling -= 1
         end = file.tell() - len(block) + found.end()
         marker = block[found.end() - 1]
@@ -128,7 +128,7 @@ def _require_few_segments(file: BinaryIO) -> None:
 
 
 def _require_few_boxes(file: BinaryIO) -> None:
-    """Those before the codestream, on the first level and in what holds others."""
+    """Count boxes before the codestream, on the first level and within superboxes."""
     at, size = len(_JPEG_2000), file.seek(0, 2)
     for _ in range(MOST):
         file.seek(at)

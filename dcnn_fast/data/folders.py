@@ -1,4 +1,4 @@
-"""Which files a command line means."""
+"""Finds the image files that a command line names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".jp2", ".j2k", ".j2c", ".jpf",
     ".jpx", ".avif",
 ))  # fmt: skip
-"""Of the files that are taken from a folder."""
+"""Suffixes of the files that are taken from a folder."""
 
 UNREADABLE = frozenset((
     ".heic", ".heif", ".hif", ".avci", ".avcs", ".jxl", ".jxr", ".wdp", ".hdp", ".exr", ".hdr", ".psb", ".xcf", ".kra",
@@ -29,14 +29,14 @@ UNREADABLE = frozenset((
     ".mts", ".ogv", ".webm", ".wmv", ".psd", ".tga", ".ico", ".icns", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".dds", ".sgi",
     ".dib", ".dcx", ".qoi", ".xbm",
 ))  # fmt: skip
-"""Pictures, raw files and films that cannot be read, some of them without the extra `photos` alone: what a user may miss in the
-result. Other files are no pictures.
+"""Suffixes of pictures, raw files and films that cannot be read, some of them only without the extra `photos`: a user may miss
+them in the result. Other files are no pictures.
 """
 
 WHEN_NAMED = frozenset((".mpo", ".apng"))
-"""Pictures that are read when they are named, and are rarely photographs."""
+"""Suffixes of pictures that are read only when named, as they are rarely photographs."""
 
-_OF_EXTRA = heif.SUFFIXES | raw.SUFFIXES  # what the extra `photos` reads
+_OF_EXTRA = heif.SUFFIXES | raw.SUFFIXES  # suffixes that the extra `photos` reads
 
 _SYSTEM = (
     "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@syno*", "@__thumb", "#recycle", "#snapshot", "$recycle.bin",
@@ -44,13 +44,13 @@ _SYSTEM = (
     "*.lrdata", "network trash folder", "temporary items", "_gsdata_", "recycled", "~snapshot",
 )  # fmt: skip
 _LIBRARIES = ("*.photoslibrary", "*.photolibrary", "*.aplibrary", "*.migratedphotolibrary", "*.migratedaplibrary")
-_ORIGINALS = ("originals", "masters")  # in a library of macOS; its other folders hold copies of them in other sizes
+_ORIGINALS = ("originals", "masters")  # folders of a macOS library; its other folders hold copies in other sizes
 
 
 def named_photographs(folder: Path) -> Iterator[tuple[str, str]]:
-    """The folder and the name of every photograph below `folder`; one walk, no look at any file, links to folders not followed.
+    """Folder and name of each photograph below `folder`, in one walk that opens no file and follows no link to a folder.
 
-    Folders that systems hide, of thumbnails and of what was deleted, are passed over.
+    Hidden and system folders (names that begin with `.`, `@` or `#`) are passed over.
     """
     for at, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not each.startswith((".", "@", "#")))
@@ -58,12 +58,12 @@ def named_photographs(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 class PatternError(ValueError):
-    """A pattern of files to exclude that means nothing; the message names it."""
+    """A pattern of files to exclude names nothing; the message quotes it."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """One path to read. error: why that is known to fail; it may fail without. stored: that of an address."""
+    """One path to read. error: why reading is known to fail; None promises no success. stored: the file at an address."""
 
     path: str
     error: str | None = None
@@ -72,11 +72,11 @@ class Found:
 
 @dataclass
 class Passed:
-    """What a search has passed over, counted."""
+    """Counts of the files and folders that a search has passed over."""
 
     unreadable: Counter[str] = field(default_factory=Counter)  # by suffix
-    with_extra: Counter[str] = field(default_factory=Counter)  # what would be read if the extra `photos` were installed
-    raw_files: int = 0  # beside a picture of the same name
+    with_extra: Counter[str] = field(default_factory=Counter)  # by suffix: readable with the extra `photos`
+    raw_files: int = 0  # raw files beside a picture of the same name
     when_named: Counter[str] = field(default_factory=Counter)
     hidden_files: int = 0
     hidden_folders: int = 0
@@ -87,16 +87,16 @@ class Passed:
 
 
 class Search:
-    """Finds the image files that paths name; what it passes over in folders is counted in `passed`.
+    """Finds the image files that paths name; files and folders that it passes over are counted in `passed`.
 
-    recursive: subfolders too. hidden: also files and folders whose names begin with a dot, and the folders in which systems
-    and programs keep thumbnails and what was deleted (@eaDir, $RECYCLE.BIN, lost+found, __MACOSX, *.lrdata and the like; in a
-    *.photoslibrary all but the originals).
-    follow: links to folders too; each folder is searched once. exclude: patterns of what is passed over in folders, with *, ?,
-    [...], and ** for any folders: one without a slash is matched with names of files and folders, one with a slash with the end
-    of the path, one that begins with a slash with the whole path from the folder that was named, or the absolute path; one that
-    ends with a slash means folders only; ./ at the start means nothing. Raises PatternError for an empty one.
-    stores: addresses in stores (`data.remote`) are followed, and a zip file that is named stands for what is in it.
+    recursive: search subfolders, too. hidden: include files and folders whose names begin with a dot, and folders in which
+    systems and programs keep thumbnails and deleted files (@eaDir, $RECYCLE.BIN, lost+found, __MACOSX, *.lrdata and the like;
+    in a *.photoslibrary all but the originals).
+    follow: follow links to folders, too; each folder is searched once. exclude: patterns of files and folders to pass over,
+    with *, ?, [...], and ** for any folders. A pattern without a slash matches names of files and folders; with a slash, the
+    end of the path; with a slash at the start, the whole path from the named folder, or the absolute path. A slash at the end
+    restricts it to folders; ./ at the start is ignored. Raises PatternError for an empty pattern.
+    stores: follow addresses in stores (`data.remote`); a named zip file then stands for its content.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class Search:
         self.passed = Passed()
 
     def files(self, paths: Iterable[str]) -> Iterator[Found]:
-        """The files that `paths` name, in order; a folder's in order of their names, its subfolders after them, links last.
+        """The files that `paths` name, in order; a folder's files by name, raw ones last, then subfolders, then links.
 
         A folder gives its files with a suffix of `suffixes_read`, whatever the case; a raw file beside a picture of the same
-        name is the same photograph, and passed over. Anything else is given as it is, whether or not
-        it exists or looks like an image: reading it will tell. A folder that cannot be listed is given with the reason.
+        name is the same photograph, and passed over. Any other path is given unchanged, whether or not it exists or looks like
+        an image: reading it will show that. A folder that cannot be listed is given with the reason.
         """
         for named in paths:
             path = of_machine(named) if self._stores else named
@@ -138,7 +138,7 @@ class Search:
     def _under(self, root: str) -> Iterator[Found]:
         entered: set[tuple[int, int]] = set()
         waiting = [root]
-        while waiting:  # a tree may be deeper than Python's stack
+        while waiting:  # no recursion: a tree may be deeper than Python's stack
             folder = waiting.pop()
             if self._follow and not _enter(folder, entered):
                 continue
@@ -159,7 +159,7 @@ class Search:
             waiting += [*reversed(links), *reversed(folders)]
 
     def _stored(self, address: str) -> Iterator[Found]:
-        """What an address means: a file, or a folder's files."""
+        """The file at an address, or the files below it where it is a folder."""
         try:
             store = Store(address)
             if not store.is_folder():
@@ -192,7 +192,7 @@ class Search:
     def _file(
         self, path: str, name: str, root: str, error: str | None, pictures: set[str], stored: Stored | None = None
     ) -> Iterator[Found]:  # fmt: skip
-        """pictures: the names, without suffixes, of those of the folder that were taken."""
+        """pictures: the stems of the names already taken from the same folder; a taken file's stem is added."""
         stem, suffix = os.path.splitext(name.lower())
         if suffix not in SUFFIXES | UNREADABLE | WHEN_NAMED:
             return
@@ -231,12 +231,12 @@ class Search:
 
     def _excludes(self, path: str, root: str, *, is_folder: bool) -> bool:
         if is_address(root):
-            path, root = path.partition("::")[0], root.partition("::")[0]  # without the archive that they are in
+            path, root = path.partition("::")[0], root.partition("::")[0]  # without the address of their archive
         return any(_matches(pattern, path, root) for pattern in self._exclude if is_folder or not pattern.endswith("/"))
 
 
 def suffixes_read() -> frozenset[str]:
-    """Of the files that are taken from a folder: `SUFFIXES`, and what installed libraries read besides."""
+    """Suffixes of the files that are taken from a folder: `SUFFIXES`, and those that installed libraries read besides."""
     more = (heif.SUFFIXES if heif.can_read() else frozenset()) | (raw.SUFFIXES if raw.can_read() else frozenset())
     return SUFFIXES | more
 
@@ -264,7 +264,7 @@ def _is_system(name: str) -> bool:
 
 
 def _is_in_library(path: str, name: str) -> bool:
-    """Whether the folder is one of a library of photographs, and not that of its originals."""
+    """Whether the folder belongs to a photo library and is not its folder of originals."""
     library = os.path.basename(os.path.dirname(os.path.abspath(path))).lower()
     return name not in _ORIGINALS and any(fnmatchcase(library, pattern) for pattern in _LIBRARIES)
 
@@ -287,7 +287,7 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _list(folder: str, entries: list[os.DirEntry[str]]) -> str | None:
-    """Add what is in `folder` to `entries`; why that ended early, or None."""
+    """Append the entries of `folder` to `entries`. Returns the reason if the listing failed, else None."""
     try:
         with os.scandir(folder) as listing:
             entries.extend(listing)
@@ -297,7 +297,7 @@ def _list(folder: str, entries: list[os.DirEntry[str]]) -> str | None:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> tuple[bool, str | None]:
-    """Whether a link leads to a folder, too; and why that cannot be known, as of a link to itself."""
+    """Whether an entry is a folder or a link to one; then the reason if that cannot be known, as for a link to itself."""
     try:
         return entry.is_dir(), None
     except OSError as error:
@@ -309,7 +309,7 @@ def _enter(folder: str, entered: set[tuple[int, int]]) -> bool:
     try:
         status = os.stat(folder)
     except OSError:
-        return True  # listing it will say why
+        return True  # listing it will state the reason
     identity = status.st_dev, status.st_ino
     new = identity not in entered
     entered.add(identity)

@@ -1,4 +1,4 @@
-"""CSV files of ratings as other projects publish them: the head tells which column is what, or the file is refused."""
+"""CSV files of ratings as other projects publish them: the head must reveal the columns' meanings, or the file is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dcnn_fast.data.tables import is_file, require_written_here
 from dcnn_fast.printable import quoted, shortened
 
 MEANINGS = ("path", "rating", "votes", "split")
-"""Meanings that a column can be said to have; for votes by the part of their names that is before the number."""
+"""Meanings that a user can give to a column; for votes, the user names the part of their names before the number."""
 
 _PATHS = frozenset(
     [
@@ -57,7 +57,7 @@ _PATHS = frozenset(
         "flickr_photo_id",
     ]
 )
-_SECOND = frozenset(("id", "name", "key"))  # names a photograph where nothing else does
+_SECOND = frozenset(("id", "name", "key"))  # names of columns taken for the path where no other column is
 _RATINGS = frozenset(
     [
         "rating",
@@ -81,17 +81,17 @@ _RATINGS = frozenset(
         "gt_score",
     ]
 )
-# Their ratings are numbered by who gave them.
+# Numbered columns of these names are no votes: most hold one person's ratings each.
 _PEOPLE = frozenset("rater user annotator judge observer worker subject voter person tag label".split())  # noqa: SIM905
-_STARTS = (0, 1, 2)  # of the numbers of ten columns: AVA.txt's votes are in columns 2 to 11, counted from 0
+_STARTS = (0, 1, 2)  # first numbers of ten columns of votes: AVA.txt's are columns 2 to 11, counted from 0
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,3})")
 _ID = re.compile(r"([0-9]+)(\.0+)?")
-_LONGEST = 100  # columns that a message is made of
+_LONGEST = 100  # columns that a message lists
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Which column is what. votes: of ratings 1 to 10, none where there are none. unused: the others."""
+    """The columns by meaning. votes: the columns of votes 1 to 10, or none. unused: all other columns."""
 
     path: str
     rating: str | None
@@ -113,7 +113,7 @@ class Matched:
 
 @dataclass
 class Found:
-    """The head and the rows of an import. notes: what was matched, and what else a user should know."""
+    """The head and the rows of an import. notes: the matched columns, and other remarks for the user."""
 
     head: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -121,10 +121,10 @@ class Found:
 
 
 def read_foreign(path: Path, images: Path, columns: Mapping[str, str] | None = None) -> Found:
-    """Photographs with votes or ratings from a CSV file, whose columns `matched` tells.
+    """Photographs with votes or ratings from a CSV file; `matched` finds the columns.
 
-    images: where photographs are looked for, by their path, name or id; one that is not there keeps its name. Raises ValueError
-    naming the file and what is wrong: a head that tells too little or two things, and a row that is none.
+    images: the folder in which photographs are looked up by path, name or id; a missing one keeps its name. Raises ValueError
+    naming the file and the fault: a head with missing or ambiguous columns, or a faulty row.
     """
     sheet = read_sheet(path, {*_PATHS, *_SECOND, *(columns or {}).values()})
     if not sheet.head:
@@ -150,10 +150,10 @@ def read_foreign(path: Path, images: Path, columns: Mapping[str, str] | None = N
 
 
 def matched(path: Path, head: Sequence[str], columns: Mapping[str, str]) -> Matched:
-    """The columns of a head by their meaning: by `columns`, from a meaning of `MEANINGS` to a name, else by their names.
+    """The columns of a head by meaning, as `columns` says (from a meaning of `MEANINGS` to a name), else by their names.
 
-    Votes are ten columns of one name with the numbers 1 to 10, 0 to 9 or 2 to 11 at its end, in whatever order. Raises
-    ValueError where nothing names the photographs or rates them, or two columns could.
+    Votes are ten columns of one name with the numbers 1 to 10, 0 to 9 or 2 to 11 at its end, in any order. Raises ValueError
+    where no column names the photographs, none rates them, or two columns could.
     """
     unknown = sorted(set(columns) - set(MEANINGS))
     if unknown:
@@ -189,8 +189,8 @@ def _one(path: Path, head: Sequence[str], what: str, names: frozenset[str]) -> s
 
 
 def columns_of_votes(head: Sequence[str]) -> tuple[str, ...]:
-    """The ten columns of one name with the numbers 1 to 10, 0 to 9 or 2 to 11 in a head, in order; none where there are none
-    or several such.
+    """The ten columns of one name with the numbers 1 to 10, 0 to 9 or 2 to 11 in a head, in order; none where no or several
+    such groups exist.
     """
     try:
         return _votes(Path("head"), head, None, wanted=True)
@@ -199,7 +199,7 @@ def columns_of_votes(head: Sequence[str]) -> tuple[str, ...]:
 
 
 def _votes(path: Path, head: Sequence[str], prefix: str | None, *, wanted: bool) -> tuple[str, ...]:
-    """The ten columns of votes in order, none where there are none. prefix: the beginning of their names, if it is told."""
+    """The ten columns of votes in order, or none. prefix: the part of their names before the number, if the user gave it."""
     if not wanted:
         return ()
     groups: dict[str, dict[int, list[str]]] = {}
@@ -238,7 +238,7 @@ def _at(numbers: Mapping[int, list[str]], place: int) -> str:
 
 
 def _names(path: Path, images: Path, rows: Sequence[Row], column: str) -> list[str]:
-    """The photographs' names as they are written. Raises ValueError for a row without one, or with another row's."""
+    """The photographs' names as written. Raises ValueError for a row without a name, or with the name of another row."""
     if not rows:
         raise ValueError(f"{path}: must list photographs, got none")
     found, seen = [(row[column] or "").strip() for row in rows], set[str]()
@@ -259,7 +259,7 @@ def _numbers(path: Path, sheet: Sheet, columns: Matched) -> tuple[np.ndarray | N
 def _differing(
     path: Path, names: Sequence[str], ratings: np.ndarray, votes: np.ndarray, columns: Matched, *, told: bool
 ) -> list[str]:  # fmt: skip
-    """The note on ratings beside votes of another mean. Raises ValueError where most differ, unless both columns are told."""
+    """The note on ratings that differ from their votes' mean. Raises ValueError where most do, unless both columns are told."""
     means = votes @ np.arange(1, 11) / votes.sum(axis=1)
     wrong = contradicting(ratings, means)
     if not len(wrong):
@@ -285,14 +285,14 @@ def _split(path: Path, rows: Sequence[Row], column: str) -> list[str]:
 
 
 class _Files:
-    """The photographs below a folder by their paths, names and ids; walked through when the first is not where it is said."""
+    """The photographs below a folder by path, name and id; walks the folder at the first id, or path at which none is."""
 
     def __init__(self, path: Path, images: Path) -> None:
         self.path, self.images = path, images
         self._by_name: dict[str, list[str]] | None = None
 
     def of(self, names: Sequence[str]) -> list[str]:
-        """The path of each; one that is not there keeps its name, an id with .jpg. Raises ValueError where two are meant."""
+        """The photographs' paths; a missing one keeps its name, an id gets .jpg. Raises ValueError for an ambiguous name."""
         return [self._one(name) for name in names]
 
     def _one(self, name: str) -> str:
@@ -328,7 +328,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _require_each_once(path: Path, names: Sequence[str], files: Sequence[str]) -> None:
-    """That no two rows name one photograph, however it is written."""
+    """Require that no two rows name the same photograph in any spelling."""
     rows: dict[str, int] = {}
     for number, (name, file) in enumerate(zip(names, files, strict=True), 2):
         first = rows.setdefault(os.path.normpath(file), number)

@@ -13,8 +13,8 @@ except ImportError:
 
 SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 _BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"))
-_AVIF = frozenset((b"avif", b"avis"))  # in the same container, and Pillow's
-_MOST_BRANDS = 256  # bytes
+_AVIF = frozenset((b"avif", b"avis"))  # AVIF shares the container, but Pillow reads it
+_MOST_BRANDS = 256  # bytes of the list of brands that are read
 
 
 def can_read() -> bool:
@@ -23,7 +23,7 @@ def can_read() -> bool:
 
 
 def is_heif(file: BinaryIO) -> bool:
-    """Whether the file's type is HEIF. file: at its start, where it is left."""
+    """Whether the file's type is HEIF. file: at its start; its position is restored."""
     head = file.read(_MOST_BRANDS)
     file.seek(0)
     if head[4:8] != b"ftyp":
@@ -34,6 +34,6 @@ def is_heif(file: BinaryIO) -> bool:
 
 
 def opened(file: BinaryIO) -> Image.Image:
-    """The primary image, not yet decoded; the file must be one, and `can_read`. Turned by the file's own rules when decoded."""
+    """The primary image of a HEIF file, not yet decoded; decoding turns it as the file says. `can_read` must hold."""
     image: Image.Image = HeifImageFile(file)
     return image

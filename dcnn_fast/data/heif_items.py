@@ -1,7 +1,7 @@
-"""What an AVIF or HEIF file says that it is made of: items, and where their bytes lie; of AV1, how many pixels are decoded.
+"""The items that an AVIF or HEIF file declares and the positions of their bytes; for AV1, the number of decoded pixels.
 
-A reader makes a decoder for each item, and bytes may be those of many items: a file of kilobytes can be work for minutes.
-Writers share bytes only between cells that are alike, which are then small. Boxes: ISO/IEC 14496-12 and 23008-12.
+A reader makes a decoder for each item, and items may share bytes: a file of kilobytes can cost minutes of work. Writers share
+bytes only between identical cells, which are then small. Boxes: ISO/IEC 14496-12 and 23008-12.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import BinaryIO
 from dcnn_fast.data import av1
 from dcnn_fast.data.bounds import PartsError
 
-MOST = 10_000  # items, and parts of them; a picture of 178 megapixels has 700 cells of 512 x 512
-SPARE = 2**20  # bytes that items may take beside twice the file's
-_MOST_BOXES = 1_000  # on one level
+MOST = 10_000  # items, and extents of items; a picture of 178 megapixels has 700 cells of 512 x 512
+SPARE = 2**20  # bytes that items may take beyond twice the file's size
+_MOST_BOXES = 1_000  # boxes on one level
 _LARGEST_META = 2**24
 _SAMPLES = (b"trak", b"mdia", b"minf", b"stbl")
 
 
 @dataclass(frozen=True)
 class _Item:
-    """Its number, its kind where the file says one, and where its bytes lie: (first, count) pairs."""
+    """An item's number, its kind (empty if the file states none) and the extents of its bytes: (first, count) pairs."""
 
     number: int
     kind: bytes
@@ -31,19 +31,19 @@ class _Item:
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether a file that begins with these bytes may be one."""
+    """Whether a file that begins with these bytes may be AVIF or HEIF."""
     return head[4:8] == b"ftyp"
 
 
 def require_few(file: BinaryIO) -> None:
-    """Raise PartsError for a file of too many items, or whose items take more bytes than it has; its position is lost."""
+    """Raise PartsError for too many items, or items of more than twice the file's bytes and `SPARE`; moves the position."""
     size = file.seek(0, 2)
     for meta, start in _metas(file, size):
         _items(meta, start, size)
 
 
 def decoded_pixels(file: BinaryIO) -> int:
-    """The pixels of all AV1 frames that are decoded to show the picture, transparency's among them; its position is kept."""
+    """The pixels of all AV1 frames decoded to show the picture, alpha planes included; the file's position is kept."""
     before = file.tell()
     try:
         size = file.seek(0, 2)
@@ -63,7 +63,7 @@ def _read(file: BinaryIO, first: int, count: int) -> bytes:
 
 
 def _metas(file: BinaryIO, size: int) -> Iterator[tuple[memoryview, int]]:
-    """Each meta box of the file, and where its content begins."""
+    """The content of each meta box of the file, and its offset."""
     for kind, first, end in _boxes_of_file(file, size):
         if kind == b"meta":
             if end - first > _LARGEST_META:
@@ -72,7 +72,7 @@ def _metas(file: BinaryIO, size: int) -> Iterator[tuple[memoryview, int]]:
 
 
 def _boxes_of_file(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start of the content and end of the boxes on the first level."""
+    """For each box on the first level: its kind, its content's offset and its end."""
     at = 0
     for _ in range(_MOST_BOXES):
         head = _read(file, at, 16)
@@ -88,7 +88,7 @@ def _boxes_of_file(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]
 
 
 def _box_head(head: bytes | memoryview) -> tuple[bytes, int, int]:
-    """Kind, bytes of the head, and of the box; 0 where it is the last. head: its first 16 bytes, or all that there are."""
+    """A box's kind, the bytes of its head and of all of it (0: to the end). head: its first 16 bytes, or as many as exist."""
     length, kind = int.from_bytes(head[:4], "big"), bytes(head[4:8])
     if length == 1:
         return kind, 16, max(16, int.from_bytes(head[8:16], "big"))
@@ -96,7 +96,7 @@ def _box_head(head: bytes | memoryview) -> tuple[bytes, int, int]:
 
 
 def _boxes(content: memoryview) -> Iterator[tuple[bytes, memoryview, int]]:
-    """Kind, content and the content's start of the boxes in it."""
+    """For each box in the content: its kind, its own content and that content's offset."""
     at = 0
     for _ in range(_MOST_BOXES):
         if at + 8 > len(content):
@@ -109,7 +109,7 @@ def _boxes(content: memoryview) -> Iterator[tuple[bytes, memoryview, int]]:
 
 
 def _items(meta: memoryview, start: int, size: int) -> list[_Item]:
-    """The items of a meta box whose content begins at `start` of a file of so many bytes. Raises PartsError."""
+    """The items of a meta box whose content begins at byte `start` of a file of `size` bytes. Raises PartsError."""
     inside = {kind: (content, start + at) for kind, content, at in _boxes(meta)}
     kinds: dict[int, bytes] = {}
     if b"iinf" in inside:
@@ -126,7 +126,7 @@ def _items(meta: memoryview, start: int, size: int) -> list[_Item]:
 
 
 def _kinds(content: memoryview) -> dict[int, bytes]:
-    """Of an item information box: the kind of each item."""
+    """The kinds of items, by number, in an item information box."""
     found: dict[int, bytes] = {}
     at = 6 if content and content[0] == 0 else 8
     while at + 8 <= len(content):
@@ -143,7 +143,7 @@ def _kinds(content: memoryview) -> dict[int, bytes]:
 
 
 def _places(content: memoryview, data_start: int, size: int) -> Iterator[tuple[int, tuple[tuple[int, int], ...]]]:
-    """Of an item location box: each item's number and where its bytes lie, (first, count) pairs."""
+    """The numbers of items in an item location box, each with the extents of its bytes, (first, count) pairs."""
     if len(content) < 8:
         return
     version, sizes, more = content[0], content[4], content[5]
@@ -172,25 +172,25 @@ def _places(content: memoryview, data_start: int, size: int) -> Iterator[tuple[i
 
 
 class _Fields:
-    """Reads whole numbers of so many bytes, one after the other; zeros past the end."""
+    """Reads consecutive unsigned big-endian integers; zeros past the end."""
 
     def __init__(self, content: memoryview, at: int) -> None:
         self._content, self._at = content, at
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more."""
+        """Whether all bytes have been read."""
         return self._at >= len(self._content)
 
     def next(self, size: int) -> int:
-        """The next one."""
+        """The next integer, of `size` bytes."""
         found = int.from_bytes(self._content[self._at : self._at + size], "big")
         self._at += size
         return found
 
 
 def _first_samples(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """Where the first frame of each track of a sequence lies, (first, count)."""
+    """The extent, (first, count), of the first frame of each track of a sequence."""
     for kind, first, end in _boxes_of_file(file, size):
         if kind == b"moov":
             yield from _samples(memoryview(_read(file, first, min(end - first, _LARGEST_META))), size)

@@ -1,4 +1,4 @@
-"""Other projects' label files as the CSV file that `load_table` reads (docs/ava.md#other-label-files)."""
+"""Converts other projects' label files to the CSV file that `load_table` reads (docs/ava.md#other-label-files)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from dcnn_fast.data.tables import is_file, written_elsewhere
 from dcnn_fast.printable import quoted
 from dcnn_fast.xmp import require
 
-_MOST_VOTES = 1e100  # also of shares; sums of them are numbers too
+_MOST_VOTES = 1e100  # largest vote or share: sums of them stay finite
 Row = tuple[Any, ...]
 Converted = tuple[tuple[str, ...], list[Row]]
 
 
 @dataclass
 class Remarks:
-    """What is told of an import besides its source, and what a user should know of it.
+    """The user's instructions for an import besides its source, and the remarks that it returns.
 
-    columns: the name of a CSV file's column by its meaning, where it is told (`foreign_tables.MEANINGS`). left_out: photographs
-    without a row that could have one, each with the reason.
+    columns: names of a CSV file's columns by meaning, as the user gave them (`foreign_tables.MEANINGS`). left_out: omitted
+    photographs that could have a row, each with the reason.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -49,9 +49,9 @@ HEADS = (
 
 
 def format_of(source: Path) -> str:
-    """The format of `source`, one of `FORMATS`, by what it looks like.
+    """The format of `source`, one of `FORMATS`, by its name and content.
 
-    Raises ValueError where it is not there, or no folder and no regular file.
+    Raises ValueError where it does not exist, or is neither a folder nor a regular file.
     """
     _require_there("source", source)
     if source.is_dir():
@@ -64,17 +64,17 @@ def format_of(source: Path) -> str:
 def convert(
     source: Path, images: Path | None = None, form: str | None = None, remarks: Remarks | None = None
 ) -> tuple[tuple[str, ...], list[Row]]:
-    """The head and the rows of a CSV file with what `source` says.
+    """The head and the rows of a CSV file with the content of `source`.
 
-    form: one of `FORMATS`; None is what `source` looks like (`format_of`). "ava": a folder with AVA.txt. "para": a folder with
+    form: one of `FORMATS`; None: found by `format_of`. "ava": a folder with AVA.txt. "para": a folder with
     annotation/PARA-GiaaTest.csv (`read_para`). "folders": a folder for each label. "idealo": a JSON file of {"image_id",
-    "label": ten numbers}, as image-quality-assessment has it. "nima": a CSV file whose head says which column names the
-    photographs and which rate them, as Neural-IMage-Assessment and many sets have it (`read_foreign`). "xmp", which no folder
-    looks like: a folder of photographs with ratings in sidecars or in themselves (`read_xmp_ratings`), without `images`.
-    "page": a CSV file that the page of `score --html` has saved (`read_choices`). remarks: says which columns are what, and
-    gets what a user should know. images: where photographs named by their id or name are looked for, default the source's
-    folder; one that is not there keeps its name. Paths are as they were found. Raises ValueError naming what is wrong, a source
-    without any photograph, too.
+    "label": ten numbers}, as image-quality-assessment has it. "nima": a CSV file whose head names the columns of photographs
+    and of their ratings, as Neural-IMage-Assessment and many sets have it (`read_foreign`). "xmp", which `format_of` never
+    finds: a folder of photographs with ratings in sidecars or in the photographs (`read_xmp_ratings`), without `images`.
+    "page": a CSV file saved by the page of `score --html` (`read_choices`). remarks: gives columns' meanings, and receives the
+    remarks for the user. images: the folder in which photographs are looked up by id or name, default the source's folder; a
+    missing one keeps its name. Paths are given as found. Raises ValueError naming the fault, also for a source without
+    photographs.
     """
     if form is not None and form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {form!r}")
@@ -101,7 +101,7 @@ def _require_there(name: str, path: Path) -> None:
     if not path.exists():
         raise ValueError(f"{name} must be there, got {path}")
     if not path.is_dir() and not path.is_file():
-        raise ValueError(f"{path}: not a regular file")  # a pipe that nobody writes to would be waited for
+        raise ValueError(f"{path}: not a regular file")  # reading a pipe without a writer would never end
 
 
 def _folders(source: Path, _images: Path | None, _remarks: Remarks) -> Converted:
@@ -163,11 +163,11 @@ FORMATS: Mapping[str, Callable[[Path, Path | None, Remarks], Converted]] = {
     "ava": _ava, "para": _para, "folders": _folders, "idealo": _idealo, "nima": _neural_image_assessment, "xmp": _xmp,
     "page": _page,
 }  # fmt: skip
-"""What reads each format."""
+"""The reader of each format."""
 
 
 def csv_text(folder: Path, head: Sequence[str], rows: Sequence[Row]) -> str:
-    """A CSV file, for `folder`, from which its paths are found: a photograph's is relative below it and else absolute."""
+    """The text of a CSV file to be kept in `folder`: paths below the folder are relative, others absolute."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(head)
@@ -176,7 +176,7 @@ def csv_text(folder: Path, head: Sequence[str], rows: Sequence[Row]) -> str:
 
 
 def _from(folder: Path, found: str) -> str:
-    """A photograph's path as the CSV file in `folder` has it; one that is not there stays as it is."""
+    """A photograph's path as the CSV file in `folder` names it; the path of a missing photograph is unchanged."""
     if not is_file(Path(found)):
         return found
     whole = Path(found).absolute()

@@ -1,9 +1,9 @@
-"""The memory of the pictures in work, of all threads together: asked for before a picture is decoded, given back after its use.
+"""A budget of memory for the pictures in work in all threads: reserved before a picture is decoded, released after its use.
 
-A picture waits for its turn until what it takes fits in beside the others. One that is larger than all there is goes alone,
-unless the limit was set (`set_limit`): then it is refused. A file that has to be read into memory first is waited for before
-that, and may have a share of the memory: who has read one waits for pixels, and who has pixels waits for nothing, so that
-somebody always goes on.
+A picture waits its turn until its memory fits beside the others'. A picture larger than the whole budget goes alone, unless the
+budget was set under a name (`set_limit`): then it is refused. A file that must be read into memory first waits before that,
+within a share of the budget for files: a thread that holds a file waits for pixels, and a thread that holds pixels waits for
+nothing, so one thread always proceeds.
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-LEAST = 2**31  # bytes at a time, or a sixteenth of the memory where that is more
+LEAST = 2**31  # bytes of the default budget, or a sixteenth of the memory where that is more
 _SHARE = 16
-_OF_FILES = 4  # the share of the memory that files may have together
-_UNKNOWN = 2**30  # bytes that a file of unknown size is taken to have
+_OF_FILES = 4  # files together may hold a quarter of the budget
+_UNKNOWN = 2**30  # bytes assumed for a file of unknown size
 _CONTAINERS_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class NoRoomError(ValueError):
-    """A picture that takes more memory than the limit that was set leaves for pictures."""
+    """A picture takes more memory than the limit that was set."""
 
 
 class GivenUpError(Exception):
-    """Nobody wants the picture any more that was waited for."""
+    """A waiting picture is no longer wanted."""
 
 
 class _Pictures:
-    """How much is held, and who waits, first come first served."""
+    """The memory held and the queues of waiting threads, first come, first served."""
 
     def __init__(self, limit: int, limit_name: str | None) -> None:
         self.changed = threading.Condition()
         self.limit, self.limit_name = limit, limit_name
-        self.used = self.waiting = 0  # bytes; pictures that did not fit in when they came
+        self.used = self.waiting = 0  # bytes held; number of pictures and files waiting
         self.queue: deque[object] = deque()
-        self.files = 0  # bytes
+        self.files = 0  # bytes held by files
         self.queue_of_files: deque[object] = deque()
 
 
 class Held:
-    """What one picture holds of the memory."""
+    """The memory that one picture holds."""
 
     def __init__(self, pictures: _Pictures, given_up: Callable[[], bool], before_wait: Callable[[], object]) -> None:
         self._pictures, self._given_up, self._before_wait = pictures, given_up, before_wait
         self._bytes = 0
-        self._file = 0  # bytes
+        self._file = 0  # bytes of its file
 
     @contextmanager
     def file(self, size: int | None) -> Iterator[None]:
-        """Hold a file of that many bytes, once they are free; None: its size is not known, and its share is held.
+        """Reserve memory for a file of `size` bytes, once it is free; None, an unknown size, reserves at most the files' share.
 
-        Raises NoRoomError and GivenUpError as `take`.
+        Raises NoRoomError and GivenUpError as `take` does.
         """
         pictures = self._pictures
         wanted = min(_UNKNOWN, pictures.limit // _OF_FILES) if size is None else size
@@ -76,9 +76,9 @@ class Held:
                 pictures.changed.notify_all()
 
     def take(self, wanted: int) -> None:
-        """Hold `wanted` bytes, once they are free; a picture that holds some already does not wait for more.
+        """Reserve `wanted` bytes, once they are free; a picture that already holds some changes to `wanted` without waiting.
 
-        Raises NoRoomError for more than a limit that was set, GivenUpError where the wait has lost its purpose.
+        Raises NoRoomError for more than a limit that was set, GivenUpError if the picture is no longer wanted.
         """
         pictures = self._pictures
         self._require_room(wanted + (max(self._file, pictures.limit // _OF_FILES) if self._file else 0))
@@ -121,13 +121,13 @@ class Held:
                 pictures.changed.notify_all()
 
     def keep(self, bytes_kept: int) -> None:
-        """Hold this many from now on, usually fewer."""
+        """Change the reservation to `bytes_kept`, usually fewer."""
         with self._pictures.changed:
             self._set(bytes_kept)
             self._pictures.changed.notify_all()
 
     def handed_over(self) -> Held:
-        """What holds the same in this one's place, whatever its thread does, until it is to `keep(0)`."""
+        """Move the reservation to a new `Held`, which outlasts this thread's `picture` and is released by `keep(0)`."""
         other = Held(self._pictures, self._given_up, self._before_wait)
         with self._pictures.changed:
             other._bytes, self._bytes = self._bytes, 0
@@ -154,9 +154,9 @@ _thread = _Thread()
 
 
 def set_limit(limit: int | None, name: str | None = None) -> None:
-    """The bytes that pictures may take together from now on; None for the default. Pictures in work count towards the former.
+    """Set the bytes that pictures may take together from now on; None: the default. Pictures in work count in the old budget.
 
-    name: what set it, for messages; with one, a picture that takes more is refused. Raises ValueError.
+    name: the setting's name, for messages; with a name, a picture that takes more is refused. Raises ValueError.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 byte, got {limit}")
@@ -165,7 +165,7 @@ def set_limit(limit: int | None, name: str | None = None) -> None:
 
 
 def no_memory(purpose: str) -> str:
-    """What is said where memory did not suffice "to read it", say, with the name of the limit where one was set."""
+    """The message where memory did not suffice for a purpose, such as "to read it"; it names the limit if one was set."""
     name = _pictures.limit_name
     return f"there is not enough memory {purpose}" + (f" within {name}" if name else "")
 
@@ -184,10 +184,10 @@ def is_limited() -> bool:
 def picture(
     given_up: Callable[[], bool] = lambda: False, before_wait: Callable[[], object] = lambda: None
 ) -> Iterator[Held]:  # fmt: skip
-    """What this thread's picture holds, given back at the end; within another picture of the thread, that one's.
+    """The reservation of this thread's picture, released at the end; nested in another picture, that picture's reservation.
 
-    given_up: whether nobody wants the picture any more; asked while it waits, after each `look_again`. before_wait: called
-    before it waits, to give back what can be.
+    given_up: whether the picture is no longer wanted; asked while it waits, after each `look_again`. before_wait: called
+    before it waits, to release spare memory.
     """
     if _thread.held is not None:
         yield _thread.held
@@ -201,22 +201,22 @@ def picture(
 
 
 def waited_for() -> bool:
-    """Whether a picture waits for memory: who holds some for a better moment is to give it back."""
+    """Whether a picture or file waits for memory: a holder of spare memory should then release it."""
     return _pictures.waiting > 0
 
 
 def look_again() -> None:
-    """Have the pictures that wait ask whether they are still wanted."""
+    """Make waiting pictures check whether they are still wanted."""
     with _pictures.changed:
         _pictures.changed.notify_all()
 
 
 def memory() -> int:
-    """The bytes of memory that this process may have: the machine's, or its container's."""
+    """The bytes of memory available to this process: the machine's, or its container's limit where that is less."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(machine, int(_CONTAINERS_LIMIT.read_text()))
-    except (OSError, ValueError):  # "max" where there is none
+    except (OSError, ValueError):  # no such file, or "max": no limit
         return machine
 
 
@@ -225,7 +225,7 @@ def _default() -> int:
 
 
 def _in_child() -> None:
-    """The parent's other threads and what they hold are not here; nor is its lock to be trusted."""
+    """Start afresh: other threads of the parent do not exist in the child, and one of them may hold the lock."""
     global _pictures  # noqa: PLW0603 - the process's
     _pictures = _Pictures(_pictures.limit, _pictures.limit_name)
 

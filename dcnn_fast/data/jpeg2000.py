@@ -1,6 +1,6 @@
-"""The tiles of a JPEG 2000 picture: how large they are, as its decoder unpacks one at a time, and whether all are there.
+"""The tiles of a JPEG 2000 picture: their size, as the decoder unpacks one at a time, and whether all are present.
 
-The decoder leaves a tile black of which the file has nothing. Sizes and markers: ISO/IEC 15444-1, annexes A and I.
+The decoder leaves a missing tile black. Sizes and markers: ISO/IEC 15444-1, annexes A and I.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import BinaryIO
 from dcnn_fast.data.bounds import PartsError
 
 MOST_HEADERS = 100_000  # segments before the first tile
-MOST_TILE_PARTS = 2**20  # 16 of each of the most tiles that there may be
+MOST_TILE_PARTS = 2**20  # 16 for each of the 65,535 tiles that the format allows
 
-_START = b"\xff\x4f\xff\x51"  # of the codestream, and of the size that it begins with
-_SIGNATURE = b"\x00\x00\x00\x0cjP  "  # of a file of boxes
+_START = b"\xff\x4f\xff\x51"  # markers: the codestream's start (SOC), and its size (SIZ)
+_SIGNATURE = b"\x00\x00\x00\x0cjP  "  # first box of a JP2 file
 _CODESTREAM = b"jp2c"
 _MOST_BOXES = 100_000
 _SIZE = struct.Struct(">HHIIIIIIII")  # length, capabilities; the image's far corner and near one; the tile's sides and corner
@@ -25,7 +25,7 @@ _MARKER_OF_A_PART = 0xFF90
 
 @dataclass(frozen=True)
 class Tiles:
-    """start: where the codestream lies in the file. side: the height and width of a tile, within the picture's. count: of all
+    """start: the codestream's offset in the file. side: height and width of a tile, at most the picture's. count: the number of
     tiles."""
 
     start: int
@@ -34,7 +34,7 @@ class Tiles:
 
 
 def tiles_of(file: BinaryIO) -> Tiles | None:
-    """What a codestream says of its tiles, None where there is none that can be read; the file's position is kept."""
+    """The tiles that a codestream declares, None without a readable codestream; the file's position is kept."""
     before = file.tell()
     try:
         start = _codestream(file)
@@ -52,7 +52,7 @@ def tiles_of(file: BinaryIO) -> Tiles | None:
 
 
 def require_all_tiles(file: BinaryIO) -> None:
-    """Raise ValueError where the file has no part of some tiles, PartsError where it has too many; its position is kept."""
+    """Raise ValueError where tiles are missing, PartsError for too many tile-parts; the file's position is kept."""
     tiles = tiles_of(file)
     if tiles is None:
         return
@@ -66,7 +66,7 @@ def require_all_tiles(file: BinaryIO) -> None:
 
 
 def _codestream(file: BinaryIO) -> int:
-    """Where it begins: in a file of boxes, within the first of its kind."""
+    """The codestream's offset: in a JP2 file, the content of the first box of its kind."""
     file.seek(0)
     if not file.read(len(_SIGNATURE)).startswith(_SIGNATURE):
         return 0
@@ -79,14 +79,14 @@ def _codestream(file: BinaryIO) -> int:
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if kind == _CODESTREAM:
             return at + (16 if length == 1 else 8)
-        if not length:  # the last one
+        if not length:  # length 0: the last box
             break
         at += max(8, min(int.from_bytes(head[8:], "big"), 2**62) if length == 1 else length)
     return at
 
 
 def _tiles_there(file: BinaryIO, tiles: Tiles) -> int:
-    """How many tiles have a part in the file."""
+    """The number of tiles with a tile-part in the file."""
     at = _first_part(file, tiles.start + 2)
     found: set[int] = set()
     for _ in range(MOST_TILE_PARTS):
@@ -99,7 +99,7 @@ def _tiles_there(file: BinaryIO, tiles: Tiles) -> int:
             return len(found)
         if number < tiles.count:
             found.add(number)
-        if length < _TILE_PART.size:  # 0: all the rest
+        if length < _TILE_PART.size:  # 0: it extends to the end
             return len(found)
         at += length
     raise PartsError(f"more than {MOST_TILE_PARTS} parts of tiles")

@@ -1,4 +1,4 @@
-"""Which of two labels is the better one: scores, AUC and correlations are those of the last label, which it has to be."""
+"""Finds the better one of two labels and orders it last: scores, AUC and correlations are those of the last label."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,9})?")
 
 @dataclass(frozen=True)
 class Order:
-    """Labels as a set has them. positive: the better one of two, the last, where it is known; None else. why: what tells."""
+    """Labels in a set's order. positive: the better one of two, the last; None if unknown. why: the reason for the order."""
 
     labels: tuple[str, ...]
     positive: str | None = None
@@ -80,14 +80,14 @@ class Order:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The order of two labels in words, none of more."""
+        """A note on the order of two labels; none for more labels."""
         if len(self.labels) != 2 or not self.why:
             return ()
         return (f"labels {', '.join(self.labels)}: scores, AUC and correlations are those of {self.labels[-1]} ({self.why})",)
 
 
 def known_positive(labels: Collection[str]) -> str | None:
-    """The label of two that their names say is the better one, in whatever case; None where they do not."""
+    """The better one of two labels by their names, in any case; None where the names do not tell."""
     if len(labels) != 2:
         return None
     first, second = labels
@@ -96,16 +96,16 @@ def known_positive(labels: Collection[str]) -> str | None:
 
 
 def _is_better(label: str, other: str) -> bool:
-    """Whether both names say so: "very low" beside "low", or "great" beside "good", leaves it open."""
+    """Whether both names agree that `label` is the better: "very low" beside "low", or "great" beside "good", leave it open."""
     if label in _BETTER:
         return other in _WORSE | _REST or other in {before + label for before in _NOT}
     return other in _WORSE and (label in _REST or label in {before + other for before in _NOT})
 
 
 def in_order(names: Collection[str], positive: str | None = None) -> Order:
-    """Labels in the order of their names, but of two the better one last.
+    """Labels sorted by name, except that the better one of two comes last.
 
-    positive: the better one, where it is told. Raises ValueError for one that is not there, or where there are not two labels.
+    positive: the better one, where the user named it. Raises ValueError if it is not a label, or there are not two labels.
     """
     labels = tuple(sorted(names, key=_by_number if all(_NUMBER.fullmatch(name) for name in names) else str))
     if positive is not None:
@@ -114,13 +114,13 @@ def in_order(names: Collection[str], positive: str | None = None) -> Order:
         return _with_last(labels, positive, "as told")
     known = known_positive(labels)
     if known is not None:
-        ours = set(labels) == {"low", "high"}  # this program's own names, of which nothing need be said
+        ours = set(labels) == {"low", "high"}  # this program's own names need no note
         return _with_last(labels, known, "" if ours else "by their names")
     return Order(labels, None, "the last by name; --positive NAME says which is the better one")
 
 
 def require_distinct(names: Collection[str]) -> None:
-    """That no two labels are the same but for their case or, as 1 and 1.0, the same number. Raises ValueError naming them."""
+    """Require labels that differ in more than case or, as 1 and 1.0, in the spelling of a number. Raises ValueError."""
     counts = Counter(map(_same, names))
     twice = sorted(name for name in names if counts[_same(name)] > 1)
     if twice:
@@ -128,9 +128,9 @@ def require_distinct(names: Collection[str]) -> None:
 
 
 def with_labels(data: DataSet, labels: tuple[str, ...]) -> DataSet:
-    """The set with a model's labels in place of its own: the same names in its order, or of two the better one for the better.
+    """The set with a model's labels: equal names in the model's order, or of two labels better for better and worse for worse.
 
-    Raises ValueError where the names differ and one of the two does not say which is the better one.
+    Raises ValueError where the names differ and the better label of the set or of the model is unknown.
     """
     if data.labels == labels:
         return data
@@ -138,7 +138,7 @@ def with_labels(data: DataSet, labels: tuple[str, ...]) -> DataSet:
         found = _renumbered(data, labels, {index: labels.index(name) for index, name in enumerate(data.labels)})
         guessed = in_order(data.labels).notes if data.positive is None else ()
         kept = [note for note in data.notes if note not in guessed]
-        # Ratings above a threshold have the last label of a set that does not say which is the better one.
+        # In a set whose better label is not known, ratings above the threshold have the last label.
         positive = data.labels[-1] if data.positive is None and data.threshold is not None else data.positive
         return replace(found, positive=positive, notes=(*kept, *_of_order(positive, labels)))
     theirs = known_positive(labels)
@@ -161,7 +161,7 @@ def _renumbered(data: DataSet, labels: tuple[str, ...], number: Mapping[int, int
 
 
 def _of_order(positive: str | None, labels: tuple[str, ...]) -> list[str]:
-    """A note on a model of two labels whose last one is not known to be the better one."""
+    """A note for a model of two labels if its last one is not known to be the better."""
     if len(labels) != 2 or positive == labels[-1]:
         return []
     if positive is None:
@@ -186,6 +186,6 @@ def _plain(label: str) -> str:
 
 
 def _same(label: str) -> str:
-    """A text that is equal for labels that are the same one, written otherwise."""
+    """A text that is equal for different spellings of a label."""
     text = label.strip().casefold()
     return f"{float(text):g}" if re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?", text) else text

@@ -1,4 +1,4 @@
-"""Photographs that are in two parts of a set at once: of one name, of one file under two names, or of the same pixels."""
+"""Finds photographs in two parts of a set: the same name, the same file under two names, or the same pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dcnn_fast.printable import quoted
 
 @dataclass(frozen=True)
 class Twins:
-    """Two entries of a set that are one photograph. parts: where each is, as `DataSet.parts`. differ: their labels do."""
+    """Two entries of a set that are one photograph. parts: each entry's part, as in `DataSet.parts`. differ: labels differ."""
 
     first: Example
     second: Example
@@ -21,11 +21,11 @@ class Twins:
 
     @property
     def parted(self) -> bool:
-        """Whether they are in two parts."""
+        """Whether the two are in different parts."""
         return self.parts[0] != self.parts[1]
 
     def text(self, labels: tuple[str, ...]) -> str:
-        """Their fault in words, on one line."""
+        """The fault in words, on one line."""
         where = f"in {both(self.parts)}" if self.parted else "twice in one part"
         said = f", as {_named(self.first, labels)} and as {_named(self.second, labels)}" if self.differ else ""
         return f"the same photograph is {where}{said}: {quoted(self.first.key)} and {quoted(self.second.key)}"
@@ -38,9 +38,9 @@ def both(parts: tuple[str, str]) -> str:
 
 
 def require_apart(data: DataSet, *, files: bool) -> None:
-    """That no photograph is in two parts at once, by its name or, where `files`, by the file that its path leads to.
+    """Require that no photograph is in two parts, by its name or, with `files`, by the file that its path leads to.
 
-    Raises ValueError naming the first one.
+    Raises ValueError naming the first one found.
     """
     seen: dict[Hashable, tuple[Example, str]] = {}
     for part, examples in data.parts.items():
@@ -53,9 +53,9 @@ def require_apart(data: DataSet, *, files: bool) -> None:
 
 
 def twins_by_digest(data: DataSet, digests: Mapping[str, str]) -> list[Twins]:
-    """Entries of the same pixels that spoil what is measured: in two parts, or with two labels.
+    """Pairs of entries with the same pixels that falsify measurements: in two parts, or with different labels.
 
-    digests: `Photo.digest` of each photograph that could be read, by its key.
+    digests: `Photo.digest` of each readable photograph, by key.
     """
     first: dict[str, tuple[Example, str]] = {}
     found = []
@@ -75,7 +75,7 @@ def _marks(example: Example, files: bool) -> list[Hashable]:
     if files and isinstance(example.source, str):
         try:
             status = os.stat(example.source)
-        except (OSError, ValueError):  # it has gone meanwhile
+        except (OSError, ValueError):  # the file has vanished meanwhile
             return marks
         marks.append((status.st_dev, status.st_ino))
     return marks

@@ -1,6 +1,6 @@
-"""What libtiff says while Pillow decodes: kept for the thread that reads, instead of printed to the process's standard error.
+"""Collects libtiff's messages for the thread that reads, instead of their going to the process's standard error.
 
-libtiff has one handler for the whole process. Ours passes on to the one before it what other threads' decoding says.
+libtiff has one handler for the whole process. Ours passes messages of other threads on to the previous handler.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _Handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_voi
 
 
 class _Listener(threading.local):
-    """said: where what concerns the calling thread goes; None while it does not read."""
+    """said: receives the calling thread's messages; None while it does not read."""
 
     said: list[str] | None = None
 
 
 _listener = _Listener()
-_kept: list[Any] = []  # what C holds pointers to
+_kept: list[Any] = []  # keeps alive the objects that C points to
 
 
 @contextmanager
 def heard(said: list[str]) -> Iterator[None]:
-    """Inside, what libtiff says in this thread is appended to `said`, a line each."""
+    """Within it, libtiff's messages in this thread are appended to `said`, one line each."""
     before, _listener.said = _listener.said, said
     try:
         yield
@@ -39,7 +39,7 @@ def heard(said: list[str]) -> Iterator[None]:
 
 
 def listen() -> None:
-    """Put the handlers in place, once; nothing happens where Pillow has no libtiff or hides it."""
+    """Install the handlers, once; does nothing where Pillow lacks libtiff or hides its symbols."""
     if _kept:
         return
     _kept.append(None)

@@ -1,4 +1,4 @@
-"""What somebody chose in the culling page of `dcnn-fast score --html`, as its CSV file has it."""
+"""Reads a user's choices from the CSV file of the culling page of `dcnn-fast score --html`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ HEAD = ("path", "rating", "choice")
 
 _STARS = {str(stars): stars for stars in range(1, 6)} | {"": None}
 _CHOICES = ("", "picked", "rejected")
-_REJECTED = 0  # as of XMP: one below one star
+_REJECTED = 0  # as from XMP: one below one star
 
 
 def is_of_page(path: Path) -> bool:
-    """Whether a CSV file looks like one that the page has saved. Raises OSError."""
+    """Whether a CSV file looks like one saved by the page. Raises OSError."""
     with path.open("rb") as file:
         return file.readline(100).decode(errors="replace").removeprefix("\ufeff").strip() == ",".join(HEAD)
 
 
 def read_choices(path: Path, images: Path | None) -> tuple[list[tuple[str, int, str]], list[str], int]:
-    """The ratings in a CSV file of the page: 1 to 5 stars, 0 for a rejected photograph, whatever stars it has.
+    """The ratings in a CSV file of the page: 1 to 5 stars, 0 for a rejected photograph, whatever its stars.
 
-    images: the folder that relative paths start from, default the current one. Returns: path, rating and the name of the CSV
-    file, of each photograph that has a rating, in order of the file. Then, each with the reason, those that are not there.
-    Last, how many have no rating. Raises ValueError for a file that the page has not written, naming the row.
+    images: the folder that relative paths start from, default the current one. Returns path, rating and the name of the CSV
+    file for each rated photograph, in the file's order; then the missing photographs, each with the reason; last, the number
+    of photographs without a rating. Raises ValueError for a file that the page has not written, naming the row.
     """
     sheet = read_sheet(path, {HEAD[0]})
     if sheet.head != HEAD:

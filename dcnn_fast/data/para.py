@@ -1,8 +1,8 @@
-"""PARA (Yang et al. 2022): photographs with mean ratings 1 to 5, what they show and six attributes, as its files have them.
+"""Reads PARA (Yang et al. 2022): photographs with mean ratings 1 to 5, categories and six attributes.
 
 A copy of PARA is a folder with annotation/PARA-GiaaTest.csv, annotation/PARA-GiaaTrain.csv and, below imgs, a folder for each
 session. Copies that lack the training part's file (it is large) have annotation/aggregation_1.csv, which names every photograph
-with its mean rating and nothing else. PARA may be used for research and learning only, and its terms bind what is made from it.
+with its mean rating and nothing else. PARA may be used for research and learning only, and its terms extend to derived works.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dcnn_fast.printable import quoted
 ANNOTATION, IMAGES = "annotation", "imgs"
 TEST, TRAIN, MEANS = "PARA-GiaaTest.csv", "PARA-GiaaTrain.csv", "aggregation_1.csv"
 LOWEST, HIGHEST = 1.0, 5.0
-# The attributes by the names that an imported file has, and the columns of PARA's files that hold their means, 1 to 5.
+# The attributes' names in an imported file, and the columns of PARA's files with their means, 1 to 5.
 ATTRIBUTES = {
     "quality": "qualityScore_mean", "composition": "compositionScore_mean", "color": "colorScore_mean",
     "depth_of_field": "dofScore_mean", "light": "lightScore_mean", "content": "contentScore_mean",
@@ -31,9 +31,8 @@ ATTRIBUTES = {
 class Photograph:
     """One photograph of PARA.
 
-    name: of its file. rating: the mean, 1 to 5. split: "train" or "test". category: what it shows, "" where it is not known.
-    session: the folder that it lies in, "" where it is not known. attributes: means 1 to 5 by the names of `ATTRIBUTES`, none
-    where they are not known.
+    name: its file's name. rating: the mean, 1 to 5. split: "train" or "test". category: its subject's category, "" if unknown.
+    session: the name of its folder, "" if unknown. attributes: means 1 to 5 in the order of `ATTRIBUTES`, none if unknown.
     """
 
     name: str
@@ -50,10 +49,10 @@ def is_para(folder: Path) -> bool:
 
 
 def read_para(folder: Path) -> list[Photograph]:
-    """Every photograph that PARA's files name: the training part first, each part in its file's order.
+    """All photographs that PARA's files name: the training part first, each part in its file's order.
 
-    Raises ValueError naming the file and what is wrong in it: a column that is not there, a rating outside 1 to 5, a name that
-    is none or is there twice, a test photograph that the training part has too. Source: Yang et al. 2022, section 3.
+    Raises ValueError naming the file and its fault: a missing file or column, a rating outside 1 to 5, an invalid or repeated
+    name, a test photograph that is also in the training part. Source: Yang et al. 2022, section 3.
     """
     where = folder / ANNOTATION
     if not (where / TEST).is_file():
@@ -73,12 +72,12 @@ def read_para(folder: Path) -> list[Photograph]:
 
 
 def file_of(photograph: Photograph, files: Mapping[str, str]) -> str | None:
-    """The photograph's path among those of `photograph_files`, of its session's folder if there; None where there is none."""
+    """The photograph's path in `photograph_files`, preferably in its session's folder; None where it is missing."""
     return files.get(f"{photograph.session}/{photograph.name}", files.get(photograph.name))
 
 
 def photograph_files(folder: Path) -> dict[str, str]:
-    """The path of every photograph below imgs (or below `folder`, where there is no imgs) by "folder/name" and by name
+    """The paths of all photographs below imgs (or below `folder` without an imgs) by "folder/name" and by name
     (`named_photographs`).
     """
     found: dict[str, str] = {}
@@ -102,7 +101,7 @@ def _means(path: Path) -> Iterator[Photograph]:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The number and the fields of each row; the first of `columns` is the photograph's file."""
+    """The number and the fields of each row; the first of `columns` names the photograph's file."""
     sheet = read_sheet(path, columns[:1])
     absent = [column for column in columns if column not in sheet.head]
     if absent:
@@ -131,5 +130,5 @@ def _mean(path: Path, number: int, row: dict[str, str], column: str) -> float:
 
 
 def _is_name(text: str) -> bool:
-    """Whether it can be a file's name: no path, and not the folder itself or the one above."""
+    """Whether a text can be a file's name: no path, and neither `.` nor `..`."""
     return bool(text) and text == os.path.basename(text) and text not in (".", "..")

@@ -1,4 +1,4 @@
-"""What is said of a photograph's rating: in its sidecars, by either name, and in the XMP within it."""
+"""Reads the statements of a photograph's rating: in its sidecars, under either name, and in its embedded XMP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dcnn_fast.xmp.sidecars import Neighbours, Sidecar, read_sidecar, sidecar_pa
 
 @dataclass(frozen=True)
 class Said:
-    """A rating and the file that says it. sidecar: that file as it was read; None for the photograph itself."""
+    """A rating and the file that states it. sidecar: that file as read; None for the photograph itself."""
 
     file: Path
     rating: Rating
@@ -26,40 +26,40 @@ class Said:
 
 
 class PhotoRatings:
-    """Reads what is said of photographs' ratings; what it lists of folders is listed once."""
+    """Reads the statements of photographs' ratings; each folder is listed once."""
 
     def __init__(self) -> None:
         self._photographs = Neighbours(SUFFIXES | heif.SUFFIXES)
         self._pictures = Neighbours(SUFFIXES | UNREADABLE | WHEN_NAMED)
 
     def of(self, photograph: Path) -> list[Said]:
-        """All that is said, by sidecars first. Raises XmpError, which names the file, and OSError."""
+        """All statements, sidecars first. Raises XmpError, which names the file, and OSError."""
         names = NAMES[:1] if self.is_anothers(photograph) else NAMES
         found = [said for each in names if (said := _in_sidecar(sidecar_path(photograph, each))) is not None]
         packet = embedded_packet(photograph)
         return found if packet is None else [*found, Said(photograph, _named(photograph, packet))]
 
     def is_anothers(self, photograph: Path) -> bool:
-        """Whether the sidecar that would be the photograph's, by Adobe's name, is one of another picture by digiKam's."""
+        """Whether the sidecar with the photograph's Adobe name is another picture's by digiKam's naming."""
         return self._pictures.has_whole_name(photograph)
 
     def photographs_sharing(self, photograph: Path) -> tuple[str, ...]:
-        """The names of the other photographs whose sidecar, by Adobe's name, would be this one's."""
+        """The names of other photographs that share this one's sidecar by Adobe's naming."""
         return self._photographs.of(photograph)
 
     def pictures_sharing(self, photograph: Path) -> tuple[str, ...]:
-        """The same, with raw files and films."""
+        """The same for all pictures, raw files and films included."""
         return self._pictures.of(photograph)
 
 
 def embedded_packet(photograph: Path) -> bytes | None:
-    """The XMP within a photograph, of whatever format; None where there is none, or the file is not one that is read."""
+    """The XMP embedded in a photograph of any format; None where there is none, or the file cannot be read."""
     try:
         with as_shipped(), photograph.open("rb") as file:
             file_parts.require_few(file)
             with Image.open(file, formats=formats_read()) as image:
                 packet = image.info.get("xmp")
-    except Exception:  # of a hostile file, nearly any: who scores it says why
+    except Exception:  # a hostile file raises nearly anything; scoring it gives the reason
         return None
     if isinstance(packet, str):
         packet = packet.encode()

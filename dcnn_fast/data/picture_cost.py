@@ -1,6 +1,6 @@
-"""What decoding a picture takes in memory, told from its header before it is decoded; more than a stated bound is refused.
+"""Estimates the memory for decoding a picture from its header, before decoding; more than a bound is refused.
 
-The figures are of Pillow's decoders and the libraries below them, measured (`tests/data/test_picture_cost.py`).
+The figures were measured for Pillow's decoders and their libraries (`tests/data/test_picture_cost.py`).
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from dcnn_fast.data.bounds import PartsError
 from dcnn_fast.data.color import PART
 from dcnn_fast.data.profiles import table_bytes
 
-ABOVE = 10**9  # bytes that decoding may take beside the three of each pixel, of pictures up to the usual limit of pixels
-PER_FILE_BYTE = 8  # and for each byte that the file has: what holds much may cost more than what only says so
+ABOVE = 10**9  # bytes allowed beyond three a pixel, for pictures up to the usual limit of pixels
+PER_FILE_BYTE = 8  # bytes allowed besides for each byte of the file: large content may cost more than a large claim
 _RESULT = 3  # bytes a pixel
-_REDUCED = _RESULT + 4  # while views are made of the result, of which Pillow has a copy then
-_PART = 40  # bytes a pixel of the part that is converted
-_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # a pixel of Pillow's modes; 4 of all others
-_MOST_FRAMES = 4  # times an AVIF's pixels that its frames may have: a grid's cells reach beyond it, transparency is a frame
-_SPARE_FRAMES = 2**24  # and so many pixels more, of small pictures in large cells
-_UNKNOWN = 16  # bytes a pixel of a plug-in's decoder
+_REDUCED = _RESULT + 4  # while views are made of the result, when Pillow has a copy of it
+_PART = 40  # bytes a pixel of the part being converted
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # bytes a pixel by mode; 4 for all others
+_MOST_FRAMES = 4  # an AVIF's frames may have so many times its pixels: a grid's cells overlap its rim, alpha is a frame
+_SPARE_FRAMES = 2**24  # and so many pixels more, for small pictures in large cells
+_UNKNOWN = 16  # bytes a pixel for a plug-in's decoder
 
 
 class CostError(ValueError):
-    """A picture that takes more memory than the bound."""
+    """A picture takes more memory than the bound."""
 
 
 def cost(image: Image.Image, file_bytes: int, buffered: bool) -> int:
-    """The bytes that reading `image` and making views of it take at most, its pixels among them.
+    """The most bytes that reading `image` and making its views take, its pixels included.
 
-    file_bytes: the size of its file. buffered: whether a JPEG's coefficients are kept until the last of its scans.
+    file_bytes: the size of its file. buffered: whether a JPEG's coefficients are kept until its last scan.
     """
     pixels = image.width * image.height
     decoded = _BYTES.get(image.mode, 4) * pixels
@@ -44,11 +44,11 @@ def cost(image: Image.Image, file_bytes: int, buffered: bool) -> int:
     if image.format in ("JPEG", "MPO"):
         loading += _coefficients(image) if buffered else 0
     elif image.format == "TIFF":
-        loading += _strip(image) + (decoded if _turned(image) else 0)  # which Pillow does by itself, as a whole
+        loading += _strip(image) + (decoded if _turned(image) else 0)  # Pillow turns a TIFF as a whole, into a copy
     elif image.format == "WEBP":
-        loading += 12 * pixels + file_bytes  # two canvases, and the frame once more
+        loading += 12 * pixels + file_bytes  # two canvases, and another copy of the frame
     elif image.format == "AVIF":
-        loading += 11 * _frames(image) + file_bytes  # planes of up to 16 bits, and twice the frame
+        loading += 11 * _frames(image) + file_bytes  # planes of up to 16 bits, and two copies of the frame
     elif image.format == "JPEG2000":
         loading += _jpeg2000(image) + file_bytes
     elif image.format == "BMP":
@@ -67,7 +67,7 @@ def is_to_load(image: Image.Image) -> bool:
 def require(taken: int, image: Image.Image, file_bytes: int, scale: float) -> None:
     """Raise CostError where decoding takes more than the bound.
 
-    scale: how many times the usual limit of pixels the caller has allowed, if more than once.
+    scale: the caller's limit of pixels as a multiple of the usual one; less than 1 counts as 1.
     """
     most = _RESULT * image.width * image.height + int(ABOVE * max(1.0, scale)) + PER_FILE_BYTE * file_bytes
     if taken > most:
@@ -78,7 +78,7 @@ def require(taken: int, image: Image.Image, file_bytes: int, scale: float) -> No
 
 
 def size_of(file: Any) -> int:
-    """The bytes of an open file, whose position is kept; 0 where it has no end to go to."""
+    """The size of an open file in bytes, its position kept; 0 where it cannot seek to an end."""
     try:
         before = file.tell()
         size: int = file.seek(0, os.SEEK_END)
@@ -89,7 +89,7 @@ def size_of(file: Any) -> int:
 
 
 def _coefficients(image: Image.Image) -> int:
-    """Two bytes each, of whole blocks."""
+    """Bytes of a JPEG's coefficients: two each, for whole blocks."""
     layers = [(int(h), int(v)) for _, h, v, _ in getattr(image, "layer", ())] or [(1, 1)] * 4
     most_h, most_v = max(1, *(h for h, _ in layers)), max(1, *(v for _, v in layers))
     units = -(-image.width // (8 * most_h)) * -(-image.height // (8 * most_v))
@@ -97,7 +97,7 @@ def _coefficients(image: Image.Image) -> int:
 
 
 def _strip(image: Image.Image) -> int:
-    """What libtiff unpacks at a time."""
+    """Bytes of the strip or tile that libtiff unpacks at a time."""
     tags = vars(image).get("tag_v2", {})
     if not getattr(image, "use_load_libtiff", False):
         return 0
@@ -115,16 +115,17 @@ def _turned(image: Image.Image) -> bool:
 
 
 def _jpeg2000(image: Image.Image) -> int:
-    """For each component four bytes of each pixel of a tile, and the tile's bytes for Pillow."""
+    """Bytes for one tile: four a pixel and component in the decoder, and the tile's bytes for Pillow."""
     bands, pixels = max(1, len(image.getbands())), image.width * image.height
     tiles = jpeg2000.tiles_of(vars(image)["fp"])
     return (5 * bands + 1) * (pixels if tiles is None else min(pixels, tiles.side[0] * tiles.side[1]))
 
 
 def _frames(image: Image.Image) -> int:
-    """The pixels that an AVIF's frames are decoded to, which need be neither as many nor as large as it says it is.
+    """The pixels of an AVIF's decoded frames without alpha, whose number and size need not match the stated picture.
 
-    Transparency is as many again, and so is a sequence that is a picture as well. Raises PartsError where it is far more.
+    Half of all are counted: alpha has as many again, and so has a sequence beside a still picture. Raises PartsError where
+    all are far more than the picture's.
     """
     file, pixels = vars(image).get("fp"), image.width * image.height
     decoded = 0 if file is None else heif_items.decoded_pixels(file)

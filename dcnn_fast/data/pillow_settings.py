@@ -1,8 +1,8 @@
-"""Reading that does not depend on what a program has set in Pillow or in Python's warnings, and that changes neither.
+"""Makes reading independent of a program's settings in Pillow and in Python's warnings, without changing them.
 
-Such settings are variables of modules, one for the whole process. While one of our threads reads, those that decide what is
-read hold stand-ins: to every other thread they are what the program set, to the threads that read they are as Pillow ships
-them. What Pillow and libtiff have to say about a file is kept for whoever reads it, instead of being printed or raised.
+Such settings are module variables, one for the whole process. While one of our threads reads, those that programs often change
+hold stand-ins: every other thread sees the program's setting, reading threads see Pillow's default. Warnings of Pillow about a
+file are ignored meanwhile, neither printed nor raised.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any
 from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 FORMATS = frozenset(("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP"))
-"""What is read of a file, by Pillow's names: nothing else is even tried, within another file either. Pillow's other readers are
-rarely used, and one (EPS) runs Ghostscript on what the file says. HEIF is a plug-in's.
+"""The formats that are read, by Pillow's names: no other is tried, not even within another file. Pillow's other readers are
+rarely used, and one (EPS) runs Ghostscript on the file's program. HEIF needs a plug-in.
 """
 
-_OPEN = Image.open  # as Pillow ships it
+_OPEN = Image.open  # Pillow's own
 
 
 def formats_read() -> tuple[str, ...]:
-    """Those of `FORMATS` that there is a reader for. Asked each time: a plug-in counts from when it was registered."""
+    """The formats of `FORMATS` with a reader. Determined at each call, as plug-ins may be registered at any time."""
     return tuple(name for name in Image.ID if name in FORMATS)
 
 
-# What a program sets even less often; these are set for the time of a reading, for all threads.
+# Settings that programs rarely change: they are reset during a reading, for all threads.
 _PLAIN: tuple[tuple[Any, str, Any], ...] = (
     (PngImagePlugin, "MAX_TEXT_CHUNK", 2**20),
     (PngImagePlugin, "MAX_TEXT_MEMORY", 2**26),
@@ -41,7 +41,7 @@ _PLAIN: tuple[tuple[Any, str, Any], ...] = (
 
 
 class _Reader(threading.local):
-    """How many readings the calling thread is in, one within another."""
+    """The depth of nested readings in the calling thread."""
 
     depth = 0
 
@@ -50,7 +50,7 @@ _reader = _Reader()
 
 
 class _PixelLimit:
-    """The program's Image.MAX_IMAGE_PIXELS; no limit to threads that read here: their own limit is checked by `reading`."""
+    """The program's Image.MAX_IMAGE_PIXELS; no limit for reading threads, whose own limit `reading` checks."""
 
     program: Any
 
@@ -62,11 +62,11 @@ class _PixelLimit:
 
 
 class _WholePixelLimit(_PixelLimit, int):
-    """One that is an int, as every other thread has it."""
+    """A limit that is an int, which other threads see as one."""
 
 
 class _OtherPixelLimit(_PixelLimit, float):
-    """One that is not: infinity, say."""
+    """A limit that is no int, such as infinity."""
 
 
 def _limit(program: Any) -> Any:
@@ -76,10 +76,10 @@ def _limit(program: Any) -> Any:
 
 
 class _Truncated(int):
-    """The program's ImageFile.LOAD_TRUNCATED_IMAGES; False to threads that read here."""
+    """The program's ImageFile.LOAD_TRUNCATED_IMAGES; False for reading threads."""
 
     def __new__(cls, program: Any) -> _Truncated:
-        """program: as the program set it."""
+        """program: the value that the program set."""
         return super().__new__(cls, bool(program))
 
     def __init__(self, program: Any) -> None:
@@ -90,16 +90,16 @@ class _Truncated(int):
 
 
 class _Open:
-    """The program's Image.open; to threads that read here Pillow's own, which opens `FORMATS` alone.
+    """The program's Image.open; for reading threads Pillow's own, restricted to `FORMATS`.
 
-    A reader may open what lies in its file: without saying of which formats, Pillow would try all that it has.
+    A reader may open a picture within its file: without a list of formats, Pillow would try all its readers.
     """
 
     def __init__(self, program: Any) -> None:
         self.program = program
 
     def __call__(self, fp: Any, mode: Any = "r", formats: Any = None) -> Any:
-        """As Image.open."""
+        """Open as Image.open does."""
         if not _reader.depth:
             return self.program(fp, mode, formats)
         allowed = formats_read()
@@ -107,10 +107,10 @@ class _Open:
 
 
 class _WhileReading:
-    """In the place of a warning filter's pattern for a module's name: any module, in a thread that reads here."""
+    """A stand-in for a warning filter's pattern of module names: matches any module in a reading thread."""
 
     def match(self, name: str) -> bool:
-        """Whether a warning of the calling thread comes from a reading."""
+        """Whether the calling thread is reading."""
         return bool(_reader.depth)
 
 
@@ -118,7 +118,7 @@ _IGNORED: tuple[Any, ...] = ("ignore", None, Warning, _WhileReading(), 0)
 
 
 class _StandIns:
-    """Puts the stand-ins in place with the first of the readings that overlap, and takes them away after the last."""
+    """Installs the stand-ins with the first of overlapping readings, and removes them after the last."""
 
     def __init__(self) -> None:
         self._guard, self._readings = threading.Lock(), 0
@@ -126,14 +126,14 @@ class _StandIns:
         os.register_at_fork(after_in_child=self._in_child)
 
     def _in_child(self) -> None:
-        """The readings of the parent's other threads do not go on here."""
+        """Forget the readings of the parent's other threads, which do not exist in the child."""
         self._guard, others = threading.Lock(), self._readings - bool(_reader.depth)
         if others > 0:
             self._readings = bool(_reader.depth) + 1
             self.leave()
 
     def enter(self) -> None:
-        """A reading begins."""
+        """Begin a reading."""
         with self._guard:
             most: Any = Image.MAX_IMAGE_PIXELS
             if most is not None and not isinstance(most, _PixelLimit):
@@ -152,7 +152,7 @@ class _StandIns:
             self._readings += 1
 
     def leave(self) -> None:
-        """It ends."""
+        """End a reading."""
         with self._guard:
             self._readings -= 1
             if self._readings:
@@ -169,7 +169,7 @@ class _StandIns:
                 warnings.filters.remove(_IGNORED)  # type: ignore[attr-defined]
             while self._before:
                 module, name, shipped, value = self._before.pop()
-                if getattr(module, name) == shipped:  # or the program has set it meanwhile
+                if getattr(module, name) == shipped:  # otherwise the program has set it meanwhile
                     setattr(module, name, value)
 
 
@@ -178,8 +178,8 @@ _stand_ins = _StandIns()
 
 @contextmanager
 def as_shipped() -> Iterator[None]:
-    """Inside, and in this thread only, Pillow reads as it does by default, but for its limit of pixels, which is none, and for
-    its formats, which are `FORMATS`.
+    """Within it, and in this thread only, Pillow reads with its default settings, except that it has no limit of pixels and
+    reads `FORMATS` alone.
     """
     _stand_ins.enter()
     _reader.depth += 1

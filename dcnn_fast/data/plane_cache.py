@@ -1,10 +1,10 @@
 """Planes of photographs kept on disk from run to run, so that a photograph is decoded once and not in each epoch of each run.
 
-A cache is a folder of files, one for each plane, named by a digest of all that decides its pixels: the photograph's path, size
-and times, the view, the plane's size, the size that photographs are reduced to, and what decodes: versions of all libraries,
-and a digest of this package's own reading and of its engine. A file gets its name when it is whole, and has its size and a
-checksum at its beginning: whatever is not as written is made anew. What a photograph becomes is kept only when its file is
-some seconds old: one that is still being written may keep its size and its time.
+A cache is a folder of files, one for each plane, named by a digest of everything that determines its pixels: the photograph's
+path, size and times, the view, the plane's size, the size that photographs are reduced to, the versions of all libraries, and
+the package's own sources for reading and its engine. A file gets its name once it is complete, and begins with its size and a
+checksum: a plane that fails them is made again. Planes are kept only for photographs whose file is some seconds old: a file
+still being written may keep its size and time.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _TAG, _LOCK, _SUFFIX = "CACHEDIR.TAG", ".lock", ".plane"
 _SIGNATURE = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# Planes of photographs, which dcnn-fast makes anew where they are gone.\n"
 )
-_HEAD = struct.Struct("<8sQQII")  # mark, height, width, checksum, nothing
+_HEAD = struct.Struct("<8sQQII")  # mark, height, width, checksum, padding
 _MARK = b"dcnnpln1"
 _BLOCK = 4096
-_TICK = 3.0  # seconds: no file system tells times less exactly (vfat: 2)
+_TICK = 3.0  # seconds: no file system's times are coarser (vfat: 2)
 _PACKAGE = Path(__file__).parent.parent
-_SOURCES = ("data/*.py", "ops/views/*.py")  # of the package: what decodes, reduces and makes planes
-_MAPPED = 2**17  # bytes from which on a file is mapped: smaller ones are read as fast
-_maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()  # each takes a file number while it is used
+_SOURCES = ("data/*.py", "ops/views/*.py")  # files of the package that decode, reduce and make planes
+_MAPPED = 2**17  # bytes: smaller planes are read, which is as fast as mapping
+_maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()  # each holds a file descriptor while in use
 
 
 def _warn(text: str) -> None:
@@ -61,9 +61,9 @@ def _warn(text: str) -> None:
 class PlaneCache:
     """A folder of planes that holds at most `megabytes`, shared by any number of processes.
 
-    Planes are added inside `filling` alone, by one process at a time; whoever else fills another cache's share decodes as ever.
-    Where it is full, planes that no run has used for the longest time go first, but none that this one uses. folder: a new or
-    empty folder, or such a cache. warn: told, once, that it is full or cannot be written.
+    Planes are added only inside `filling`, by one process at a time; other processes decode what the cache lacks. A full cache
+    drops the planes unused for the longest time, but none that this run has used. folder: a new or empty folder, or such a
+    cache. warn: called once for each reason why planes cannot be added.
 
     Raises ValueError for a folder that holds anything else, or room for less than a megabyte.
 
@@ -81,16 +81,16 @@ class PlaneCache:
             raise ValueError(f"a cache of planes must be a new or an empty folder, or such a cache, got {folder}")
         self.folder, self.warn = folder, warn
         self._limit, self._total = megabytes * 2**20, 0
-        self._made_by = makers()  # asked once: it takes as long as making a plane
-        self._lock = Lock()  # of what is counted; only `filling` takes it, before there are worker processes
+        self._made_by = makers()  # computed once: it takes as long as making a plane
+        self._lock = Lock()  # guards the counts; taken only within `filling`, before worker processes exist
         self._used: set[str] = set()
-        self._right: set[str] = set()  # whose checksum was looked at
-        self._old: dict[str, int] = {}  # not used yet in this run, with their bytes; the longest unused last
+        self._right: set[str] = set()  # names of planes with a verified checksum
+        self._old: dict[str, int] = {}  # planes not yet used in this run, with their bytes; the longest unused last
         self._told: set[str] = set()
         self.stores = False
 
     def entry(self, source: Any, wanted: Sequence[Wanted], long_side: int | None) -> Entry | None:
-        """What the cache has of a photograph, or would; None of what is no file."""
+        """The entry for a photograph's planes, stored or not; None for a source that is no existing file."""
         if not isinstance(source, (str, os.PathLike)):
             return None
         try:
@@ -103,12 +103,12 @@ class PlaneCache:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        """While it is entered, planes are added (`stores`), unless another process adds some or it cannot be written."""
+        """Within it, planes are added (`stores`), unless another process is filling the cache or it cannot be written."""
         with ExitStack() as stack:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 if not (self.folder / _TAG).exists():
-                    with new_file(self.folder / _TAG) as partial:  # half a tag would be another's folder ever after
+                    with new_file(self.folder / _TAG) as partial:  # with half a tag the folder would never be taken for a cache
                         partial.write_text(_SIGNATURE, encoding="utf-8")
                         os.replace(partial, self.folder / _TAG)
                 stack.enter_context(lock_file(self.folder / _LOCK))
@@ -124,7 +124,7 @@ class PlaneCache:
                 self.stores = False
 
     def load(self, name: str) -> np.ndarray | None:
-        """The plane of that name, [h, w, 3] uint8, not to be written to; None where there is none that is whole."""
+        """The plane of that name, [h, w, 3] uint8, read-only; None where it is missing or damaged."""
         path = self._path(name)
         try:
             number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -137,17 +137,17 @@ class PlaneCache:
             self._right.add(name)
             if self.stores and name not in self._used:
                 with suppress(OSError):
-                    os.utime(path)  # when it was last used, by which the oldest go first
+                    os.utime(path)  # the time of last use decides which planes are dropped first
             self._used.add(name)
             return found[0]
         finally:
             os.close(number)
 
     def store(self, name: str, plane: np.ndarray) -> bool:
-        """Keep a plane under that name; whether there was room. No room, or a failure, is told once and ends the filling."""
+        """Store a plane under that name; returns whether it is stored. A full cache or a failure warns and ends filling."""
         path, size = self._path(name), _HEAD.size + plane.nbytes
         try:
-            self._remove(name)  # one that is not whole
+            self._remove(name)  # a damaged one
             if not self._has_room(size):
                 self.stores = False
                 self._tell(
@@ -187,7 +187,7 @@ class PlaneCache:
             return fits
 
     def _count(self) -> None:
-        """What there is, and the end of what killed runs have left."""
+        """Count the stored planes, and remove the partial files of killed runs."""
         found: list[tuple[float, str, int]] = []
         for folder in self.folder.iterdir():
             if folder.is_dir() and len(folder.name) == 2:
@@ -218,8 +218,8 @@ class PlaneCache:
 class Entry:
     """The planes of one photograph in a cache, by their names there.
 
-    path: the photograph's file, through no link: what is stored must be decoded from there. mark: the file as it was asked for.
-    settled: whether it was old enough then that another content would have had another time.
+    path: the photograph's file with links resolved, from which its planes must be decoded. mark: the file's identity at lookup.
+    settled: whether it was old enough at lookup that any later change would change its time.
     """
 
     cache: PlaneCache
@@ -229,7 +229,7 @@ class Entry:
     settled: bool = True
 
     def load(self) -> list[np.ndarray] | None:
-        """All planes, [h, w, 3] uint8 and not to be written to; None where one is not there."""
+        """All planes, [h, w, 3] uint8, read-only; None where one is missing."""
         found: list[np.ndarray] = []
         for name in self.names:
             plane = self.cache.load(name)
@@ -239,7 +239,7 @@ class Entry:
         return found
 
     def store(self, planes: Sequence[np.ndarray]) -> bool:
-        """Keep the planes, unless the photograph's file has changed since, or could have unseen; whether all are kept."""
+        """Store the planes, unless the photograph's file has changed, perhaps unnoticed; returns whether all are stored."""
         with suppress(OSError):
             if self.settled and _mark(self.path)[0] == self.mark:
                 stored = [self.cache.store(name, plane) for name, plane in zip(self.names, planes, strict=True)]
@@ -260,13 +260,13 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _mark(path: str) -> tuple[tuple[int, ...], float]:
-    """What tells a file from another in its place, and when it was changed, in seconds."""
+    """A mark that differs for a changed or replaced file, and the time of the last change in seconds."""
     status = os.stat(path)
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns), status.st_mtime
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether there is no such file any more, which is removed."""
+    """Remove a file; returns whether it is gone."""
     try:
         path.unlink(missing_ok=True)
     except OSError:
@@ -275,7 +275,7 @@ def _is_gone(path: Path) -> bool:
 
 
 def makers() -> tuple[object, ...]:
-    """All that decides which pixels a photograph's file becomes: versions of libraries, our sources and the engine's binary."""
+    """All that determines the pixels of a decoded photograph: versions of libraries, our sources and the engine's binary."""
     named = sorted({*features.get_supported_modules(), *features.get_supported_codecs(), *features.get_supported_features()})
     codecs = tuple((name, features.version(name)) for name in named)
     packages = tuple((name, _installed(name)) for name in ("simplejpeg", "rawpy", "pi-heif", "pillow-heif", "numpy"))
@@ -290,7 +290,7 @@ def _installed(package: str) -> str | None:
 
 
 def _own_digest() -> str:
-    """A digest of this package's reading, its reduction and its views, and of the engine where it is there."""
+    """A digest of the package's sources for reading, reduction and views, and of the engine where there is one."""
     digest = hashlib.sha256()
     paths = [path for pattern in _SOURCES for path in sorted(_PACKAGE.glob(pattern))]
     paths += [] if engine.reason() else [Path(str(engine.load().__file__))]
@@ -306,7 +306,7 @@ def _digest(*key: object) -> str:
 
 
 def _read(number: int) -> tuple[np.ndarray, int] | None:
-    """The plane in an open file, and its checksum; None where the file is not as long as it says."""
+    """The plane in an open file, and its checksum; None where the head or the file's length is wrong."""
     head = os.pread(number, _HEAD.size, 0)
     if len(head) < _HEAD.size:
         return None
@@ -318,9 +318,9 @@ def _read(number: int) -> tuple[np.ndarray, int] | None:
 
 
 def _pixels(number: int, size: int) -> np.ndarray:
-    """What follows the head: mapped, so that of a large plane only the rows of a window are read, or read."""
+    """The pixels behind the head; a large plane is mapped, so that only the rows of a window are read."""
     if size >= _MAPPED and len(_maps) < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4:
-        with suppress(OSError):  # no file number is left for a map
+        with suppress(OSError):  # no file descriptor is left for a map
             memory = mmap.mmap(number, 0, access=mmap.ACCESS_READ)
             _maps.add(memory)
             return np.frombuffer(memory, np.uint8, size, _HEAD.size)
@@ -332,7 +332,7 @@ def _pixels(number: int, size: int) -> np.ndarray:
 
 
 def _write(number: int, content: bytes | memoryview) -> None:
-    """All of `content`, in as many pieces as the system takes."""
+    """Write all of `content`, in as many calls as the system needs."""
     rest = memoryview(content).cast("B")
     while rest:
         rest = rest[os.write(number, rest) :]

@@ -1,8 +1,8 @@
-"""From an embedded ICC profile to sRGB: through lcms, as Pillow has it, and no pixel that is in sRGB already.
+"""Converts pixels from an embedded ICC profile to sRGB through Pillow's lcms, unless they are in sRGB already.
 
 A profile is sRGB by its effect, not by its name: where lcms changes no color of a lattice by more than `NEAR` levels, nothing
-is converted. Others are converted color by color: a photograph has far fewer colors than pixels, so what lcms has made of each
-is kept, and looked up.
+is converted. Other profiles are converted color by color: a photograph has far fewer colors than pixels, so the result of lcms
+for each color is kept in a table and looked up.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from PIL import Image, ImageCms
 
 from dcnn_fast import engine
 
-NEAR = 1  # levels of 255: as far as two programs' sRGB profiles lie apart, which round differently
-PAYS_FROM = 2**19  # pixels of a picture, or of a part of one, whose colors are looked up
-TABLE_BYTES = 4 * 2**24  # for each color of three bytes what it becomes; memory that no color has touched is none
+NEAR = 1  # levels of 255: the difference between two programs' sRGB profiles, by rounding
+PAYS_FROM = 2**19  # pixels of a picture, or of a part of one, from which on colors are looked up
+TABLE_BYTES = 4 * 2**24  # an entry for each color of three bytes; untouched pages take no memory
 _LOOKED_UP = ("RGB", "LAB")  # modes of three bytes a pixel
-_LATTICE = np.linspace(0, 255, 18).round().astype(np.uint8)  # of each channel: every fifteenth level
-_PROFILES = 16  # conversions that are kept, each some kilobytes
+_LATTICE = np.linspace(0, 255, 18).round().astype(np.uint8)  # levels of each channel: every fifteenth
+_PROFILES = 16  # conversions kept, each some kilobytes
 _TABLES = 2
-_PART = 2**16  # pixels at a time
+_PART = 2**16  # pixels converted at a time
 
 Kept = TypeVar("Kept")
 
 
 class Conversion:
-    """From one profile to sRGB, for pixels of one of Pillow's modes; None is that of LAB pixels that say none.
+    """Converts pixels of one of Pillow's modes from a profile to sRGB; profile None is for LAB pixels without a profile.
 
-    Raises ImageCms.PyCMSError, OSError, ValueError or TypeError for a profile that is none, or none of this mode.
+    Raises ImageCms.PyCMSError, OSError, ValueError or TypeError for an invalid profile, or one for another mode.
     """
 
     def __init__(self, mode: str, profile: bytes | None) -> None:
-        # Pillow's own as it is: written down and read again it differs in a digit, which changes levels.
+        # Pillow's own LAB profile is used directly: serialised and read again it differs in a digit, which changes levels.
         embedded = ImageCms.createProfile("LAB") if profile is None else ImageCms.ImageCmsProfile(io.BytesIO(profile))
         self._mode, self._key = mode, _key(mode, profile)
         self._transform = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
@@ -47,7 +47,7 @@ class Conversion:
         self.changes_nothing = mode == "RGB" and self._greatest_change() <= NEAR
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """An image of the mode as RGB."""
+        """Convert an image of this mode to RGB."""
         if self._mode not in _LOOKED_UP or image.width * image.height < PAYS_FROM:
             return self._transform.apply(image)
         pixels = np.array(image)
@@ -68,7 +68,7 @@ class Conversion:
                 engine.native.learn_colors(part, lacking, self._of(part[lacking]), table)
 
     def _of(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels [n, 3] through lcms."""
+        """Convert pixels [n, 3] with lcms."""
         image = Image.frombytes(self._mode, (len(pixels), 1), np.ascontiguousarray(pixels).tobytes())
         found: np.ndarray = np.asarray(self._transform.apply(image))[0]
         return found
@@ -81,27 +81,27 @@ class Conversion:
 
 
 class _Recent(Generic[Kept]):
-    """What was used last, by its key."""
+    """The most recently used values, by key."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.renew()
-        os.register_at_fork(after_in_child=self.renew)  # a lock that another thread of the parent's holds stays held here
+        os.register_at_fork(after_in_child=self.renew)  # another thread of the parent may hold the lock
 
     def renew(self) -> None:
-        """Keep nothing."""
+        """Forget all values, and make a new lock."""
         self._lock = Lock()
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
 
     def find(self, key: Hashable) -> Kept | None:
-        """What is kept under the key."""
+        """The value under a key, None where there is none."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def keep(self, key: Hashable, value: Kept) -> Kept:
-        """Keep it, and let go of what was used longest ago. Returns what is kept under the key: the first that came."""
+        """Keep a value, dropping the least recently used. Returns the value under the key, which is the first one kept."""
         with self._lock:
             found = self._kept.setdefault(key, value)
             self._kept.move_to_end(key)
@@ -115,14 +115,14 @@ _tables: _Recent[np.ndarray] = _Recent(_TABLES)
 
 
 def conversion(mode: str, profile: bytes | None) -> Conversion:
-    """From the profile to sRGB, as it was made before where it was; raises as `Conversion` does."""
+    """The conversion from a profile to sRGB, reused if made before; raises as `Conversion` does."""
     key = _key(mode, profile)
     found = _conversions.find(key)
     return found if found is not None else _conversions.keep(key, Conversion(mode, profile))
 
 
 def table_bytes(image: Image.Image) -> int:
-    """The memory that the colors of an opened image may take, which stays for those that come after it."""
+    """The bytes that an opened image's table of colors may take; the table is kept for later images."""
     converted = image.mode == "LAB" or bool(image.info.get("icc_profile"))
     return TABLE_BYTES if converted and image.width * image.height >= PAYS_FROM else 0
 
@@ -132,7 +132,7 @@ def _key(mode: str, profile: bytes | None) -> Hashable:
 
 
 def _table(key: Hashable) -> np.ndarray | None:
-    """The colors that are known; None without the engine, or where memory does not suffice."""
+    """The table of known colors; None without the engine, or where memory does not suffice."""
     if engine.reason() is not None:
         return None
     found = _tables.find(key)

@@ -1,7 +1,7 @@
-"""Cameras' raw files: the preview that the camera has put inside, by rawpy (LibRaw) where it is installed (the extra `photos`).
+"""Cameras' raw files: reads the embedded preview, by rawpy (LibRaw) where it is installed (the extra `photos`).
 
-A raw file has no pixels to look at until somebody develops it; the preview is the camera's own development, as its screen shows
-it, and most are as large as the photograph.
+A raw file has no pixels to look at until it is developed; the preview is the camera's own development, as on its screen, and
+most previews are as large as the photograph.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ SUFFIXES = frozenset((
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef",
     ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 ))  # fmt: skip
-"""Of the files whose previews are read."""
+"""Suffixes of the files whose previews are read."""
 
 _TIFFS = {b"II*\x00": "<", b"MM\x00*": ">"}
-_CANON = b"CR"  # behind the head of a CR2, which is a TIFF otherwise
+_CANON = b"CR"  # follows the head of a CR2, which is otherwise a TIFF
 _OTHERS = (b"FUJIFILMCCD-RAW", b"IIU\x00", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\x00MRM", b"ARRI")  # first bytes
-_CANON_3 = b"ftypcrx "  # behind the length of the first box
-_CIFF = b"HEAPCCDR"  # behind order and length
+_CANON_3 = b"ftypcrx "  # follows the length of the first box
+_CIFF = b"HEAPCCDR"  # follows byte order and length
 _MAKE, _SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 271, 254, 262, 330, 50706
 _REDUCED, _MOSAICS = 1, (32803, 34892)
 _MOST_TAGS = 1000
-_FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's turn -> EXIF's orientation
+_FLIPS = {3: 3, 5: 8, 6: 6}  # LibRaw's flip -> EXIF's orientation
 
 
 class RawError(ValueError):
-    """A raw file without a preview that can be read; the message says why."""
+    """A raw file has no readable preview; the message says why."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """jpeg: the preview as a file, or pixels: as an array [H, W, 3] uint8. orientation: EXIF's, where the preview says none."""
+    """The preview as a JPEG file, or as pixels [H, W, 3] uint8. orientation: EXIF's, for a preview that states none."""
 
     jpeg: bytes | None
     pixels: np.ndarray | None
@@ -53,12 +53,12 @@ def can_read() -> bool:
 
 
 def libraw_version() -> tuple[int, int, int] | None:
-    """That of the LibRaw which rawpy has; None where it is not installed."""
+    """The version of rawpy's LibRaw; None where rawpy is not installed."""
     return None if rawpy is None else rawpy.libraw_version
 
 
 def is_raw(file: BinaryIO) -> bool:
-    """Whether the file looks like a camera's raw file. file: at its start, where it is left."""
+    """Whether the file looks like a camera's raw file. file: at its start; its position is restored."""
     head = file.read(32)
     try:
         if head.startswith(_OTHERS) or head[4:12] == _CANON_3 or head[6:14] == _CIFF:
@@ -69,7 +69,7 @@ def is_raw(file: BinaryIO) -> bool:
 
 
 def preview(file: BinaryIO) -> Preview:
-    """The largest preview. Raises RawError where there is none, or none that can be taken out."""
+    """The largest preview. Raises RawError where there is none, or it cannot be extracted."""
     try:
         with rawpy.imread(file) as raw:
             orientation = _FLIPS.get(raw.sizes.flip, 1)
@@ -88,7 +88,7 @@ def preview(file: BinaryIO) -> Preview:
 
 
 def _is_raw_tiff(file: BinaryIO, head: bytes) -> bool:
-    """By its first directory: a DNG says so, others have a small picture there and the raw one below, or the raw one itself."""
+    """Judge a TIFF by its first directory: a DNG's tag, a raw picture, or a small picture with others in subdirectories."""
     order = _TIFFS[head[:4]]
     file.seek(struct.unpack(order + "I", head[4:8])[0])
     count = file.read(2)

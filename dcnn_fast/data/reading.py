@@ -1,4 +1,4 @@
-"""One photograph from whatever a caller has: a file, bytes, a PIL image, an array or a tensor. Pillow decodes."""
+"""Reads one photograph from a file, bytes, a PIL image, an array or a tensor. Pillow decodes most formats."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 from dcnn_fast.data.remote import Stored, StoreError
 from dcnn_fast.data.shot import UNSAID, Shot, shot_of
 
-MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
+MAX_PIXELS = 178_956_970  # Pillow's own bound: twice a quarter of a gigabyte at three bytes a pixel
 
-_MOST_NOTES = 5  # of libtiff's messages on one file
-_FROM_OBJECTS = 0  # the turn of images that were opened from file objects; no image has this identity
+_MOST_NOTES = 5  # libtiff's messages kept for one file
+_FROM_OBJECTS = 0  # shared key of images opened from file objects; no image has this id
 _HEIF = "HEIF"
 _WITH_EXTRA = "where the extra `photos` is installed: pip install 'dcnn-fast[photos]'"
-_RUNS_A_PROGRAM = "EPS"  # whose pixels are what Ghostscript makes of the program that the file is
+_RUNS_A_PROGRAM = "EPS"  # a file of this format is a program, whose pixels Ghostscript would make
 
 
-Image.init()  # now: a fork during the first reading would leave the imports of Pillow's readers locked in the child
+Image.init()  # before any reading: a fork during the imports of Pillow's readers would leave them locked in the child
 
 
 class ReadError(ValueError):
-    """A source that is not a readable photograph; the message is the reason, on one line, without the path.
+    """A source is not a readable photograph; the message is the reason, on one line, without the path.
 
-    notes: what a decoder said of it besides.
+    notes: other messages of the decoder.
     """
 
     notes: tuple[str, ...] = ()
@@ -176,7 +176,7 @@ def read(
 
 
 def _guarded(work: Callable[[], Photo]) -> Photo:
-    """`work()`, with every failure turned into a ReadError and what libtiff says turned into notes.
+    """Run `work`, turning every failure into a ReadError and libtiff's messages into notes.
 
     Decoders of hostile files raise nearly any exception (struct.error, KeyError, SyntaxError, MemoryError, ...): each means
     that this file cannot be read, and none may end a run over a folder.
@@ -221,7 +221,7 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
 
 def _one_line(error: BaseException) -> str:
     text = re.sub(r"<[\w.]+ [^>]*0x[0-9a-f]+>", "the file", str(error))
-    text = re.sub(r" \(\d+ bytes not processed\)", "", text)  # a number that follows from how much is read at a time
+    text = re.sub(r" \(\d+ bytes not processed\)", "", text)  # a number that depends on the size of reads
     return " ".join(text.split()) or type(error).__name__
 
 
@@ -234,7 +234,7 @@ def _from_path(path: str | bytes, options: ReadOptions) -> Photo:
 
 
 def _from_store(file: Stored, options: ReadOptions) -> Photo:
-    """It is read whole once there is room for it."""
+    """Read the whole file once there is room for it."""
     with in_flight.picture() as held, file.opened() as (content, size), held.file(size):
         return _from_file(io.BytesIO(content()), options)
 
@@ -249,7 +249,7 @@ def _from_file(file: BinaryIO, options: ReadOptions) -> Photo:
 
 
 def _from_picture(file: BinaryIO, options: ReadOptions, orientation: int = 1) -> Photo:
-    """orientation: EXIF's, where the file says none."""
+    """Read a picture's file. orientation: EXIF's, for a file that states none."""
     file_parts.require_few(file)
     if heif.is_heif(file) and (heif.can_read() or _HEIF not in formats_read()):
         if not heif.can_read():
@@ -261,7 +261,7 @@ def _from_picture(file: BinaryIO, options: ReadOptions, orientation: int = 1) ->
 
 
 def _from_raw(file: BinaryIO, options: ReadOptions) -> Photo:
-    """The preview of a camera's raw file."""
+    """Read the preview of a camera's raw file."""
     if not raw.can_read():
         raise ReadError(f"the preview of a camera's raw file is read {_WITH_EXTRA}")
     try:
@@ -277,24 +277,22 @@ def _from_raw(file: BinaryIO, options: ReadOptions) -> Photo:
 
 
 class _Turns:
-    """Lets one thread at a time into each PIL image, as decoding one changes it, and into all of those that a program opened
-    from file objects: several may read from one of them, the members of an archive from the archive's.
+    """Admits one thread at a time to each PIL image, as decoding changes it, and to all images opened from file objects as one:
+    several may share one file object, as members of an archive do.
     """
 
     def __init__(self) -> None:
         self.renew()
-        os.register_at_fork(
-            after_in_child=self.renew
-        )  # locks that threads of the parent hold are never given back in the child
+        os.register_at_fork(after_in_child=self.renew)  # locks held by the parent's threads are never released in the child
 
     def renew(self) -> None:
-        """Nobody holds anything."""
+        """Forget all locks."""
         self._guard = Lock()
-        self._held: dict[int, tuple[Lock, int]] = {}  # by the image's identity: its lock, and how many hold or wait for it
+        self._held: dict[int, tuple[Lock, int]] = {}  # by the image's id: its lock, and the number of its holders and waiters
 
     @contextmanager
     def of(self, image: Image.Image) -> Iterator[None]:
-        """This thread's turn."""
+        """Hold the image's lock within."""
         key = id(image) if getattr(image, "fp", None) is None or getattr(image, "_exclusive_fp", False) else _FROM_OBJECTS
         with self._guard:
             lock, users = self._held.get(key, (Lock(), 0))
@@ -313,8 +311,8 @@ _turns = _Turns()
 
 
 def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool = False, orientation: int = 1) -> Photo:
-    """opened_here: whether the image is ours, to be decoded at another size or not at all. orientation: EXIF's, where the image
-    says none.
+    """Read a PIL image. opened_here: whether the image is ours, and may be decoded at another size or by another decoder.
+    orientation: EXIF's, for an image that states none.
     """
     if image.format == _RUNS_A_PROGRAM and getattr(image, "tile", None):
         raise ReadError("EPS is a program, not a picture: it is not run; load the image before it is scored")
@@ -324,7 +322,7 @@ def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool =
         held.take(_cost(image, data, options.max_pixels))
         notes: list[str] = []
         if getattr(image, "is_animated", False) and image.tell() == 0:
-            frames = vars(image).get("n_frames", "several")  # where it is a property, it walks the whole file to count them
+            frames = vars(image).get("n_frames", "several")  # as a property, it would walk the whole file to count them
             notes.append(f"the first of {frames} frames was read")
         whole, divisor = image.size, 1
         if data is not None and opened_here:
@@ -345,8 +343,8 @@ def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool =
 
 
 def _orientation(image: Image.Image, otherwise: int, notes: list[str]) -> int:
-    """The EXIF orientation, after loading (Pillow's TIFF reader applies and removes it then); 1 when EXIF is unreadable,
-    `otherwise` where it says none.
+    """The EXIF orientation, valid after loading (when Pillow's TIFF reader applies and removes it); 1 where EXIF is unreadable,
+    `otherwise` where it states none.
     """
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, otherwise)
@@ -364,11 +362,11 @@ def _require_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _jpeg_data(image: Image.Image) -> bytes | None:
-    """The file of a JPEG that is yet to be decoded, from where its picture starts; None for any other image."""
+    """The bytes of a JPEG yet to be decoded, from the picture's start on; None for any other image."""
     file = getattr(image, "fp", None)
     if file is None or image.format not in jpeg.FORMATS or not picture_cost.is_to_load(image):
         return None
-    before, offset = file.tell(), vars(image)["tile"][0].offset  # not the file's start in a later frame
+    before, offset = file.tell(), vars(image)["tile"][0].offset  # a later frame does not start at the file's start
     try:
         file.seek(offset)
         data: bytes = file.read()
@@ -378,7 +376,7 @@ def _jpeg_data(image: Image.Image) -> bytes | None:
 
 
 def _cost(image: Image.Image, jpeg_data: bytes | None, max_pixels: int) -> int:
-    """The memory that reading the image takes; ReadError where that, or the work, is out of proportion."""
+    """The bytes of memory that reading the image takes. Raises a ValueError where these, or the work, exceed a bound."""
     file = getattr(image, "fp", None) if picture_cost.is_to_load(image) else None
     file_bytes = 0 if file is None else picture_cost.size_of(file)
     buffered = False

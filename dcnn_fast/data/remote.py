@@ -1,6 +1,6 @@
-"""Photographs in stores: addresses of fsspec, as s3://bucket/a.jpg, gs://bucket/a.jpg or zip://a.jpg::photos.zip.
+"""Photographs in stores, by fsspec's addresses, such as s3://bucket/a.jpg, gs://bucket/a.jpg or zip://a.jpg::photos.zip.
 
-An address is followed only by who has asked for it: nothing that reads paths out of files comes here.
+Only callers that ask for addresses follow them: code that reads paths from files does not use this module.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 EXTRA = "pip install 'dcnn-fast[stores]'"
-MOST_BYTES = 2**30  # of a file: it is read into memory
+MOST_BYTES = 2**30  # largest file, as it is read into memory
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-# What stores call a digest of a file's content, and the time of its last change.
+# Stores' names for a digest of a file's content, and for the time of its last change.
 _CONTENT = ("ETag", "etag", "md5Hash", "Content-MD5", "content_md5", "Digest", "blob_id", "sha", "CRC")
 _TIMES = (
     "mtime", "LastModified", "Last-Modified", "last_modified", "modificationTime", "modify", "updated", "created",
 )  # fmt: skip
 _OF_MACHINE = ("file://", "local://")
 _PASSWORD = re.compile(r"://[^/@:]*:[^/@]*@")
-_MOST_ARCHIVES = 16  # that are open at a time
+_MOST_ARCHIVES = 16  # archives open at a time
 _T = TypeVar("_T")
 
 
 class StoreError(OSError):
-    """A store that cannot be asked, or a file that it does not give; the message says why."""
+    """A store cannot be reached, or does not give a file; the message says why."""
 
 
 def is_address(path: str) -> bool:
-    """Whether the text is an address in a store, and no file or folder of this machine."""
+    """Whether the text is an address in a store, and not a local file or folder."""
     return _ADDRESS.match(path) is not None and not os.path.lexists(path)
 
 
 def of_machine(path: str) -> str:
-    """The path of a file of this machine that is given by its address (file:///a.jpg); anything else as it is."""
+    """The path of a local file given by its address (file:///a.jpg); any other text is returned unchanged."""
     scheme = next((each for each in _OF_MACHINE if path.lower().startswith(each)), None)
     return path if scheme is None or "::" in path or not is_address(path) else os.path.abspath(path[len(scheme) :])
 
 
 def placed(folder: str, path: str) -> str:
-    """Where a path of a row leads that starts from `folder`: an address stays as it is."""
+    """A row's path, relative to `folder`, joined to it; an address is returned unchanged."""
     return path if is_address(path) else os.path.join(folder, path)
 
 
 def address_of(path: str) -> str:
-    """The address of what is named: of a zip file of this machine that of its content, otherwise the path as it is."""
+    """The address of a local zip file's content; any other path is returned unchanged."""
     is_zip = path.lower().endswith(".zip") and not is_address(path) and os.path.isfile(path)
     return f"zip://::{os.path.abspath(path)}" if is_zip else path
 
@@ -56,8 +56,8 @@ def address_of(path: str) -> str:
 class Stored:
     """A file in a store, which a scorer takes as an image.
 
-    path: its address. size: in bytes, None where the store does not say. version: of its content, another text where that
-    may be another one; None where it was not asked for, or the store has neither a digest nor a time of it.
+    path: its address. size: in bytes, None if the store does not state it. version: a text that differs where the content may;
+    None if it was not asked for, or the store has neither a digest nor a time.
     """
 
     path: str
@@ -67,13 +67,13 @@ class Stored:
     _inside: str = field(default="", repr=False, compare=False)
 
     def content(self) -> bytes:
-        """All of it. Raises StoreError, also for more than `MOST_BYTES`."""
+        """The file's content. Raises StoreError, also for more than `MOST_BYTES`."""
         with self.opened() as (file, _):
             return file()
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Callable[[], bytes], int | None]]:
-        """What reads all of it, and its size before that, None where the store does not say. Raises StoreError as `content`."""
+        """A function that reads the content, and its size, None if the store states none. Raises StoreError as `content`."""
         _require_regular(self._system, self._inside)
         with closing(_asked(lambda: self._system.open(self._inside, "rb"))) as file:
             said = self.size if self.size is not None else getattr(file, "size", None)
@@ -85,9 +85,9 @@ class Stored:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or a folder in a folder of a store. name: the last part of its path. file: None of a folder.
+    """A file or a folder in a folder of a store. name: the last part of its path. file: None for a folder.
 
-    error: why it cannot be asked for, as its address would mean something else.
+    error: why it cannot be addressed: its address would mean something else.
     """
 
     name: str
@@ -96,15 +96,15 @@ class Entry:
     error: str | None = None
 
     def is_symlink(self) -> bool:
-        """No: stores have no links."""
+        """False: stores have no links."""
         return False
 
 
 class Store:
-    """The store that an address is in. Raises StoreError where there is none, or a package for it is not installed, and for an
-    address that would lose its host (webhdfs://host/a.jpg) or holds a password: rows and messages hold addresses.
+    """The store of an address. Raises StoreError where there is none, or its package is not installed, and for an address that
+    would lose its host (webhdfs://host/a.jpg) or holds a password, as addresses appear in rows and messages.
 
-    inside: what the address means there. address: of the same, as it is always written.
+    inside: the path within the store. address: its address in canonical form.
     """
 
     def __init__(self, address: str) -> None:
@@ -116,7 +116,7 @@ class Store:
             raise StoreError("addresses with a host of this kind are not supported")
 
     def other(self, head: str) -> Stored:
-        """Another file of the same archive. head: its address without the archive's."""
+        """Another file of the same archive. head: its address without the archive's part."""
         inside = self._system._strip_protocol(head)
         return Stored(self._address_of(inside), None, None, self._system, inside)
 
@@ -128,23 +128,23 @@ class Store:
         return bool(system == self._system) and inside == self.inside
 
     def is_folder(self) -> bool:
-        """Whether a folder is there, as the store says now. Raises StoreError."""
+        """Whether the address is a folder at present. Raises StoreError."""
         try:
-            self._system.invalidate_cache()  # what has come since it was listed before
+            self._system.invalidate_cache()  # files may have come since the last listing
             return self.inside in ("", "/") or bool(self._system.isdir(self.inside))
         except Exception as error:
             raise _said(error) from None
 
     def exists(self) -> bool:
-        """Whether anything is there. Raises StoreError."""
+        """Whether the address exists. Raises StoreError."""
         try:
-            self._system.invalidate_cache()  # what another machine has written since
+            self._system.invalidate_cache()  # another machine may have written meanwhile
             return bool(self._system.exists(self.inside))
         except Exception as error:
             raise _said(error) from None
 
     def write(self, content: bytes) -> None:
-        """Put a file there, in place of one that is. Raises StoreError."""
+        """Write the file at the address, replacing an existing one. Raises StoreError."""
         try:
             self._system.makedirs(self.inside.rpartition("/")[0], exist_ok=True)
             self._system.pipe_file(self.inside, content)
@@ -152,7 +152,7 @@ class Store:
             raise _said(error) from None
 
     def file(self, *, with_version: bool = False) -> Stored:
-        """The file there. with_version: ask the store for its size and version, which raises StoreError where it has none."""
+        """The file at the address. with_version: ask the store for size and version; raises StoreError for a missing file."""
         if not with_version:
             return Stored(self.address, None, None, self._system, self.inside)
         try:
@@ -161,7 +161,7 @@ class Store:
             raise _said(error) from None
 
     def entries(self, folder: str | None = None) -> Iterator[Entry]:
-        """What is in a folder, given by its address; None: in the one that the store was opened for. Raises StoreError."""
+        """The entries of a folder, given by its address; None: the store's own address. Raises StoreError."""
         inside = self.inside if folder is None else self._inside_of(folder)
         try:
             found = self._system.ls(inside, detail=True)
@@ -170,7 +170,7 @@ class Store:
         for info in found:
             path = str(info["name"]).rstrip("/")
             name = path.rpartition("/")[2]
-            if name and path.strip("/") != inside.strip("/"):  # some stores list a folder in itself
+            if name and path.strip("/") != inside.strip("/"):  # some stores list a folder within itself
                 is_folder = info["type"] == "directory"
                 yield Entry(name, self._address_of(path), None if is_folder else self._stored(info), self._untold(path))
 
@@ -188,12 +188,12 @@ class Store:
         return address if is_address(self.inside) else address.removeprefix(f"{self._scheme}://").removesuffix(self._tail)
 
     def _address_of(self, inside: str) -> str:
-        is_web = is_address(self.inside)  # whose paths are addresses
+        is_web = is_address(self.inside)  # web paths are full addresses
         return inside if is_web else f"{self._scheme}://{inside}{self._tail}"
 
 
 def stored(address: str, *, with_version: bool = False) -> Stored:
-    """The file of an address. Raises StoreError as `Store` and `Store.file` do.
+    """The file at an address. Raises StoreError as `Store` and `Store.file` do.
 
     Example:
         >>> from dcnn_fast import Scorer
@@ -203,13 +203,13 @@ def stored(address: str, *, with_version: bool = False) -> Stored:
 
 
 class Stores:
-    """Gives files by their addresses; an archive that many of them are in is opened once."""
+    """Gives files by their addresses; an archive that holds several is opened once."""
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], Store] = {}
 
     def stored(self, address: str) -> Stored:
-        """The file of an address. Raises StoreError as `Store` does."""
+        """The file at an address. Raises StoreError as `Store` does."""
         head, chained, tail = address.partition("::")
         if not chained:
             return stored(address)
@@ -224,13 +224,13 @@ class Stores:
 
 
 def version_of_file(path: str) -> str:
-    """The version of a file of this machine: its size, and when it was changed last. Raises OSError."""
+    """The version of a local file: its size and the time of its last change. Raises OSError."""
     status = os.stat(path)
     return f"size {status.st_size}, {status.st_mtime_ns}"
 
 
 def _asked(work: Callable[[], _T]) -> _T:
-    """`work()`, whose failures are the store's: each has exceptions of its own."""
+    """Run `work`, turning any exception, as stores have their own, into a StoreError."""
     try:
         return work()
     except MemoryError:
@@ -247,7 +247,7 @@ def _all_of(file: Any) -> bytes:
 
 
 def _require_regular(system: Any, inside: str) -> None:
-    """Raise StoreError for a pipe or a device of this machine, where a store leads back to it (dir://): it may never end."""
+    """Raise StoreError for a local pipe or device behind a store (dir://): reading it may never end."""
     below = system
     while getattr(below, "fs", None) is not None:
         below = below.fs

@@ -1,4 +1,4 @@
-"""Data sets by what lies at a path."""
+"""Opens data sets by path; the kind follows from the files found there."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 KINDS = tuple(SOURCES)
 _LABELS = ("quality", "category")
-_MOST_SEED = 2**32 - 1  # scikit-learn's
+_MOST_SEED = 2**32 - 1  # scikit-learn's bound
 _SPLIT = tuple(field.name for field in fields(Parts))
-_OTHERWISE = ("path", "parts")  # fields of a source that are no options: the one is an argument, the other is made of options
+_OTHERWISE = ("path", "parts")  # fields of a source that are no options; `parts` is made of its fields' options
 
 
 def kind_of(path: Path, columns: Mapping[str, str] | None = None) -> str:
-    """The kind of set at `path`: a CSV file is "iad" where its sources are IAD's, else "csv"; a folder is "ava" or "folders".
+    """The kind of set at `path`: "iad" for a CSV file with IAD's sources, else "csv"; "ava" or "folders" for a folder.
 
-    columns: names of a CSV file's columns, as `load_set` has them. Raises ValueError where it is neither, or the file no CSV
-    file.
+    columns: names of a CSV file's columns, as `load_set` takes them. Raises ValueError where `path` is neither a folder nor a
+    CSV file.
     """
     if path.is_file() and path.suffix.lower() == ".csv":
         rows = read_sheet(path, {*NAMES["path"], *(columns or {}).values()}).rows
@@ -45,7 +45,7 @@ def kind_of(path: Path, columns: Mapping[str, str] | None = None) -> str:
 
 
 def is_rated(path: Path, kind: str | None, columns: Mapping[str, str] | None, by: str = "quality") -> bool:
-    """Whether labels are made of ratings by one threshold that may be chosen: of a CSV file without a column of labels."""
+    """Whether one threshold, which may be chosen, makes labels of ratings: for a CSV file without a column of labels."""
     if by != "quality" or not path.is_file() or (kind_of(path, columns) if kind is None else kind) != "csv":
         return False
     return not Table(path, columns).has("label")
@@ -143,7 +143,7 @@ def load_set(path: str | os.PathLike[str], kind: str | None = None, **options: U
 
 
 def _require_sense(source: Source) -> None:
-    """That the path is of the kind, and every field says something of it. Raises ValueError naming the first that does not."""
+    """Require a path and fields that suit the source's kind. Raises ValueError naming the first that does not."""
     kind, parts, where = source.kind, source.parts, source.path
     if source.by not in _LABELS:
         raise ValueError(f"by must be one of {', '.join(_LABELS)}; got {source.by!r}")
@@ -168,7 +168,7 @@ def _require_photographs(where: Path, found: DataSet) -> None:
 
 
 def _of_labels(kind: str, found: DataSet) -> list[str]:
-    """What to know of the labels that photographs have."""
+    """Notes on parts whose photographs all have one label."""
     notes = []
     train, val, test = ({example.label for example in part} - {-1} for part in (found.train, found.val, found.test))
     if len(train) == 1 and kind != "ava-style":

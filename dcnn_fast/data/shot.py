@@ -1,4 +1,4 @@
-"""What a file says of its photograph: the size, when it was taken and with which camera. Anybody may write anything there."""
+"""A file's statements of its photograph: size, time of exposure and camera. They may be false: anybody can write them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime
 
 from PIL import ExifTags, Image
 
-_FIRST_YEAR = 1826  # of the oldest photograph there is
+_FIRST_YEAR = 1826  # year of the oldest surviving photograph
 _MOST_CHARACTERS = 80
-_MOST_EXIF = 2**18  # bytes: four times what a JPEG segment holds; Pillow makes objects of all values of the part we look into
+_MOST_EXIF = 2**18  # bytes: four JPEG segments' worth; Pillow makes objects of all values in the part that is read
 _TAKEN = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)")  # EXIF 2.32, 4.6.5: "YYYY:MM:DD HH:MM:SS"
 _OFFSET = re.compile(r"[+-](?:0\d|1[0-4]):[0-5]\d")
 _ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations whose rows are the upright picture's columns
@@ -39,10 +39,10 @@ UNSAID = Shot()
 
 
 def shot_of(image: Image.Image, orientation: int, size: tuple[int, int]) -> Shot:
-    """What an opened image's header says. orientation: EXIF's. size: the photograph's width and height, not yet turned.
+    """The statements in an opened image's header. orientation: EXIF's. size: the photograph's width and height, not yet turned.
 
-    The date is that of the exposure (DateTimeOriginal); those of scanning and of the last change are another thing and stand in
-    for nothing. Never raises: what cannot be read is None, and so is all that more than 256 KiB of EXIF say.
+    The time is that of exposure (DateTimeOriginal); times of scanning and of the last change do not replace it. Never raises:
+    an unreadable statement is None, and so are time and camera in more than 256 KiB of EXIF.
     """
     width, height = size[::-1] if orientation in _ON_ITS_SIDE else size
     if len(image.info.get("exif") or b"") > _MOST_EXIF:
@@ -50,7 +50,7 @@ def shot_of(image: Image.Image, orientation: int, size: tuple[int, int]) -> Shot
     try:
         exif = image.getexif()
         camera = camera_of(exif.get(ExifTags.Base.Make), exif.get(ExifTags.Base.Model))
-    except Exception:  # hostile EXIF raises nearly anything
+    except Exception:  # hostile EXIF raises nearly any exception
         return Shot(width, height)
     try:
         taken = taken_of(exif.get_ifd(ExifTags.IFD.Exif))
@@ -60,7 +60,7 @@ def shot_of(image: Image.Image, orientation: int, size: tuple[int, int]) -> Shot
 
 
 def taken_of(tags: Mapping[int, object]) -> str | None:
-    """The time of exposure that EXIF tags tell, ISO 8601; None where there is none, or no such day or hour."""
+    """The time of exposure in EXIF tags, as ISO 8601; None where it is missing, or no valid date and time."""
     found = _TAKEN.fullmatch(_text(tags.get(ExifTags.Base.DateTimeOriginal)))
     if found is None:
         return None
@@ -76,7 +76,7 @@ def taken_of(tags: Mapping[int, object]) -> str | None:
 
 
 def camera_of(make: object, model: object) -> str | None:
-    """Maker and model as one text: "Canon EOS 5D", not "Canon Canon EOS 5D". None where the file names neither."""
+    """Maker and model in one text: "Canon EOS 5D", not "Canon Canon EOS 5D". None where the file names neither."""
     maker, named = _text(make), _text(model)
     if maker and named and maker.split()[0].casefold() != named.split()[0].casefold():
         named = f"{maker} {named}"
@@ -84,7 +84,7 @@ def camera_of(make: object, model: object) -> str | None:
 
 
 def _text(value: object) -> str:
-    """EXIF text without what ends it, control characters and runs of spaces; "" for anything but text."""
+    """EXIF text up to its terminator, without control characters and runs of spaces; "" for anything but text."""
     if not isinstance(value, str):
         return ""
     kept = "".join(character if character.isprintable() else " " for character in value[:1000].split("\0", 1)[0])

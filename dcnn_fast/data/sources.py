@@ -1,4 +1,4 @@
-"""Where a data set lies and how it is read, a record for each kind: `sets.open_dataset` opens it."""
+"""Records of a data set's path and of how to read it, one class for each kind; `sets.open_dataset` opens it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Source:
     """
 
     kind: ClassVar[str]
-    is_file: ClassVar[bool] = False  # otherwise it is a folder
-    is_dealt: ClassVar[bool] = True  # otherwise it has a split of its own
-    is_listed: ClassVar[bool] = True  # whether anybody may have listed a photograph under two names
+    is_file: ClassVar[bool] = False  # false: the path is a folder
+    is_dealt: ClassVar[bool] = True  # false: the set has a split of its own
+    is_listed: ClassVar[bool] = True  # whether a list may name one photograph twice, under two names
 
     path: Path
     _: KW_ONLY

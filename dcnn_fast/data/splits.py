@@ -1,4 +1,4 @@
-"""Splits into parts to train on, to choose by and to test on: stratified by label, seeded, and never through a group."""
+"""Splits into parts for training, validation and test: stratified by label, seeded, and never through a group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from dcnn_fast.data.examples import Fold
 
-_MANY = 5000  # groups, from which on scikit-learn's choice, group by group, would take minutes
+_MANY = 5000  # groups: beyond it scikit-learn's choice, group by group, would take minutes
 
 PARTS = ("train", "val", "test")
 """The parts of a set by their names."""
@@ -54,28 +54,28 @@ class Parts:
 
     @property
     def given(self) -> list[str]:
-        """The names of what was asked for."""
+        """The names of the fields that were given."""
         return [name for name in ("fold", "folds", "seed") if getattr(self, name) is not None]
 
     @property
     def _of_folds(self) -> list[str]:
-        """The names of what was asked for that deals folds: the seed may be that of a share to draw."""
+        """The names of given fields that deal folds; with `val`, a seed alone belongs to its draw."""
         return [name for name in self.given if name != "seed" or self.val is None]
 
     @property
     def chosen(self) -> Fold | None:
-        """The part that is held out, None where all is of one part."""
+        """The part that is held out, None where the whole set is one part."""
         return Fold(self.fold or 0, 5 if self.folds is None else self.folds, self.seed or 0) if self.unsplit == "fold" else None
 
     def require_none(self, where: object) -> None:
-        """That no part was asked for, as `where` has a split of its own. Raises ValueError naming the option."""
+        """Require that no part was asked for, as `where` has a split of its own. Raises ValueError naming the option."""
         if self._of_folds:
             raise ValueError(f"{where}: {self._of_folds[0]} must not be given for a set with a split of its own")
 
     def of(self, labels: Sequence[int], groups: Sequence[str], names: Sequence[str]) -> np.ndarray:
         """The part of each example of a set without a split of its own: [n] of `PARTS`.
 
-        names: what tells examples apart, as their paths. Raises ValueError as `split` and `drawn` do.
+        names: unique names of the examples, such as paths. Raises ValueError as `split` and `drawn` do.
         """
         chosen = self.chosen
         if chosen is None:
@@ -88,9 +88,9 @@ class Parts:
     def with_val(
         self, part: np.ndarray, labels: Sequence[int], groups: Sequence[str], names: Sequence[str]
     ) -> np.ndarray:  # fmt: skip
-        """`part` [n] with the share of "train" that is asked for made "val".
+        """`part` [n] with the requested share of "train" turned into "val".
 
-        Raises ValueError where there is a "val" already, and as `drawn` does.
+        Raises ValueError if there is a "val" already, and as `drawn` does.
         """
         if self.val is None:
             return part
@@ -108,12 +108,12 @@ DEALT = Parts()
 
 
 def part_named(text: str) -> str | None:
-    """The part that a file calls `text`, one of `PARTS`; None where it calls none so."""
+    """The part, one of `PARTS`, that files call `text`; None if it is no part's name."""
     return _SPELT.get(text)
 
 
 def drawn_notes(part: np.ndarray, parts: Parts) -> list[str]:
-    """The note on a part that was drawn for validation, where one was."""
+    """A note on the part drawn for validation, if one was."""
     if parts.val is None:
         return []
     count, of = int((part == "val").sum()), int((part != "test").sum())
@@ -122,11 +122,11 @@ def drawn_notes(part: np.ndarray, parts: Parts) -> list[str]:
 
 
 def drawn(labels: Sequence[int], groups: Sequence[str], names: Sequence[str], *, share: float, seed: int) -> np.ndarray:
-    """Which examples are drawn so that of each label there is about `share`: [n] bool, a group whole or not at all.
+    """Draw about `share` of each label's examples: [n] bool, true for drawn ones; a group is drawn whole or not at all.
 
-    Groups, and examples of none by their names, come in an order that follows from the seed and the name alone, whatever the
-    order of the examples; each is taken that brings the labels' counts nearer to their shares. Raises ValueError where that
-    leaves one side empty.
+    Groups, and single examples without a group, are visited in an order that depends only on the seed and their names, not on
+    the examples' order; each is drawn if that brings the labels' counts nearer to their shares. Raises ValueError where one
+    side is left empty.
 
     Example:
         >>> int(drawn([0, 0, 0, 0, 1, 1, 1, 1], ["a", "a", "", "", "b", "b", "", ""], "stuvwxyz", share=0.5, seed=0).sum())
@@ -140,7 +140,7 @@ def drawn(labels: Sequence[int], groups: Sequence[str], names: Sequence[str], *,
     missing, taken = share * counts, np.zeros(len(numbers), bool)
     for group in sorted(of_group, key=lambda name: _place(name, seed)):
         more = np.bincount(numbers[of_group[group]], minlength=len(counts))
-        if (more * (2 * missing - more) / np.maximum(counts, 1)).sum() > 0:  # what the squares of what is missing lose by it
+        if (more * (2 * missing - more) / np.maximum(counts, 1)).sum() > 0:  # the decrease of the missing counts' squares
             taken[of_group[group]] = True
             missing = missing - more
     if not taken.any() or taken.all():
@@ -156,11 +156,11 @@ def _place(name: str, seed: int) -> bytes:
 
 
 def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int, seed: int) -> np.ndarray:
-    """Which examples are held out in `fold` of `folds`: [n] bool. An example of no group, "", is a group of its own.
+    """Mark the examples held out in `fold` of `folds`: [n] bool. An example without a group, "", is a group of its own.
 
-    With more than 5,000 groups those with the same labels are dealt to the folds in turn; scikit-learn's choice else.
+    With more than 5,000 groups, groups with the same labels are dealt to the folds in turn; otherwise scikit-learn chooses.
 
-    Raises ValueError for a fold that is not there or labels of which one has fewer examples than there are folds.
+    Raises ValueError for a fold out of range, or a label with fewer examples than folds.
     """
     if folds < 2 or not 0 <= fold < folds:
         raise ValueError(f"fold must lie in 0 to folds - 1 and folds be at least 2, got fold {fold} of {folds}")
@@ -183,7 +183,7 @@ def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int
 
 
 def _dealt(labels: Sequence[int], groups: Sequence[str], folds: int, seed: int) -> np.ndarray:
-    """The fold of each example, [n]: groups with the same labels are dealt to the folds in turn, in an order of the seed's."""
+    """The fold of each example, [n]: groups with the same labels are dealt to the folds in turn, in an order by the seed."""
     of_group: dict[str, list[int]] = {}
     for label, group in zip(labels, groups, strict=True):
         of_group.setdefault(group, []).append(label)

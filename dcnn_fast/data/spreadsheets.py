@@ -1,4 +1,4 @@
-"""CSV files as spreadsheets save them too: any line ending, a byte order mark, semicolons or tabs between the fields."""
+"""Reads CSV files, also as spreadsheets save them: any line ending, a byte order mark, semicolons or tabs as delimiters."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _DELIMITERS = (",", ";", "\t")
-_HEAD = 2**20  # characters in which the head is looked for
+_HEAD = 2**20  # characters in which the head must end
 
 
 class Row(dict[str, str | None]):
-    """The fields of a line by the names of their columns; None for those that a shorter line does not have.
+    """The fields of a line by column name; None for columns that a shorter line lacks.
 
-    A line has room for its own fields alone: a file may have a head of a million columns above a million short lines. number:
-    the row's, as messages name it, from 2 on.
+    A row stores only its own fields, as a file may have a head of a million columns above a million short lines. number: the
+    row's number in messages, from 2 on.
     """
 
     __slots__ = ("number",)
@@ -28,8 +28,8 @@ class Row(dict[str, str | None]):
 
 @dataclass(frozen=True)
 class Sheet:
-    """head: the names of the columns. rows: each a text by name; None where a line has fewer fields. decimal_comma: whether a
-    number may have a comma for its point, as where semicolons or tabs stand between the fields."""
+    """head: the columns' names. rows: texts by column name; None where a line has fewer fields. decimal_comma: whether numbers
+    may have a decimal comma, as with semicolons or tabs as delimiters."""
 
     head: tuple[str, ...]
     rows: list[Row]
@@ -37,11 +37,10 @@ class Sheet:
 
 
 def read_sheet(path: Path, known: Collection[str]) -> Sheet:
-    """The CSV file at `path`, whose head has one of the names `known`, in whatever case; by that its delimiter is found, a
-    comma where none fits.
+    """Read the CSV file at `path`. The delimiter is the one that gives the head a name of `known`, in any case; else a comma.
 
-    A first line `sep=;`, which is Excel's, says it as well. Raises ValueError naming what is wrong: a line of more fields than
-    the head has, too, as one with a decimal comma between commas.
+    Excel's first line `sep=;` takes precedence. Raises ValueError naming the fault, also for a line with more fields than the
+    head, such as one with a decimal comma between commas.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -73,7 +72,7 @@ def read_sheet(path: Path, known: Collection[str]) -> Sheet:
 
 
 def plain(name: str) -> str:
-    """A column's name as it is compared with others: neither its case nor what separates its words counts."""
+    """A column's name in the form for comparison: case and the separators of words do not matter."""
     return "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
 
 

@@ -1,4 +1,4 @@
-"""What scoring takes from a decoded photograph: its digest, and the photograph reduced, in one walk over its pixels."""
+"""Computes a decoded photograph's digest and its reduced pixels, for scoring, in one walk over its pixels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dcnn_fast import engine
 from dcnn_fast.data import upright
 from dcnn_fast.data.reduction import reduced, reduced_size
 
-_PLAIN = "portable"  # the instruction set of any processor
+_PLAIN = "portable"  # the engine's instruction set without extensions
 
 
 def summary(decoded: upright.Decoded, long_side: int | None) -> tuple[str, np.ndarray]:
-    """(digest, photograph reduced to `long_side`): those of `digest` and `reduction.reduced`.
+    """The digest and the photograph reduced to `long_side`, equal to those of `digest` and `reduction.reduced`.
 
-    Where `in_one_walk`, a photograph that is reduced is hashed, turned and resampled together, and never written upright.
+    Where `in_one_walk`, a photograph to be reduced is hashed, turned and resampled together, without an upright copy.
     """
     if not in_one_walk():
         return digest(decoded), reduced(decoded.upright, long_side)
@@ -31,7 +31,7 @@ def summary(decoded: upright.Decoded, long_side: int | None) -> tuple[str, np.nd
 
 
 def digest(decoded: upright.Decoded) -> str:
-    """SHA-256 over the shape and the pixels as they are to be looked at."""
+    """SHA-256 over the shape and the upright pixels."""
     pixels = decoded.upright
     state = hashlib.sha256(_head(*pixels.shape[:2]))
     state.update(pixels.data)
@@ -39,7 +39,7 @@ def digest(decoded: upright.Decoded) -> str:
 
 
 def in_one_walk() -> bool:
-    """Whether `summary` hashes and reduces together: with AVX2 and the processor's instructions for SHA-256."""
+    """Whether `summary` hashes and reduces together, which needs AVX2 and the processor's SHA-256 instructions."""
     return engine.reason() is None and engine.isa() != _PLAIN and all(engine.features()[name] for name in ("avx2", "sha_ni"))
 
 

@@ -1,4 +1,4 @@
-"""Small data sets of drawn pictures in every format that `load_set` and `data import` read, to try and test things with.
+"""Makes small data sets of drawn pictures in every format that `load_set` and `data import` read, for trials and tests.
 
 Ratings follow the pictures (`drawing.picture`), so that a small network learns them in seconds.
 """
@@ -23,7 +23,7 @@ from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
 from dcnn_fast.networks import STYLES
 
 _VOTES = 200
-_FEWEST = 64  # so that every list of a small AVA holds something
+_FEWEST = 64  # so that no list of a small AVA is empty
 
 
 def make(
@@ -37,16 +37,16 @@ def make(
     crlf: bool = False,
     sides: tuple[int, int] = (64, 128),
 ) -> Path:
-    """Write a set of drawn pictures below the folder `out`, which must be new or empty; returns what `load_set` is given.
+    """Write a set of drawn pictures below the folder `out`, which must be new or empty; returns the path for `load_set`.
 
     kind: "ava" (AVA.txt, aesthetics_image_lists, style_image_lists, images; `load_set` kinds "ava" and "ava-style"), "iad"
     (iad.csv), "folders" (train and test with a folder for each of low and high), "csv" (ratings.csv: rating 1 to 7, group,
     category), "histograms" (ratings.csv: r1 to r10, split, attribute), "idealo" (labels.json), "nima" (labels.csv) or "para"
     (annotation, imgs), the last three for `data import`. A CSV's or JSON's path is returned, else `out`.
-    images: listed pictures, 64 or more. seed: equal seeds give equal files. corrupt: so many files are cut short. missing: so
-    many listed files are not written. crlf: text files end their lines as AVA's own do. sides: the pictures' shortest and
-    longest side in pixels; each side of each picture is drawn. Raises ValueError for anything else, OSError naming the file
-    that cannot be written.
+    images: the number of listed pictures, 64 or more. seed: equal seeds give equal files. corrupt: the number of files cut
+    short. missing: the number of listed files not written. crlf: text files have AVA's line endings. sides: the pictures'
+    shortest and longest side in pixels; each side of each picture is drawn at random. Raises ValueError for any other argument,
+    OSError naming the file that cannot be written.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -68,14 +68,14 @@ def make(
 
 
 def _spoiled(rng: np.random.Generator, images: int, corrupt: int, missing: int) -> tuple[frozenset[int], frozenset[int]]:
-    """Which pictures, by the order they are drawn in, are cut short and which are left out."""
+    """The numbers of the pictures to cut short and of those to leave out, in the order of drawing."""
     chosen = rng.permutation(images)[: corrupt + missing].tolist()
     return frozenset(chosen[:corrupt]), frozenset(chosen[corrupt:])
 
 
 @dataclass
 class _Writer:
-    """Where files go and how: what every kind shares."""
+    """Writes pictures and text files, for sets of every kind."""
 
     folder: Path
     rng: np.random.Generator
@@ -86,7 +86,7 @@ class _Writer:
     drawn: int = field(default=0)
 
     def picture(self, name: str, quality: float, **what: Any) -> None:
-        """Draw one picture into the file `name`, or spoil it."""
+        """Draw the next picture into the file `name`, unless it is to be missing; a corrupt one is cut short."""
         number, self.drawn = self.drawn, self.drawn + 1
         image = picture(self.rng, quality, sides=self.sides, **what)
         if number in self.missing:
@@ -94,21 +94,21 @@ class _Writer:
         path = self.folder / name
         with _naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            encoded = io.BytesIO()  # Pillow does not see when a file takes a part of what it writes
+            encoded = io.BytesIO()  # Pillow does not notice incomplete writes to a file
             image.save(encoded, "JPEG", quality=90)
             path.write_bytes(encoded.getvalue())
             if number in self.corrupt:
                 os.truncate(path, path.stat().st_size // 2)
 
     def lines(self, name: str, lines: Iterable[object]) -> None:
-        """A text file."""
+        """Write a text file."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with _naming(path), open(path, "w", encoding="utf-8", newline=self.newline) as file:
             file.writelines(f"{line}\n" for line in lines)
 
     def table(self, name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-        """A CSV file."""
+        """Write a CSV file."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with _naming(path), open(path, "w", encoding="utf-8", newline="") as file:
@@ -120,7 +120,7 @@ class _Writer:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say of an OSError, which a write has without it, that it is this file's."""
+    """Add the file's path to an OSError, which lacks it when a write fails."""
     try:
         yield
     except OSError as error:
@@ -128,7 +128,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _qualities(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Qualities [count] from 0 to 1: six in ten above 0.55, the others below 0.45, in no order."""
+    """Qualities [count] from 0 to 1: six in ten above 0.55, the others below 0.45, in random order."""
     high = rng.permutation(count) < round(0.6 * count)
     return np.where(high, rng.uniform(0.55, 0.95, count), rng.uniform(0.05, 0.45, count))
 
@@ -240,7 +240,7 @@ def _nima(writer: _Writer, count: int) -> Path:
 
 
 def _para(writer: _Writer, count: int) -> Path:
-    """A quarter is the test part, whose rows say more; the training part has a file of means alone, as copies of PARA do."""
+    """PARA with a quarter as the test part, in full rows; the training part has only the file of means, as some copies do."""
     means, test = [], []
     for k, quality in enumerate(_qualities(writer.rng, count).tolist()):
         session, name, rating = f"session{k // 16}", f"iaa_pub{k}_.jpg", round(1 + 4 * quality, 6)

@@ -1,4 +1,4 @@
-"""Ratings or labels in a CSV file, one row a photograph (`load_table`), and the paper's IAD, which is one (`load_iad`)."""
+"""Reads ratings or labels from a CSV file, one row a photograph (`load_table`), and the paper's IAD (`load_iad`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from dcnn_fast.printable import quoted, shortened
 
 LABELS = ("low", "high")
 IAD_THRESHOLDS = {"photonet": 4.88, "dpchallenge": 5.0}  # paper III-F
-IAD_SHARE = 0.2  # of the best and of the worst, in the variant
-_EXACT = 2.0**53  # below it a float64 that is whole is an int
+IAD_SHARE = 0.2  # share of the best and of the worst, in the variant
+_EXACT = 2.0**53  # below it whole float64 numbers are exact
 _BY_RATING = Order(LABELS, LABELS[1])
 
 
@@ -140,7 +140,7 @@ def load_iad(
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a photograph may be read there; not where the path cannot be one (a zero byte, a name that is too long)."""
+    """Whether the path is a regular file; false for an invalid path, too (a zero byte, a name that is too long)."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
@@ -148,14 +148,14 @@ def is_file(path: str | Path) -> bool:
 
 
 def require_written_here(path: Path, number: int, name: str, folder: Path) -> None:
-    """That a row of `path` does not name a photograph as another system would. Raises ValueError naming the row."""
+    """Require that a row of `path` does not write its photograph's path as another system would. Raises ValueError."""
     said = written_elsewhere(name)
     if said and not is_file(os.path.join(folder, name)):
         raise ValueError(f"{path}: row {number} must name a photograph by its path, got {quoted(name)}{said}")
 
 
 def written_elsewhere(name: str) -> str:
-    """The words that say of a path that is not there that no system like this one writes it so; none where one does."""
+    """The end of a message on a missing path that is written as on another system; empty for any other path."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
         return ", an address; a photograph is named by its path"
     if os.name != "nt" and ("\\" in name or re.match(r"[A-Za-z]:", name)):
@@ -165,7 +165,7 @@ def written_elsewhere(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What is known of each row, [n]: its label or -1, its rating or NaN, whether it is asked for, its part (of `PARTS`)."""
+    """The facts on each row, [n]: its label or -1, its rating or NaN, whether it is asked for, its part (of `PARTS`)."""
 
     labels: np.ndarray
     ratings: np.ndarray
@@ -174,7 +174,7 @@ class _Rows:
 
 
 def _table(path: Path, images: Path | None, columns: Mapping[str, str] | None) -> Table:
-    """The file's table. Raises ValueError as `Table` does, and naming the row of a path that cannot be one here."""
+    """The file's table. Raises ValueError as `Table` does, and naming a row with a path of another system."""
     table = Table(path, columns)
     for number, name in enumerate(table.values("path"), 2):
         require_written_here(path, number, name, images or path.parent)
@@ -182,7 +182,7 @@ def _table(path: Path, images: Path | None, columns: Mapping[str, str] | None) -
 
 
 def _ratings(table: Table) -> tuple[np.ndarray, list[str]]:
-    """Each row's rating or its votes' mean, NaN where there is neither; and what there is to know of the two."""
+    """Each row's rating or its votes' mean, NaN without either; and a note where the two contradict each other."""
     votes = table.histograms()
     means = None if votes is None else votes @ np.arange(1, 11) / votes.sum(axis=1)
     if not table.has("rating"):
@@ -196,7 +196,7 @@ def _ratings(table: Table) -> tuple[np.ndarray, list[str]]:
 
 
 def _require_of_use(table: Table, threshold: float | None, positive: str | None) -> None:
-    """That the two say something of this table. Raises ValueError."""
+    """Require that a given threshold or positive label has a use for this table. Raises ValueError."""
     if threshold is not None and not math.isfinite(threshold):
         raise ValueError(f"threshold must be finite, got {threshold}")
     if threshold is not None and table.has("label"):
@@ -220,7 +220,7 @@ def _rows_of(table: Table, category: str | None) -> np.ndarray:
 def _labels(
     table: Table, ratings: np.ndarray, threshold: float | None, positive: str | None
 ) -> tuple[Order, np.ndarray]:  # fmt: skip
-    """Names, and each row's; for ratings, high above the threshold or the median of all, which is only to stratify by."""
+    """Labels and each row's index; ratings are high above the threshold or, only for stratifying, above the whole median."""
     if table.has("label"):
         values = table.values("label")
         names = set(values)
@@ -242,7 +242,7 @@ def _labels(
 def _limit(
     ratings: np.ndarray, part: np.ndarray, threshold: float | None, parts: Parts
 ) -> tuple[float | None, list[str]]:  # fmt: skip
-    """The rating above which photographs are high, and the note that says so; None where nothing tells."""
+    """The rating above which photographs are high, and a note on it; None without a threshold or training part."""
     if threshold is not None:
         return threshold, [f"a rating above {threshold:g} is high (as told)"]
     whole = (part == "test").all() and parts.unsplit == "test"
@@ -254,7 +254,7 @@ def _limit(
 
 
 def _of_labels(table: Table, order: Order, rows: _Rows) -> list[str]:
-    """A note where the label that should be the better one has the lower ratings."""
+    """A note if the better label has the lower mean rating."""
     if not table.has("label") or order.positive is None or np.isnan(rows.ratings).any():
         return []
     low, high = (float(rows.ratings[rows.labels == label].mean()) for label in (0, 1))
@@ -264,7 +264,7 @@ def _of_labels(table: Table, order: Order, rows: _Rows) -> list[str]:
 
 
 def _of_groups(table: Table, part: np.ndarray) -> list[str]:
-    """A note where the split of a set goes through its groups."""
+    """A note if the set's own split divides groups."""
     if not (table.has("group") and table.has("split")):
         return []
     parts_of: dict[str, set[str]] = {}
@@ -293,7 +293,7 @@ def _parts(table: Table, labels: np.ndarray, parts: Parts) -> np.ndarray:
 
 
 def _plain(votes: np.ndarray | None) -> np.ndarray | None:
-    """Votes as whole numbers where they are, which take a tenth of the memory as Python's own."""
+    """Votes as integers if all are whole: as Python's ints they take a tenth of the memory."""
     whole = votes is not None and bool(((votes == votes.round()) & (votes < _EXACT)).all())
     return votes.astype(int) if votes is not None and whole else votes
 
@@ -301,7 +301,7 @@ def _plain(votes: np.ndarray | None) -> np.ndarray | None:
 def _data_set(
     table: Table, images: Path | None, rows: _Rows, attributes: tuple[str, ...], sources: list[str] | None = None
 ) -> DataSet:  # fmt: skip
-    """The examples of the rows that are asked for; labels and notes are the caller's."""
+    """The examples of the requested rows; the caller adds labels and notes."""
     folder = images or table.path.parent
     texts = {
         what: table.values(what) if table.has(what) else [""] * len(table.rows) for what in ("group", "category", "attribute")
@@ -315,7 +315,7 @@ def _data_set(
     for i, name in enumerate(table.paths()):
         if not rows.chosen[i]:
             continue
-        if not is_file(os.path.join(folder, name)):  # a Path takes longer to make than a look at the file
+        if not is_file(os.path.join(folder, name)):  # making a Path takes longer than the check of the file
             missing.append(name)
             continue
         attribute = texts["attribute"][i]

@@ -1,4 +1,4 @@
-"""Photographs as they are to be looked at: turned by EXIF's orientation."""
+"""Turns photographs upright by EXIF's orientation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ROWS_REVERSED = (3, 4, 6, 7)
 
 
 class Decoded:
-    """Pixels as a decoder gave them, which are turned when somebody asks for them upright, once.
+    """Pixels as decoded, turned upright once, on first demand.
 
-    stored: [H, W, 3] uint8, C-contiguous. orientation: EXIF's; others than 2 to 8 mean upright.
+    stored: [H, W, 3] uint8, C-contiguous. orientation: EXIF's; values outside 2 to 8 mean upright.
     """
 
     __slots__ = ("_state",)
@@ -25,12 +25,12 @@ class Decoded:
 
     @property
     def state(self) -> tuple[np.ndarray, int]:
-        """(pixels, how they are to be turned): in one piece, as another thread may turn them meanwhile."""
+        """Pixels and the orientation that they still need, read together, as another thread may turn them meanwhile."""
         return self._state
 
     @property
     def upright(self) -> np.ndarray:
-        """The pixels as they are to be looked at."""
+        """The pixels turned upright."""
         stored, orientation = self._state
         if orientation != _AS_IT_IS:
             stored = turned(stored, orientation)
@@ -39,9 +39,9 @@ class Decoded:
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels [H, W, 3] uint8, C-contiguous, as EXIF's orientation says; others than 2 to 8 leave it as it is, itself.
+    """Pixels [H, W, 3] uint8, C-contiguous, turned as EXIF's orientation says; outside 2 to 8 the array itself is returned.
 
-    Returns [H, W, 3], of orientations 5 to 8 [W, H, 3].
+    Returns [H, W, 3], or [W, H, 3] for orientations 5 to 8.
     """
     if not _AS_IT_IS < orientation <= _LAST:
         return pixels

@@ -1,4 +1,4 @@
-"""Photographs as they come into folders: each once, when its file has settled."""
+"""Watches folders for new photographs: gives each once, when its file has settled."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from dcnn_fast.data.folders import Found, Passed, Search
 
 SETTLED = 2.0  # seconds without a change
-_SETTLED_EMPTY = 30.0  # of a file without a byte, which some programs make long before they fill it
-_SWEEP, _SWEEP_ALONE = 60.0, 5.0  # seconds between looks at every folder, with the system's word of changes and without
-_SHARE = 10  # looking takes no more than this part of the time
-_SLICE = 0.25  # seconds that a caller is kept waiting
+_SETTLED_EMPTY = 30.0  # the same for an empty file, which some programs create long before they fill it
+_SWEEP, _SWEEP_ALONE = 60.0, 5.0  # seconds between scans of all folders, with and without the system's notifications
+_SHARE = 10  # scans take at most a tenth of the time
+_SLICE = 0.25  # longest wait of a caller, in seconds
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A file at one moment. state: what differs after it was written to. since: from when on it has been like that."""
+    """A file at one moment. state: size, time and inode, which differ after a write. since: when it was first seen so."""
 
     state: tuple[int, int, int]
     since: float
@@ -28,10 +28,10 @@ class _Seen:
 class Watch:
     """Finds files that come into the folders among `paths`, and those that are there, as `search` finds them.
 
-    A file has settled when two looks, `settle` seconds apart, have seen it with the same size and time; one that was there at
-    the first look and was last written before needs no second. The system tells of changes, where the package watchfiles is
-    installed; every folder is looked at again now and then all the same, as network drives tell of nothing. A folder that goes,
-    as a drive's does that is unplugged, may come again.
+    A file has settled when two scans, `settle` seconds apart, have seen it with the same size and time; at the first scan, a
+    file last written that long ago needs no second one. The system notifies of changes where the package watchfiles is
+    installed; all folders are scanned now and then even so, as network drives send no notifications. A folder that vanishes,
+    such as an unplugged drive's, may return.
     """
 
     def __init__(self, search: Search, paths: Sequence[str], *, settle: float = SETTLED) -> None:
@@ -43,11 +43,11 @@ class Watch:
 
     @property
     def coming(self) -> Sequence[str]:
-        """The files that have been seen and have not settled."""
+        """The files seen that have not settled yet."""
         return list(self._coming)
 
     def files(self) -> Iterator[Found | None]:
-        """Each file once, without an end; None while there is none, several times a second."""
+        """Each file once, endlessly; None several times a second while there is none."""
         changes = self._changes()
         while True:
             began = time.monotonic()
@@ -60,7 +60,7 @@ class Watch:
             if changes is None or self._coming:
                 continue
             until = time.monotonic() + max(_SWEEP, _SHARE * took)
-            while time.monotonic() < until and not next(changes, True):  # which takes a slice
+            while time.monotonic() < until and not next(changes, True):  # waits for a slice
                 yield None
 
     def _slices(self, seconds: float) -> Iterator[None]:
@@ -70,7 +70,7 @@ class Watch:
             yield None
 
     def _changes(self) -> Iterator[bool] | None:
-        """Whether anything has changed since, each time it is asked; None where the system cannot be asked."""
+        """An iterator of whether anything has changed since its last step; None where the system gives no notifications."""
         try:
             import watchfiles  # noqa: PLC0415 - of the extra `photos`
         except ImportError:
@@ -79,13 +79,13 @@ class Watch:
             *self._folders, watch_filter=None, rust_timeout=round(1000 * _SLICE), yield_on_timeout=True, raise_interrupt=True
         )
         try:
-            next(found)  # begins to watch, before the first look
-        except (OSError, RuntimeError):  # as where there are more folders than the system watches
+            next(found)  # begins to watch, before the first scan
+        except (OSError, RuntimeError):  # for instance more folders than the system watches
             return None
         return _changed(found)
 
     def _look(self) -> list[Found]:
-        """The files that have settled since the last look."""
+        """The files that have settled since the last scan."""
         now, coming = time.monotonic(), {}
         ready = []
         self._search.passed = Passed()
@@ -102,7 +102,7 @@ class Watch:
         return ready
 
     def _seen(self, path: str, now: float) -> _Seen | None:
-        """A file that has not settled; None for one that has, or of which reading will tell what is wrong."""
+        """The state of an unsettled file; None for a settled one, or one whose fault reading will report."""
         try:
             status = os.stat(path)
         except OSError:
@@ -117,7 +117,7 @@ class Watch:
 
 
 def _changed(told: Iterator[Any]) -> Iterator[bool]:
-    """Whether anything has changed since, each time; it ends where the system tells no more."""
+    """Yields whether anything has changed since the last step; ends when notifications fail."""
     try:
         for changes in told:
             yield bool(changes)

@@ -1,4 +1,4 @@
-"""The ratings that people gave photographs in other programs, from sidecars and from the photographs' own XMP."""
+"""Reads the ratings that people gave photographs in other programs, from sidecars and from the photographs' own XMP."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_xmp_ratings(folder: Path) -> tuple[list[tuple[str, float, str]], list[s
 
 
 def _require_one(photograph: Path, given: list[Said], ratings: PhotoRatings) -> None:
-    """That the files agree, and that no one of them is another photograph's as well. Raises XmpError."""
+    """Require that the files agree, and that none may be another photograph's. Raises XmpError."""
     if len({each.rating.stars for each in given}) > 1:
         each = ", ".join(f"{said.file.name} says {said.rating.stars:g}" for said in given)
         raise XmpError(f"{photograph}: its ratings differ: {each}")

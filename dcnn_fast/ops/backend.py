@@ -2,9 +2,9 @@
 
 Every backend is asked, in order of preference, and each refusal is a sentence.
 
-`DCNN_FAST_BACKEND` forces one of `BACKENDS` wherever an operation has it; there, a forced backend that cannot run is an error,
-never a silent change. On a GPU no backend has every operation (views are not in Triton, the head not in CUDA C++), so one that
-an operation lacks forces nothing there: else no network could run with its blocks forced. `dcnn-fast explain` says so.
+`DCNN_FAST_BACKEND` forces one of `BACKENDS` for every operation that has it; there, a forced backend that cannot run is an
+error, never a silent change. An operation without the forced backend chooses freely: on a GPU no backend has every operation
+(Triton has no views, CUDA C++ no head), so otherwise no network could run with its blocks forced. `dcnn-fast explain` says so.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Backend(Protocol[_Asked_contra]):
         return None
 
     def remark(self, params: _Asked_contra, device: torch.device) -> str | None:
-        """A phrase about this backend's choice for a problem that it can run; None where there is nothing to choose."""
+        """A phrase about this backend's choice for a problem that it can run; None where it has no choice."""
         return None
 
     def kernel(self, params: _Asked_contra, device: torch.device) -> str | None:
@@ -57,8 +57,8 @@ class Backend(Protocol[_Asked_contra]):
 
 @dataclass(frozen=True)
 class Answer:
-    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None. kernel:
-    which of its kernels would run, in words, or None. remark: its own choice, or None.
+    """One backend's answer. refusal: None for yes. outpaced: why another backend that can run is preferred, or None. kernel:
+    a description of its kernel that would run, or None. remark: a phrase about its choice, or None.
     """
 
     backend: str
@@ -69,7 +69,7 @@ class Answer:
 
 
 class BackendError(RuntimeError):
-    """No backend, or not the forced one, can run a problem."""
+    """No backend, or not the forced one, can run the problem."""
 
 
 def forced_backend() -> str | None:
@@ -98,10 +98,10 @@ def explain(backends: Mapping[str, Backend[Problem]], params: Problem, device: t
 
 
 def choose(backends: Mapping[str, Backend[Problem]], params: Problem, device: torch.device) -> str:
-    """The name of the backend to run: the forced one if the operation has it, or the first in `BACKENDS` that can and that no
-    other outpaces.
+    """The name of the backend to run: the forced one if the operation has it, otherwise the first in `BACKENDS` that can run
+    the problem and is not outpaced.
 
-    Raises BackendError with every refusal when none can, or with the forced one's when that cannot.
+    Raises BackendError with every refusal when no backend can run it, or with the forced backend's refusal.
     """
     forced = forced_backend()
     if forced is not None and forced in backends:
@@ -109,7 +109,7 @@ def choose(backends: Mapping[str, Backend[Problem]], params: Problem, device: to
         if refusal is not None:
             raise BackendError(f"{BACKEND_VARIABLE}={forced} cannot run {params}: {refusal}")
         return forced
-    for name in BACKENDS:  # stops at the chosen one: every call passes here
+    for name in BACKENDS:  # asks no backend after the chosen one, as this runs in every call
         runs = name in backends and backends[name].can_run(params, device) is None
         if runs and _better(backends, name, params, device) is None:
             return name

@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def cache_folder() -> Path | None:
-    """`dcnn_fast` in XDG_CACHE_HOME, or in ~/.cache; None where a process has no home directory, which is said once."""
+    """`dcnn_fast` in XDG_CACHE_HOME, or in ~/.cache; None, with one warning, where the process has no home directory."""
     root = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(root) if root else Path.home() / ".cache") / "dcnn_fast"
-    except RuntimeError as error:  # a user without an entry, as containers have them
+    except RuntimeError as error:  # a user without a passwd entry, as in containers
         _say(str(error))
         return None
 

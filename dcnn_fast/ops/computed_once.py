@@ -9,10 +9,10 @@ Value = TypeVar("Value")
 
 
 class computed_once(Generic[Value]):  # noqa: N801 - a decorator
-    """functools.cached_property as it is from Python 3.12 on, without a lock.
+    """functools.cached_property without a lock, as in Python 3.12 and later.
 
-    Before, all instances share one, and a process made by a fork while another thread computes a value waits for it for ever.
-    Two threads may compute the same value; the last one is kept.
+    Earlier versions share one lock among all instances; a process forked while another thread holds it waits for ever.
+    Two threads may compute the same value; the last result is kept.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:
@@ -22,5 +22,5 @@ class computed_once(Generic[Value]):  # noqa: N801 - a decorator
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Value:
-        value = instance.__dict__[self._name] = self._compute(instance)  # found there from now on, before this descriptor
+        value = instance.__dict__[self._name] = self._compute(instance)  # later lookups find it there before this descriptor
         return value

@@ -1,12 +1,11 @@
 """CUDA C++ to machine code by NVRTC, which needs no driver, no GPU and no toolkit; results are kept on disk.
 
-NVRTC is called through ctypes: five functions of a plain C library do the job, where CuPy's binding would need CuPy, and
-`cuda.bindings` another wheel whose version has to fit NVRTC's. The library comes from the wheel nvidia-cuda-nvrtc (CUDA 13) or
-nvidia-cuda-nvrtc-cu12.
+NVRTC is called through ctypes: a few functions of a plain C library suffice, while CuPy's binding would require CuPy, and
+`cuda.bindings` another wheel whose version has to match NVRTC's. The library comes from the wheel nvidia-cuda-nvrtc (CUDA 13)
+or nvidia-cuda-nvrtc-cu12.
 
-Sources name what they include from the folder of all sources (`#include "intrinsics.cuh"`) or from the one around it
-(`#include "core/tables.h"`), and include nothing else. NVRTC is given their text and no folder to look in: what the cache's key
-is made of is all that it sees.
+Sources include files from the sources' folder (`#include "intrinsics.cuh"`) or its parent (`#include "core/tables.h"`), and
+nothing else. NVRTC gets their text and no search path, so it sees exactly the text that the cache's key is computed from.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from dcnn_fast.ops.cache_folder import cache_folder
 from dcnn_fast.ops.gpus import HOPPER
 
 FLAGS = ("--std=c++17", "-lineinfo", "--fmad=true")
-_HOPPERS_OWN = f"sm_{HOPPER}a"  # sm_90 with the instructions that no later GPU has
+_HOPPERS_OWN = f"sm_{HOPPER}a"  # sm_90 with its architecture-specific instructions, absent from later GPUs
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -51,26 +50,26 @@ class CudaCode:
 
 
 def missing() -> str | None:
-    """None when NVRTC is there, else one sentence that names the missing part."""
+    """None when NVRTC is installed, else one sentence that names the missing part."""
     return None if _library_file() is not None else "NVRTC is not installed (pip install nvidia-cuda-nvrtc)"
 
 
 def sources() -> Path:
-    """The folder of the CUDA C++ sources: csrc/cuda of a clone that is used in place, else the copy in the package."""
+    """The folder of the CUDA C++ sources: csrc/cuda in an editable install, else the copy in the package."""
     clone = _PACKAGE.parent / "csrc" / "cuda"
     return clone if (clone / "intrinsics.cuh").is_file() else _PACKAGE / "cuda_sources"
 
 
 def compiled(source: str, defines: Mapping[str, Any], capability: int, folder: Path | None = None) -> CudaCode:
-    """The file `source` ("views/resample.cu") for sm_`capability`, from the cache on disk or by NVRTC.
+    """The file `source` ("views/resample.cu") compiled for sm_`capability`, from the cache on disk or by NVRTC.
 
     defines: becomes `-Dname=value`; a bool is 1 or 0, a float single precision, a string C++ text. folder: of the sources,
-    `sources()` if None. Raises CudaCompileError with the compiler's log, FileNotFoundError for a file that is not there, and
+    `sources()` if None. Raises CudaCompileError with the compiler's log, FileNotFoundError for a missing file, and
     RuntimeError without NVRTC.
 
-    Any number of processes may call it at a time: the first compiles, the others wait for it. A file that is not whole is
-    compiled again. The cache is `dcnn_fast/cuda` in XDG_CACHE_HOME or ~/.cache; where there is none, or it cannot be written,
-    nothing is kept.
+    Any number of processes may call it at a time: the first compiles, the others wait for it. An incomplete cache file is
+    compiled again. The cache is `dcnn_fast/cuda` in XDG_CACHE_HOME or ~/.cache; without a writable one, nothing
+    is kept.
     """
     texts = texts_of(source, folder)
     options = _options(defines, capability)
@@ -96,18 +95,18 @@ def compiled(source: str, defines: Mapping[str, Any], capability: int, folder: P
 
 
 def content_hash(source: str, defines: Mapping[str, Any], capability: int, folder: Path | None = None) -> str:
-    """A hash of all that decides the machine code: all text, defines, flags, target and NVRTC's version."""
+    """A hash of everything that determines the machine code: sources, defines, flags, target and NVRTC's version."""
     return _key(texts_of(source, folder), _options(defines, capability))
 
 
 def kernel_folder() -> Path | None:
-    """Where compiled kernels are kept, `cuda` in the cache folder; None where there is none."""
+    """The folder of compiled kernels, `cuda` in the cache folder; None without a cache folder."""
     root = cache_folder()
     return None if root is None else root / "cuda"
 
 
 def texts_of(source: str, folder: Path | None = None) -> dict[str, str]:
-    """The text of `source` and of every file that it includes, directly or not, by the name it is included under."""
+    """The texts of `source` and of every file that it includes, directly or not, keyed by the included name."""
     texts: dict[str, str] = {}
     left = [source]
     while left:
@@ -119,7 +118,7 @@ def texts_of(source: str, folder: Path | None = None) -> dict[str, str]:
 
 
 def _file(name: str, folder: Path) -> Path:
-    """The file of that name: in the folder, as in a package, or, as in a clone, in the one around it."""
+    """The file of that name: in the folder (as in a package) or in its parent (as in a clone)."""
     within = folder / name
     beside = folder.parent / name
     return beside if beside.is_file() and not within.is_file() else within
@@ -130,15 +129,15 @@ def _options(defines: Mapping[str, Any], capability: int) -> tuple[str, ...]:
 
 
 def architecture(capability: int) -> str:
-    """The compiler's name for the GPUs of a compute capability: sm_90's with the instructions that no later one has, where the
-    compiler knows them.
+    """The compiler's target name for a compute capability: for sm_90 the architecture-specific sm_90a, where the compiler
+    supports it.
     """
     return _HOPPERS_OWN if capability == HOPPER and knows_warp_groups() else f"sm_{capability}"
 
 
 def knows_warp_groups() -> bool:
-    """Whether the compiler knows the instructions that sm_90 alone has; where it does not, that is said once. Without NVRTC
-    nothing is known against it.
+    """Whether the compiler supports sm_90's architecture-specific instructions; if not, one warning says so. True without
+    NVRTC.
     """
     return missing() is not None or _knows_hoppers_own()
 
@@ -149,7 +148,7 @@ def _knows_hoppers_own() -> bool:
         _compile("nothing.cu", {"nothing.cu": ""}, (f"--gpu-architecture={_HOPPERS_OWN}",))
     except CudaCompileError as error:
         if "NVRTC_ERROR_INVALID_OPTION" not in str(error):
-            return True  # another fault, which a kernel's own compilation will say
+            return True  # another fault, which a kernel's own compilation will report
         logging.getLogger(__name__).warning(
             "NVRTC %d.%d does not know %s: the CUDA C++ block multiplies by warps (mma.sync), which the cost model has slower "
             "than warp groups (wgmma); a newer nvidia-cuda-nvrtc has them", *nvrtc_version(), _HOPPERS_OWN
@@ -175,7 +174,7 @@ def _key(texts: Mapping[str, str], options: tuple[str, ...]) -> str:
 
 
 def _read(file: Path) -> CudaCode | None:
-    """What `_write` left, None where there is nothing or not all of it."""
+    """The code that `_write` stored; None where the file is missing or incomplete."""
     try:
         head, _, body = file.read_bytes().partition(b"\n")
         digest, sizes = json.loads(head)
@@ -188,12 +187,12 @@ def _read(file: Path) -> CudaCode | None:
 
 
 def _write(file: Path, code: CudaCode) -> None:
-    """All of it or nothing: another process sees the file whole or not at all, also when this one is killed."""
+    """Write atomically: another process sees the whole file or none, even if this process is killed."""
     parts = code.ptx.encode(), code.cubin, code.log.encode()
     body = b"".join(parts)
     head = json.dumps([hashlib.sha256(body).hexdigest(), [len(parts[0]), len(parts[1])]]).encode()
     with suppress(OSError):
-        for left in file.parent.glob(f"{file.stem}*.part"):  # by a process that was killed: this one has the file's lock
+        for left in file.parent.glob(f"{file.stem}*.part"):  # left by a killed process: this one holds the file's lock
             left.unlink(missing_ok=True)
     name = None
     try:
@@ -201,18 +200,18 @@ def _write(file: Path, code: CudaCode) -> None:
         with os.fdopen(handle, "wb") as part:
             part.write(head + b"\n" + body)
         os.replace(name, file)
-    except OSError:  # a full disk, a folder that is only read: nothing is kept
+    except OSError:  # a full disk, a read-only folder: nothing is cached
         if name is not None:
             with suppress(OSError):
                 Path(name).unlink(missing_ok=True)
 
 
-_found: Path | None = None  # the library that was found last
+_found: Path | None = None  # the library found last
 
 
 def _library_file() -> Path | None:
-    """The newest libnvrtc among the wheels that share the package `nvidia`: looked for until found, and when it has gone."""
-    global _found  # noqa: PLW0603 - asked before every launch, where a search takes longer than the rest
+    """The newest libnvrtc among the wheels that share the package `nvidia`; searched until found, and again once it is gone."""
+    global _found  # noqa: PLW0603 - called before every launch, where a search takes longer than the rest
     if _found is None or not os.path.exists(_found):
         _found = _searched()
     return _found
@@ -232,7 +231,7 @@ def _library() -> ctypes.CDLL:
     file = _library_file()
     if file is None:
         raise RuntimeError(missing())
-    # The wheel of NVRTC 13.0 does not look for them beside itself, and no source would compile.
+    # NVRTC 13.0's wheel does not look for its builtins next to itself; without them no source compiles.
     for builtins in file.parent.glob(f"libnvrtc-builtins.so{file.suffix}*"):
         ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(str(file))
@@ -242,7 +241,7 @@ def _library() -> ctypes.CDLL:
 
 @cache
 def nvrtc_version() -> tuple[int, int]:
-    """The major and the minor number of the NVRTC that is used. Raises RuntimeError without one."""
+    """NVRTC's (major, minor) version. Raises RuntimeError without NVRTC."""
     major, minor = ctypes.c_int(), ctypes.c_int()
     _require(_library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
     return major.value, minor.value
@@ -279,7 +278,7 @@ def _strings(texts: list[str] | tuple[str, ...]) -> Any:
 
 
 def _got(program: ctypes.c_void_p, what: str) -> bytes:
-    """One of NVRTC's pairs of functions nvrtcGet<what>Size and nvrtcGet<what>."""
+    """The bytes from NVRTC's pair of functions nvrtcGet<what>Size and nvrtcGet<what>."""
     size = ctypes.c_size_t()
     _require(getattr(_library(), f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
     buffer = ctypes.create_string_buffer(size.value)

@@ -1,7 +1,7 @@
 """Kernels in CUDA C++ on a GPU: CuPy loads the machine code and launches it on torch's current stream.
 
 Nothing synchronises. A kernel's first launch on a device loads its module, which a CUDA graph cannot capture: launch once
-before. No launch has been run on a GPU; what is passed is tested without one.
+before capturing. No launch has been run on a GPU; the arguments passed are tested without one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TYPES: dict[str, Any] = {
 
 
 def launch(what: Launch) -> None:
-    """Launch it on the device of its tensors; returns before it has run. The tensors must stay until it has."""
+    """Launch the kernel asynchronously on its tensors' device. The tensors must stay alive until it has run."""
     import cupy  # noqa: PLC0415
 
     tensors = [value for value in (*what.args.values(), *what.reads, *what.writes) if isinstance(value, Tensor)]
@@ -49,16 +49,16 @@ class _Stream:
 
 
 def cupys_stream(cuda: Any, address: int) -> Any:
-    """A stream of another library as CuPy takes it. cuda: `cupy.cuda`, whose `ExternalStream` is deprecated since 14.2."""
+    """Another library's stream as a CuPy stream. cuda: `cupy.cuda`, whose `ExternalStream` is deprecated since 14.2."""
     if hasattr(cuda.Stream, "from_external"):
         return cuda.Stream.from_external(_Stream(address))
     return cuda.ExternalStream(address)
 
 
 def packed(values: Sequence[Tensor | int | float], types: Sequence[str]) -> tuple[Any, ...]:
-    """Arguments as scalars of numpy with the widths of a kernel's parameters, `parameter_types` of its PTX.
+    """Arguments as numpy scalars with the widths of a kernel's parameters, `parameter_types` of its PTX.
 
-    A tensor is its address. Raises OverflowError for an integer that does not fit and TypeError where numbers differ.
+    A tensor becomes its address. Raises OverflowError for an integer that does not fit and TypeError where the counts differ.
     """
     if len(values) != len(types):
         raise TypeError(f"the kernel takes {len(types)} arguments, got {len(values)}")
@@ -80,7 +80,7 @@ def parameter_types(ptx: str, kernel: str) -> tuple[str, ...]:
 def _function(
     kernel: CudaKernel, constants: tuple[tuple[str, Any], ...], device: int, shared: int
 ) -> tuple[Any, tuple[str, ...]]:
-    """The loaded kernel, allowed as much shared memory as it takes, and its parameters' types."""
+    """The loaded kernel, with its shared memory allowed, and its parameters' types."""
     from cupy.cuda import driver, function  # noqa: PLC0415
 
     major, minor = torch.cuda.get_device_capability(device)

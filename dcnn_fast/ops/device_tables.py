@@ -1,4 +1,4 @@
-"""How the tables that a launch reads get to the device: all of them in one copy."""
+"""Copies a launch's tables to the device, all of them in one copy."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _ALIGNMENT = 128  # bytes
 
 @dataclass(frozen=True)
 class Packed:
-    """Tables [rows, ...] behind each other in the host's memory, [bytes] uint8, and where each of them begins."""
+    """Tables [rows, ...] concatenated in the host's memory, [bytes] uint8, and each table's start."""
 
     host: Tensor
     places: Mapping[str, tuple[int, Sequence[int], torch.dtype]]
 
     def copy(self) -> Packed:
-        """The same in memory of its own."""
+        """A copy in new memory."""
         return Packed(self.host.clone(), self.places)
 
     def table(self, name: str) -> Tensor:
-        """One of them, where it lies."""
+        """The table of that name, as a view of the memory."""
         return part(self.host, *self.places[name])
 
     def placed(self, device: torch.device) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ class Packed:
 
 
 def packed(tables: Mapping[str, Tensor]) -> Packed:
-    """The tables [rows, ...], copied behind each other."""
+    """The tables [rows, ...], copied into one piece of memory."""
     size, places = 0, {}
     for name, table in tables.items():
         places[name] = size, tuple(table.shape), table.dtype
@@ -53,5 +53,5 @@ def placed(tables: Mapping[str, Tensor], device: torch.device) -> dict[str, Tens
 
 
 def part(memory: Tensor, start: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """What lies at a byte of the memory, as a tensor of that shape."""
+    """The memory from byte `start` on, as a tensor of that shape and dtype."""
     return memory[start : start + math.prod(shape) * dtype.itemsize].view(dtype).view(*shape)

@@ -1,7 +1,7 @@
-"""How kernels are launched: on the device of their tensors or, where someone put one in its place, by a simulator.
+"""Launches kernels: on their tensors' device or, inside `launched_by`, by a simulator.
 
-A kernel's launch is data (`Launch`), so that what runs on a GPU, in the PTX simulator (ptxsim) and in the report of
-compiled kernels (devtools/kernel_report.py) is one and the same.
+A kernel's launch is data (`Launch`), so that a GPU, the PTX simulator (ptxsim) and the report of compiled kernels
+(devtools/kernel_report.py) all use the same launch.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class CudaKernel:
 class Launch:
     """One launch of one kernel.
 
-    kernel: the function under `triton.jit`, or a `CudaKernel`. grid: programs (thread blocks) per axis, up to three. args: what
-    it takes at run time, by name. constants: its `tl.constexpr` arguments, or what is defined for the CUDA C++ compiler.
-    reads, writes: tensors that it reaches through addresses in tables. shared: dynamic shared memory in bytes, which Triton
-    finds out by itself; stages and registers, of a thread at most, are Triton's alone. Unless a kernel names its registers the
-    compiler may aim at fewer than there are, for occupancy, and miss by a few, which then lie in memory.
+    kernel: the function under `triton.jit`, or a `CudaKernel`. grid: programs (thread blocks) per axis, up to three. args: its
+    run-time arguments, by name. constants: its `tl.constexpr` arguments, or the CUDA C++ compiler's definitions. reads, writes:
+    tensors that it reaches through addresses in tables. shared: bytes of dynamic shared memory, which Triton determines itself;
+    stages, and registers (the most per thread), are for Triton only. Without `registers` the compiler may aim at fewer than the
+    GPU has, for occupancy, and spill a few.
     """
 
     kernel: Any
@@ -58,7 +58,7 @@ class Launch:
 
     @property
     def options(self) -> dict[str, int]:
-        """What Triton's compiler is told beside the constants."""
+        """Triton's compiler options other than the constants."""
         registers = {} if self.registers is None else {"maxnreg": self.registers}
         return {"num_warps": self.warps, "num_stages": self.stages, **registers}
 
@@ -70,7 +70,7 @@ DEFAULT_CAPABILITY = 80
 
 @dataclass(frozen=True)
 class _Stand:
-    """What stands in a GPU's place; fields as `launched_by` takes them."""
+    """A stand-in for a GPU; its fields are `launched_by`'s arguments."""
 
     launcher: Launcher
     capability: int
@@ -83,7 +83,7 @@ _kept: ContextVar[list[Any] | None] = ContextVar("kept", default=None)
 
 def refused(device: torch.device) -> str | None:
     """None when Triton's kernels can be launched on the device's tensors, else one sentence that says why not."""
-    if device.type != "cuda" and _instead.get() is None and not _interpreted():  # asked before every block: the quick one first
+    if device.type != "cuda" and _instead.get() is None and not _interpreted():  # per block: quickest first
         return f"Triton's kernels run on cuda, not on {device.type}"
     return "Triton is not installed" if find_spec("triton") is None else None
 
@@ -101,7 +101,7 @@ def cuda_refused(device: torch.device) -> str | None:
 
 
 def launch(what: Launch) -> None:
-    """Run it, asynchronously on a GPU; nothing for an empty grid."""
+    """Run the launch, asynchronously on a GPU; an empty grid launches nothing."""
     if 0 in what.grid:
         return
     instead = _instead.get()
@@ -119,8 +119,8 @@ def capability(device: torch.device) -> int:
 
 
 def gpu(index: int | None = None) -> torch.device:
-    """Where tensors for these kernels lie: on the GPU of that number, or the current one, or on the cpu where a simulator
-    stands in for the only one there is.
+    """The device for these kernels' tensors: the GPU of that number, or the current one, or the cpu where a simulator stands in
+    for the only GPU.
 
     Raises RuntimeError where there is no such GPU.
     """
@@ -136,7 +136,7 @@ def gpu(index: int | None = None) -> torch.device:
 
 
 def copied(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host on the device, contiguous; the host does not wait for a GPU's copy."""
+    """A host tensor brought to the device, contiguous; the host does not wait for a GPU's copy."""
     tensor = tensor.contiguous()
     if device.type != "cuda":
         return tensor.to(device)
@@ -148,7 +148,7 @@ def copied(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def keeping(kept: list[Any]) -> Iterator[None]:
-    """Within it, `kept` gets the host's memory that copies come from: what is recorded reads it again when it is replayed."""
+    """Within it, `kept` collects the host memory that copies read: a recording reads it again at every replay."""
     token = _kept.set(kept)
     try:
         yield
@@ -157,7 +157,7 @@ def keeping(kept: list[Any]) -> Iterator[None]:
 
 
 def copy(target: Tensor, source: Tensor) -> None:
-    """Copy between the host's memory and the device's, as large and of one dtype; the host does not wait for a GPU."""
+    """Copy between tensors of one size and dtype, host to device or back; the host does not wait for a GPU."""
     instead = _instead.get()
     if instead is not None and instead.copy is not None:
         instead.copy(target, source)
@@ -169,9 +169,9 @@ def copy(target: Tensor, source: Tensor) -> None:
 def launched_by(
     launcher: Launcher, capability: int = DEFAULT_CAPABILITY, *, copy: Copier | None = None
 ) -> Iterator[None]:  # fmt: skip
-    """Within it every launch goes to `launcher`, which is of that compute capability, and tensors on the cpu are accepted.
+    """Within it every launch goes to `launcher`, a stand-in of that compute capability, and tensors on the cpu are accepted.
 
-    copy: takes the copies (target, source) between host and device, which otherwise are made.
+    copy: called as copy(target, source) in place of each copy between host and device; None: copies are made.
     """
     token = _instead.set(_Stand(launcher, capability, copy))
     try:
@@ -181,7 +181,7 @@ def launched_by(
 
 
 def on_device(what: Launch) -> None:
-    """Run it where its tensors are: on a GPU, or in Triton's interpreter."""
+    """Run the launch on its tensors' device: a GPU, or Triton's interpreter."""
     if isinstance(what.kernel, CudaKernel):
         from dcnn_fast.ops import cuda_launch  # noqa: PLC0415 - it imports CuPy
 
@@ -197,5 +197,5 @@ def on_device(what: Launch) -> None:
 
 
 def _interpreted() -> bool:
-    """Whether Triton runs its kernels in its interpreter, which it decides when a kernel's module is imported."""
+    """Whether Triton interprets its kernels; it decides so when a kernel's module is imported."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"

@@ -1,5 +1,5 @@
-"""Tensors in memory of their own, made without torch's threads: a process made by a fork does not have them, and beside the
-engine's they would go on spinning.
+"""Tensors in new memory, made without torch's threads: a forked process does not have these threads, and elsewhere they would
+keep spinning beside the engine's.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_ALIGNMENT = 64  # bytes, as of torch's own memory: a line of the cache, the widest vector
+_ALIGNMENT = 64  # bytes, as for torch's own memory: a cache line, the widest vector
 _MOST = 2**47  # bytes: kMostBytes of csrc/core/sizes.h
-_MOST_WORK = 10_000  # of numpy's search for a place that two tensors share
-_SERIAL = 16384  # values: torch spreads an operation on 32768 or more over its threads
+_MOST_WORK = 10_000  # limit on numpy's search for an address that two tensors share
+_SERIAL = 16384  # values: torch runs an operation on 32768 or more values on several threads
 
 
 def order_of(tensor: Tensor) -> tuple[int, ...]:
@@ -24,10 +24,10 @@ def order_of(tensor: Tensor) -> tuple[int, ...]:
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32, order: Sequence[int] | None = None) -> Tensor:
-    """A tensor of the cpu whose values nobody has written. torch.empty fills it, on its threads, where the program asks torch
-    to be deterministic.
+    """An uninitialised tensor on the cpu. (torch.empty would fill it, on torch's threads, where the program asks torch to be
+    deterministic.)
 
-    order: the axes from the outermost in memory to the innermost; default: as they come.
+    order: the axes from the outermost in memory to the innermost; default: the shape's order.
     """
     count = math.prod(shape) * dtype.itemsize
     if count > _MOST:
@@ -48,14 +48,14 @@ def empty_channels_last(shape: Sequence[int], dtype: torch.dtype = torch.float32
 
 
 def owned(values: np.ndarray, order: Sequence[int] | None = None) -> Tensor:
-    """A float32 tensor of the values in memory that nothing else writes to or gives back. order: as in `empty`."""
+    """A float32 copy of the values in memory that nothing else writes to or frees. order: as in `empty`."""
     tensor = empty(values.shape, torch.float32, order)
     tensor.numpy()[...] = values
     return tensor
 
 
 def copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy in `dtype` of a tensor of the cpu, whose axes lie in memory in the same order."""
+    """A copy in `dtype` of a cpu tensor, with its axes in the same order in memory."""
     order = order_of(tensor)
     copy = empty(tensor.shape, dtype, order)
     dense = tensor.detach().resolve_neg().permute(order)
@@ -67,7 +67,7 @@ def copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def contiguous(tensor: Tensor) -> Tensor:
-    """The values of a tensor of the cpu in contiguous memory: its own, or a copy made by numpy."""
+    """A cpu tensor's values in contiguous memory: the tensor's own, or a copy made by numpy."""
     if tensor.is_contiguous() and not tensor.is_neg():
         return tensor
     copy = empty(tensor.shape, tensor.dtype)
@@ -76,7 +76,7 @@ def contiguous(tensor: Tensor) -> Tensor:
 
 
 def channels_last(tensor: Tensor) -> Tensor:
-    """The values of a tensor [N, C, H, W] of the cpu in channels_last memory: its own, or a copy made by numpy."""
+    """The values of a cpu tensor [N, C, H, W] in channels_last memory: the tensor's own, or a copy made by numpy."""
     if tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_neg():
         return tensor
     copy = empty_channels_last(tensor.shape, tensor.dtype)
@@ -85,7 +85,7 @@ def channels_last(tensor: Tensor) -> Tensor:
 
 
 def require_apart(written: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> None:
-    """Raise ValueError naming a tensor that is written to and another one that it shares memory with."""
+    """Raise ValueError where a written tensor shares memory with another tensor; the message names both."""
     names = list(written)
     for i, name in enumerate(names):
         others = {**{other: written[other] for other in names[:i]}, **read}
@@ -95,7 +95,7 @@ def require_apart(written: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> 
 
 
 def _shared(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors share memory; what takes numpy long to find out counts as shared."""
+    """Whether two tensors share memory; they count as sharing it where numpy's search would take too long."""
     if (
         not (one.numel() and other.numel())
         or one.device != other.device
@@ -112,11 +112,11 @@ def _shared(one: Tensor, other: Tensor) -> bool:
 
 
 def _ends_before(one: Tensor, other: Tensor) -> bool:
-    """Whether a tensor's memory ends before that of another begins. Not for empty ones."""
+    """Whether one tensor's memory ends before the other's begins. Not for empty tensors."""
     last = sum((size - 1) * stride for size, stride in zip(one.shape, one.stride(), strict=True))
     return one.data_ptr() + (last + 1) * one.itemsize <= other.data_ptr()
 
 
 def _bits(tensor: Tensor) -> np.ndarray:
-    """The tensor's memory, of values that numpy need not know."""
+    """The tensor's memory as an array, for dtypes that numpy may not have."""
     return tensor.view(torch.int16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()

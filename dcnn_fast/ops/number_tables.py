@@ -1,4 +1,4 @@
-"""Tables of 64-bit numbers that launches read anew each time they come again: all of them get to a device in one copy."""
+"""Tables of 64-bit numbers that launches read again at every replay; one copy takes all of them to a device."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _ALIGNMENT = 16  # numbers of 8 bytes: a table's address is a multiple of 128
 
 
 class NumberTables:
-    """Tables of 64-bit numbers in one piece, here and on the device. tables: [rows, fields] each, to be written to here; there:
-    the same on the device, once they have been copied.
+    """Tables of 64-bit numbers in one piece of memory, on the host and on the device. tables: the host's, [rows, fields] each,
+    writable; there: the device's, equal to them after a copy.
     """
 
     def __init__(self, shapes: Sequence[tuple[int, int]], device: torch.device) -> None:
@@ -32,7 +32,7 @@ class NumberTables:
         self._sent: Any = None
 
     def settle(self) -> None:
-        """Wait until what was sent last is on the device: only then may the tables be written to."""
+        """Wait until the last `send` has finished: only then may the tables be written to."""
         if self._sent is not None:
             self._sent.synchronize()
 

@@ -1,8 +1,8 @@
-"""torch's own operations on the cpu as they are by default, whatever the process around has set.
+"""torch's own operations on the cpu with torch's default settings, whatever the process has set.
 
 A process's settings decide an operation's result: autocast and oneDNN's precision round operands, flushed denormal
-numbers change a sum's last bits. And after a fork torch's threads are those of the parent: an operation that waits for one
-waits for ever. They belong to the thread that started them, so a new thread of the child has others (`apart`).
+numbers change a sum's last bits. After a fork torch's threads exist only in the parent, so an operation that waits for one
+waits for ever. Thread pools belong to the thread that started them, so a new thread of the child gets its own (`apart`).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import numpy as np
 import torch
 
 _PRODUCTS = (torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
-_PRECISE = ("ieee", "none")  # none: set nowhere, which is ieee
+_PRECISE = ("ieee", "none")  # none: not set, which means ieee
 
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_FORKED = 0x40  # Linux: PF_FORKNOEXEC, of a process that was forked and has not started a program since
+_FORKED = 0x40  # Linux: PF_FORKNOEXEC, the flag of a process forked without an exec since
 
 
 def _forked_before() -> bool:
-    """Whether this process was forked before this module was there to see it; False where the system does not say."""
+    """Whether this process was forked before this module was imported; False where the system does not say."""
     try:
         flags = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[6]
     except OSError:
@@ -38,15 +38,15 @@ def _forked_before() -> bool:
 
 
 def _renew_pool() -> None:
-    """Have torch make its pool of threads for mobile kernels anew, which a child of a fork cannot have from its parent.
+    """Have torch recreate its thread pool for mobile kernels, which a forked child does not inherit.
 
-    Otherwise whichever threads use torch first do that, without a lock: of two at a time one finds no pool, and fails.
+    Otherwise the first threads that use torch recreate it, without a lock: with two at a time one finds no pool, and fails.
     """
     torch.set_num_threads(torch.get_num_threads())
 
 
 class _Process:
-    """turn: whose torch operations run; they use all of torch's threads. forked: this process is a child made by a fork."""
+    """turn: held while torch operations run, which use all of torch's threads. forked: this process is a forked child."""
 
     def __init__(self) -> None:
         self.turn, self.forked = threading.RLock(), _forked_before()
@@ -55,7 +55,7 @@ class _Process:
         os.register_at_fork(after_in_child=self._in_child)
 
     def _in_child(self) -> None:
-        self.turn, self.forked = threading.RLock(), True  # the parent's lock may have been held by a thread that is not here
+        self.turn, self.forked = threading.RLock(), True  # the parent's lock may be held by a thread that the child lacks
         _renew_pool()
 
 
@@ -72,7 +72,7 @@ _thread = _Thread()
 
 
 def apart(work: Callable[[], _T]) -> _T:
-    """`work()`, on a thread of its own where this process is a child made by a fork. Its exceptions are raised here."""
+    """`work()`, run on a new thread where this process is a forked child. Its exceptions are raised here."""
     if not _process.forked or _thread.own:
         return work()
     results: list[_T] = []
@@ -96,7 +96,7 @@ def apart(work: Callable[[], _T]) -> _T:
 
 
 def plainly(operation: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Decorates an operation: it runs inside `plain_torch`, and `apart`."""
+    """Decorate an operation to run with the settings of `plain_torch`, and `apart`."""
 
     @wraps(operation)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -104,7 +104,7 @@ def plainly(operation: Callable[_P, _T]) -> Callable[_P, _T]:
             with _as_by_default():
                 return operation(*args, **kwargs)
 
-        if _thread.own:  # the thread that waits for this one has the turn
+        if _thread.own:  # the thread that waits for this one holds the turn
             return settled()
         with _process.turn:
             return apart(settled)
@@ -114,11 +114,11 @@ def plainly(operation: Callable[_P, _T]) -> Callable[_P, _T]:
 
 @contextmanager
 def default_modes(*, gradients: bool) -> Iterator[None]:
-    """The modes of this thread as they are by default, for as long as the context lasts; other threads keep theirs.
+    """Set this thread's modes to torch's defaults within the context; other threads keep theirs.
 
-    gradients: whether they are recorded. Inference mode and autocast are off, new tensors lie on the cpu unless they say
-    otherwise, and numpy raises nothing. The default dtype, which is every thread's, is not touched: what is computed inside
-    names its own.
+    gradients: whether they are recorded. Inference mode and autocast are off, new tensors are on the cpu unless a device is
+    named, and numpy raises nothing. The default dtype, which all threads share, is left alone: code inside must name its
+    dtypes.
     """
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(False))
@@ -132,11 +132,11 @@ def default_modes(*, gradients: bool) -> Iterator[None]:
 
 @contextmanager
 def plain_torch(device: torch.device | None = None) -> Iterator[None]:
-    """Inside, torch's operations on the cpu compute as by default: one thread of the process at a time, others wait.
+    """Inside, torch's operations on the cpu compute with default settings: one thread of the process at a time, others wait.
 
-    What the process has set otherwise is set for the time and put back, if nothing set it meanwhile; a process that has set
-    nothing sees no change. In a child made by a fork they use one thread. device: where the operations are; with another than
-    the cpu nothing is done.
+    Changed settings are reset for the duration and then restored, unless something set them meanwhile; a process with default
+    settings sees no change. In a forked child the operations use one thread. device: of the operations; on a device other than
+    the cpu this does nothing.
     """
     if device is not None and device.type != "cpu":
         yield
@@ -149,7 +149,7 @@ def plain_torch(device: torch.device | None = None) -> Iterator[None]:
 
 @contextmanager
 def _as_by_default() -> Iterator[None]:
-    """Inside, settings that the process has changed are as by default."""
+    """Inside, settings that the process has changed have their default values."""
     with ExitStack() as settings:
         settings.enter_context(_no_autocast())
         for products in _PRODUCTS:

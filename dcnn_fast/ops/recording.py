@@ -1,9 +1,8 @@
-"""Launches that come again: kept when they are run for the second time, and replayed from then on, on a GPU as a CUDA graph.
+"""Repeated launches: recorded when they run for the second time, and replayed from then on, on a GPU as a CUDA graph.
 
-Lists of launches of one shape differ in what their tables say (where windows lie, which regions are computed, at which
-addresses sources and outputs are), and in nothing outside them. So replaying one of them with the tables of another computes
-the other. What a graph does, the launches one by one as they were, was run in the PTX simulator; the CUDA graph itself has run
-nowhere.
+Lists of launches of one shape differ only in their tables' contents (where windows lie, which regions are computed, the
+addresses of sources and outputs). So replaying one list with another's tables computes the other. The PTX simulator has run
+the equivalent of a replay, the recorded launches one by one; the CUDA graph itself has run nowhere.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import torch
 
 from dcnn_fast.ops.launch import Launch, capability, launch, launched_by
 
-MOST = 256  # shapes that are remembered; the one that came first goes first
+MOST = 256  # shapes kept; the oldest is dropped first
 
 Step = Launch | Callable[[], object]
 """A launch, or something that torch does on the current stream without taking memory."""
@@ -28,16 +27,16 @@ _T = TypeVar("_T")
 
 
 class Recorded(Protocol):
-    """A list of steps that was recorded."""
+    """A recorded list of steps."""
 
     def replay(self) -> None:
-        """Run them with the tables that are there now."""
+        """Run the steps with the tables' present contents."""
 
 
 class Recorder:
-    """What records steps, for all streams of a network, until it fails: that is said once, and nothing is recorded any more.
+    """Records steps for all streams of a network. After a failure it warns once and records nothing more.
 
-    record: makes a `Recorded` of steps that have run (`CudaGraph`); None: nothing is ever recorded.
+    record: makes a `Recorded` from steps that have run (`CudaGraph`); None: nothing is ever recorded.
     """
 
     def __init__(self, record: Callable[[Sequence[Step]], Recorded] | None) -> None:
@@ -50,7 +49,7 @@ class Recorder:
             return None
         try:
             return record(steps)
-        except Exception as error:  # whatever the driver says: the same results come without
+        except Exception as error:  # whatever the driver raises: results are the same without recording
             with self._guard:
                 first, self._record = self._record is not None, None
             if first:
@@ -59,7 +58,7 @@ class Recorder:
 
 
 class Recordings:
-    """The lists of launches that one stream has run, by shape; `len` of it is how many are recorded."""
+    """The lists of launches that one stream has run, by shape; `len` gives the number recorded."""
 
     def __init__(self, record: Recorder) -> None:
         self._record = record
@@ -69,7 +68,7 @@ class Recordings:
         return sum(recorded is not None for recorded in self._known.values())
 
     def run(self, launches: Sequence[Launch], shape: Hashable) -> None:
-        """Run the launches in order: by replay where a list of this shape is recorded. Their tables must be on the way."""
+        """Run the launches in order: by replay where a list of this shape is recorded. Their tables' copies must be queued."""
         recorded = self._known.get(shape)
         if recorded is not None:
             recorded.replay()
@@ -85,8 +84,8 @@ class Recordings:
 
 
 class Again:
-    """Steps of one stream that are run time and again: one by one the first time, which loads their kernels, and by replay from
-    then on where `record` records them.
+    """Steps that one stream runs repeatedly: one by one the first time, which loads their kernels, and by replay from then on
+    where `record` records them.
     """
 
     def __init__(self, steps: Sequence[Step], record: Recorder) -> None:
@@ -95,7 +94,7 @@ class Again:
         self._recorded: Recorded | None = None
 
     def run(self) -> None:
-        """Run them, on the current stream."""
+        """Run the steps on the current stream."""
         if self._recorded is not None:
             self._recorded.replay()
             return
@@ -114,9 +113,9 @@ def run(step: Step) -> None:
 
 
 def collected(work: Callable[[], _T], device: torch.device) -> tuple[list[Launch], _T]:
-    """The launches that `work` would run on the device's tensors, and what it returns: memory that they fill when they run.
+    """The launches that `work` would run on the device's tensors, and its result: memory that they fill when they run.
 
-    What `work` computes otherwise, by torch, it computes now and never again.
+    Anything that `work` computes by torch instead is computed now and not again at replay.
     """
     found: list[Launch] = []
     with launched_by(found.append, capability(device)):
@@ -125,16 +124,16 @@ def collected(work: Callable[[], _T], device: torch.device) -> tuple[list[Launch
 
 
 class CudaGraph:
-    """Steps captured from the current stream; the capture runs none of them, so they must have run (and been loaded).
+    """Steps captured from the current stream; the capture runs none of them, so they must have run before, to load kernels.
 
-    One capture goes on at a time. Raises what a step raises; the stream is then as before, and torch takes memory as before.
+    Captures run one at a time. A step's exception is passed on; the stream and torch's allocators are then as before.
     """
 
     def __init__(self, device: torch.device, steps: Sequence[Step]) -> None:
-        # Its operands are kept, but not the photograph and the maps of the image that it was captured for.
+        # Keep the operands, but not the photograph and maps of the image that was captured.
         self._steps = [replace(step, reads=(), writes=()) if isinstance(step, Launch) else step for step in steps]
         with beside_no_capture(), torch.cuda.device(device):
-            self._graph: Any = torch.cuda.CUDAGraph()  # of the device that is current
+            self._graph: Any = torch.cuda.CUDAGraph()  # for the current device
             pool = torch.cuda.graph_pool_handle()
             try:
                 self._capture(steps, pool)
@@ -143,12 +142,12 @@ class CudaGraph:
                 raise
 
     def _capture(self, steps: Sequence[Step], pool: Any) -> None:
-        self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")  # other threads go on allocating
+        self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")  # other threads may keep allocating
         try:
             for step in steps:
                 run(step)
         except BaseException:
-            with suppress(RuntimeError):  # of a capture that has come to nothing: the reason is the other error
+            with suppress(RuntimeError):  # the capture has failed already: the first error is the reason
                 self._graph.capture_end()
             raise
         self._graph.capture_end()
@@ -160,15 +159,15 @@ class CudaGraph:
 
 @contextmanager
 def beside_no_capture() -> Iterator[None]:
-    """Within it no other thread of the process captures: what waits for a whole GPU would end its capture, or fail."""
+    """Within it no other thread of the process captures: waiting for a whole GPU would break its capture, or fail."""
     with _capturing:
         yield
 
 
 @contextmanager
 def unless_capturing() -> Iterator[bool]:
-    """Whether no thread of the process captures now, this one included; then none begins to within it."""
-    capturing = _capturing  # a fork's child gets another
+    """True if no thread of the process, this one included, captures now; then none begins a capture within the context."""
+    capturing = _capturing  # a forked child gets a new lock
     free = capturing.acquire(blocking=False)
     try:
         yield free
@@ -178,27 +177,27 @@ def unless_capturing() -> Iterator[bool]:
 
 
 def _forget(graph: Any, device: int, pool: Any) -> None:
-    """Have torch's allocator forget a capture that failed.
+    """Have torch's allocator forget a failed capture.
 
-    `capture_begin` tells the allocators that memory is taken for a pool, and `capture_end` that no longer, but only after the
-    driver has ended the capture without an error (torch's aten/src/ATen/cuda/CUDAGraph.cpp). Else it stays so for good: blocks
-    that are free are not given back to the device while a capture seems under way, and the allocators go on asking the graph
-    which streams it is captured from.
+    `capture_begin` makes the allocators use a pool, and `capture_end` stops this, but only after the driver has ended the
+    capture without an error (torch's aten/src/ATen/cuda/CUDAGraph.cpp). Otherwise the state stays for good: free blocks are
+    not returned to the device while a capture seems under way, and the allocators keep asking the graph which streams it
+    captures.
     """
     try:
         torch._C._cuda_endAllocateToPool(device, pool)
-    except RuntimeError:  # it knows, as the capture was ended or never began; the pool is the graph's to let go of
+    except RuntimeError:  # already told: the capture was ended or never began, and the graph releases the pool
         return
-    _failed.append(graph)  # the allocator of page-locked memory still asks it, and has no call to be told by
+    _failed.append(graph)  # the pinned-memory allocator still asks the graph, and offers no call to stop it
     torch._C._cuda_releasePool(device, pool)
 
 
 _capturing = threading.Lock()
-_failed: list[Any] = []  # graphs; a network records nothing after its first
+_failed: list[Any] = []  # graphs; a network records nothing after its first failure
 
 
 def _renew() -> None:
-    global _capturing  # noqa: PLW0603 - a child made by a fork may have it locked by a thread that it does not have
+    global _capturing  # noqa: PLW0603 - in a forked child the lock may be held by a thread that the child lacks
     _capturing = threading.Lock()
 
 

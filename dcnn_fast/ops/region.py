@@ -1,8 +1,8 @@
-"""Regions: the pieces of work that every backend's block executes (docs/design.md#data-flow).
+"""Regions: the units of work that every backend's block executes (docs/design.md#data-flow).
 
-A region is a rectangle of convolution outputs on one image of one source. It is computed once and emits pieces: for a
-pool phase, a rectangle of block outputs and where they go. Brute force is one region per window with one piece; a
-sharing plan has one region per class of windows with several pieces, and small ones for the rims.
+A region is a rectangle of convolution outputs on one image of one source. It is computed once and emits pieces: each a
+rectangle of block outputs in one pool phase, and its stores. Brute force is one region per window with one piece; a
+sharing plan has one region per class of windows with several pieces, and small regions for the rims.
 
 Convention: (top, left) is the first row and column of a rectangle, extents are counts, so a rectangle covers
 top ... top + height - 1. Source coordinates are pixels of the source image. Convolution coordinates start at the region's
@@ -29,7 +29,7 @@ from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 
 @dataclass(frozen=True)
 class Store:
-    """Where results go: a rectangle of a piece's results, and its place in an output.
+    """A rectangle of a piece's results, and its place in an output.
 
     Args:
         skip_top: The rectangle's first row among the piece's results.
@@ -54,7 +54,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Piece:
-    """Block outputs of one pool phase, computed once and stored where they are wanted.
+    """Block outputs of one pool phase, computed once and stored in one or more places.
 
     The pool windows of the piece start at convolution output (`top`, `left`) of the region, pool stride apart; the phase is
     (top % stride, left % stride). `rows` x `cols` of them are taken; one that passes the region's edge is clipped to it.
@@ -120,10 +120,10 @@ class Region:
 
 @dataclass(frozen=True)
 class RegionList:
-    """Regions as tables, which is what kernels read.
+    """Regions as tables, the form that kernels read.
 
-    A region names the first of its pieces and their number, a piece the first of its stores and theirs. Anyone may write to
-    the tables at any time, so whoever executes them checks them first (`require_regions`).
+    A region holds the index of its first piece and its number of pieces, a piece likewise for its stores. Tables are writable
+    at any time, so they are checked before every execution (`require_regions`).
 
     Args:
         regions: [n, fields] int64, the regions' records of csrc/core/tables.h as a matrix.
@@ -210,9 +210,9 @@ class RegionList:
 
 
 class ColumnRegions(Sequence[RegionList]):
-    """The regions of a column's blocks in the engine's memory, as a sequence of one RegionList a block.
+    """The regions of a column's blocks in the engine's memory, as a sequence of one RegionList per block.
 
-    Lists are made when one is asked for, and share that memory; pickled, they are a tuple of lists.
+    Lists are made on first use and share that memory; pickling gives a tuple of lists.
     """
 
     def __init__(self, held: engine.native.ColumnRegions) -> None:
@@ -241,7 +241,7 @@ class ColumnRegions(Sequence[RegionList]):
 
 
 def held(regions: Sequence[RegionList]) -> engine.native.ColumnRegions:
-    """A column's regions, one list a block, in the engine's memory: a copy, but of those that are there already."""
+    """A column's regions, one list per block, copied to the engine's memory unless they are there already."""
     if isinstance(regions, ColumnRegions):
         return regions.held
     return engine.native.ColumnRegions([(*of.arrays(), of.outputs) for of in regions])
@@ -258,7 +258,7 @@ def whole(
     rounding: Rounding,
     pool: Pool | None,
 ) -> RegionList:
-    """One region per image of one source [images, C, height, width]: the block of the whole image, brute force."""
+    """Brute force over whole images: one region for each image of one source [images, C, height, width]."""
     windows = np.zeros((images, 3), np.int64)
     windows[:, 0] = np.arange(images)
     return of_windows(
@@ -316,8 +316,8 @@ def require_regions(
     rounding: Rounding,
     pool: Pool | None,
 ) -> None:
-    """Raise ValueError naming the first region, piece or store that lies outside what it takes from or goes to, or the first
-    store that shares a place with one before it.
+    """Raise ValueError naming the first region, piece or store that exceeds its source, region, piece or output, or the first
+    store that overlaps an earlier one.
 
     sources: (images, height, width) of each source.
     """
@@ -330,7 +330,7 @@ def require_regions(
 
 
 def _matrix(name: str, table: Tensor, record: np.dtype[np.void]) -> np.ndarray:
-    """The table in memory without gaps. Raises ValueError naming it where it is no such table."""
+    """The table in contiguous memory. Raises ValueError naming it where its dtype or shape is wrong."""
     fields = len(record.names or ())
     if table.dim() != 2 or table.shape[1] != fields or table.dtype != torch.int64:
         got = f"{str(table.dtype).removeprefix('torch.')} {list(table.shape)}"

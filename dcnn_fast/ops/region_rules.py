@@ -1,7 +1,7 @@
-"""The rules that tables of regions keep, in numpy: those of csrc/core/regions.cpp, where there is no engine.
+"""The rules for tables of regions in numpy, equal to csrc/core/regions.cpp, for use without the engine.
 
-They are wanted there too: torch's slices wrap around or come out short without a word, so the reference would give wrong
-numbers for a wrong table. tests/ops/test_region_rules.py holds the engine to the same verdicts in the same words.
+The reference needs them too: torch's slices wrap around or come out short silently, so a wrong table would give wrong
+numbers. tests/ops/test_region_rules.py checks that both give the same verdicts in the same words.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def require_regions(
     regions: np.ndarray, pieces: np.ndarray, stores: np.ndarray, *, sources: Sequence[Shape], outputs: Sequence[Shape],
     size: int, stride: int, padding: int, rounding: Rounding, pool: tuple[int, int],
 ) -> None:  # fmt: skip
-    """Raise ValueError naming the first region, piece or store that lies outside what it takes from or goes to, or the first
-    store that shares a place with one before it.
+    """Raise ValueError naming the first region, piece or store that exceeds its source, region, piece or output, or the first
+    store that overlaps an earlier one.
 
     regions, pieces, stores: [n, fields] int64. sources, outputs: (images, height, width) of each. pool: size and stride, (1, 1)
     for none.
@@ -44,7 +44,7 @@ def require_regions(
     owner, taken = _members(named)
     stored = store_table[taken]
     _require_rows(stored, "store", _store_rules(stored, named[owner], np.array(outputs, dtype=np.int64).reshape(-1, 3)))
-    _require_apart(stored[: len(store_table) + 1])  # of more than there are, one is named twice
+    _require_apart(stored[: len(store_table) + 1])  # a longer list names some store twice, within this prefix
 
 
 def _small(name: str, values: np.ndarray, record: np.dtype[np.void]) -> Rows:
@@ -55,13 +55,13 @@ def _small(name: str, values: np.ndarray, record: np.dtype[np.void]) -> Rows:
 
 
 def _require_few(kind: str, table: Rows) -> None:
-    """Raise ValueError where the rows name more of a kind than could be gone through."""
+    """Raise ValueError where the rows name more members of a kind than can be checked."""
     if int(table["count"].sum()) > _MOST_NAMED:
         raise ValueError(f"regions: they must name at most 2**26 {kind}")
 
 
 def _members(table: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that `table`'s rows name by `first` and `count`: whose each is, and which."""
+    """(owner, index) of each row that `table`'s rows name by `first` and `count`."""
     first, count = table["first"], table["count"]
     owner = np.repeat(np.arange(len(table)), count)
     return owner, np.arange(len(owner)) + (first - np.cumsum(count) + count)[owner]
@@ -79,11 +79,11 @@ def _require_rows(table: Rows, kind: str, rules: Iterable[Rule]) -> None:
 
 
 def _require_apart(stores: Rows) -> None:
-    """Raise ValueError naming the first of the stores that shares a place with one before it."""
+    """Raise ValueError naming the first store that overlaps an earlier one."""
     places = [tuple(int(store[name]) for name in _PLACE) for store in stores]
     if not _any_meet(places):
         return
-    good, bad = 0, len(places)  # so many stores are apart, so many are not
+    good, bad = 0, len(places)  # the first `good` stores are disjoint, the first `bad` are not
     while good + 1 < bad:
         middle = (good + bad) // 2
         good, bad = (good, middle) if _any_meet(places[:middle]) else (middle, bad)
@@ -98,15 +98,15 @@ _Place = tuple[int, ...]
 
 
 def _meet(one: _Place, other: _Place) -> bool:
-    """Whether two rectangles have a place in common."""
+    """Whether two rectangles overlap."""
     return one[:2] == other[:2] and all(
         one[at] < other[at] + other[at + 2] and other[at] < one[at] + one[at + 2] for at in (2, 3)
     )
 
 
 def _any_meet(places: Sequence[_Place]) -> bool:
-    """Whether any two have, from the top of each image down."""
-    beside: list[tuple[int, _Place]] = []  # by their left: no two share a column, but one that ended above may still be there
+    """Whether any two rectangles overlap; sweeps each image from the top down."""
+    beside: list[tuple[int, _Place]] = []  # sorted by left edge; no two share a column, but some may have ended above
     image: _Place = ()
     for place in sorted(places):
         if place[:2] != image:

@@ -1,4 +1,4 @@
-"""The operator library `dcnn_fast`: how an operation is registered with torch.
+"""The operator library `dcnn_fast`: registers operations with torch.
 
 `Library.define` + `impl` + `register_fake` with a thin autograd.Function above costs a third of `custom_op`'s overhead
 (docs/design.md#layout) and works under torch.compile and torch.library.opcheck.
@@ -34,9 +34,9 @@ def register(
     fake: Callable[..., Any],
     batched: Callable[[Callable[..., Any]], Rule] | None = None,
 ) -> None:
-    """Define the operator of `schema`; `run` computes it on every device, `fake` gives shapes, dtypes and strides.
+    """Define the operator `schema`; `run` computes it on every device, `fake` gives its results' shapes, dtypes and strides.
 
-    batched: makes the rule for vmap of the operator, such as those of `torch_tools`.
+    batched: makes the vmap rule from the operator, as those in `torch_tools` do.
     """
     name = schema.split("(", 1)[0]
     _LIBRARY.define(schema)
@@ -49,10 +49,10 @@ def register(
 
 
 def call(name: str, *arguments: Any) -> Any:
-    """The result of an operator.
+    """Call an operator.
 
-    torch's dispatcher takes 20 to 30 µs to convert the arguments and hand them to `run`, a multiple of a small kernel's time.
-    It is skipped where it has nothing else to do: plain tensors of the cpu, and no compiler, trace, mode or profiler.
+    torch's dispatcher takes 20 to 30 µs to convert the arguments and pass them to `run`, a multiple of a small kernel's time.
+    It is skipped where it has nothing else to do: plain cpu tensors, and no compiler, trace, mode or profiler.
     """
     if not torch.compiler.is_compiling() and _nothing_to_dispatch(arguments):
         return _RUNS[name](*arguments)
@@ -69,7 +69,7 @@ def _nothing_to_dispatch(arguments: tuple[Any, ...]) -> bool:
 
 
 def require_tensors(**values: Any) -> None:
-    """Raise TypeError naming the first of the arguments that is no tensor."""
+    """Raise TypeError naming the first argument that is not a tensor."""
     for name, value in values.items():
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")

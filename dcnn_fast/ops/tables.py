@@ -1,4 +1,4 @@
-"""Tables between numpy, which names their fields (ops/records.py), and torch, which carries them to devices as matrices."""
+"""Tables as numpy records, with named fields (ops/records.py), and as torch matrices, which go to devices."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ Rows = np.ndarray[Any, np.dtype[np.void]]
 
 
 def zeros(count: int, record: np.dtype[np.void]) -> Rows:
-    """[count] records of zeros."""
+    """[count] records, all zero."""
     return np.zeros(count, record)
 
 
 def fields(record: np.dtype[np.void]) -> int:
-    """How many integers a record is."""
+    """The number of integers in a record."""
     return len(record.names or ())
 
 
 def matrix(rows: Rows) -> Tensor:
-    """[n, fields]: the records as a matrix of their fields' integers. Shares memory with rows that lie without gaps."""
+    """[n, fields]: the records as a matrix of their fields' integers. Shares the memory of contiguous rows."""
     fields = rows.dtype.names or ()
     whole = np.ascontiguousarray(rows)
     return torch.from_numpy(whole.view(rows.dtype[0]).reshape(len(rows), len(fields)))
 
 
 def records(table: Tensor | np.ndarray[Any, Any], record: np.dtype[np.void]) -> Rows:
-    """[n]: a matrix of integers as records. Shares memory with a matrix whose rows lie without gaps.
+    """[n]: a matrix of integers as records. Shares the memory of a matrix with contiguous rows.
 
-    Raises ValueError where the matrix is not [n, fields] of the fields' integers.
+    Raises ValueError unless the matrix is [n, fields] of the fields' integer type.
     """
     values = table.numpy() if isinstance(table, Tensor) else table
     fields = record.names or ()

@@ -1,6 +1,6 @@
-"""What operations ask of torch's own tools around them: autocast, forward mode, and torch.func's transforms.
+"""Helpers for operations under torch's tools: autocast, forward mode, and torch.func's transforms.
 
-docs/training.md says in a table how every operation behaves under them.
+A table in docs/training.md shows how every operation behaves under them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-Rule = Callable[..., tuple[Any, Any]]  # as torch.library.register_vmap takes one
+Rule = Callable[..., tuple[Any, Any]]  # the type that torch.library.register_vmap takes
 
 
 def widened(x: Tensor, weight: Tensor) -> Tensor:
-    """x in weight's dtype where autocast is on and x is in a narrower one, so that nothing is lost; otherwise x as it came.
+    """x converted to weight's dtype where autocast is on and x's dtype is narrower (nothing is lost); otherwise x unchanged.
 
-    Under autocast torch's own layers give 16 bits beside parameters of 32, and what follows them must take that.
+    Under autocast torch's layers give 16-bit results beside 32-bit parameters, and the layer after them must accept that.
     """
     if x.dtype == weight.dtype or not x.is_floating_point() or not _autocast_is_on(x.device):
         return x
@@ -27,7 +27,7 @@ def widened(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Inside, torch's operations on the device compute in the dtype of what they are given."""
+    """Inside, torch's operations on the device compute in their operands' dtype."""
     return torch.autocast(device.type, enabled=False) if _autocast_is_on(device) else nullcontext()
 
 
@@ -36,19 +36,19 @@ def _autocast_is_on(device: torch.device) -> bool:
 
 
 def in_transform() -> bool:
-    """Whether a transform of torch.func (vmap, grad, vjp, jvp ...) is at work in this thread."""
+    """Whether a transform of torch.func (vmap, grad, vjp, jvp ...) is active in this thread."""
     return bool(torch._C._are_functorch_transforms_active())
 
 
 def has_tangent(operand: Tensor) -> bool:
-    """Whether the operand carries a tangent of forward mode. Not for inside a transform, whose tensors do not always say."""
+    """Whether the operand carries a forward-mode tangent. Unreliable inside a transform, whose tensors may hide theirs."""
     return unpack_dual(operand).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def refuse_tangents(name: str, *operands: Tensor | None) -> None:
-    """Raise RuntimeError where an operand has a tangent, which the operation `name` would lose without a word.
+    """Raise RuntimeError where an operand has a tangent, which the operation `name` would silently lose.
 
-    In a transform that is for the `jvp` of an autograd function to say, which is asked at every level.
+    Inside a transform the autograd function's `jvp` refuses instead; it is called at every level.
     """
     if not in_transform() and any(operand is not None and has_tangent(operand) for operand in operands):
         raise RuntimeError(no_forward_mode(name))
@@ -63,19 +63,19 @@ def no_forward_mode(name: str) -> str:
 
 
 def written_to(tensors: Sequence[Tensor]) -> None:
-    """Tell autograd that these were written to past it: a backward that kept one of them then refuses to go on with it."""
+    """Tell autograd about writes that it has not seen: a backward that saved one of these tensors then refuses to run."""
     for tensor in tensors:
-        if not tensor.is_inference():  # those are never kept
+        if not tensor.is_inference():  # autograd never saves inference tensors
             torch.autograd.graph.increment_version(tensor)
 
 
 def without_derivatives(name: str, run: Callable[..., Tensor], no_backward: str) -> Callable[..., Tensor]:
-    """`run`, the operation `name` that has no derivatives, for inside a transform: asked for a gradient it raises RuntimeError
-    with `no_backward`, for a tangent with what `no_forward_mode` says. Operators that nothing says of transforms see through.
+    """`run` (operation `name`, which has no derivatives) for use in a transform: a gradient raises RuntimeError with
+    `no_backward`, a tangent with `no_forward_mode`'s sentence. Transforms look through an operator without such rules.
     """
 
     class Plain(torch.autograd.Function):
-        generate_vmap_rule = True  # that of the registered operator
+        generate_vmap_rule = True  # the registered operator's rule
 
         @staticmethod
         def forward(*arguments: Any) -> Tensor:
@@ -83,7 +83,7 @@ def without_derivatives(name: str, run: Callable[..., Tensor], no_backward: str)
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            """Nothing is kept."""
+            """Saves nothing."""
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
@@ -97,7 +97,7 @@ def without_derivatives(name: str, run: Callable[..., Tensor], no_backward: str)
 
 
 def one_by_one(operator: Callable[..., Any]) -> Rule:
-    """A rule for vmap: the operator on each sample by itself, and its results stacked."""
+    """A vmap rule: call the operator on each sample separately, and stack the results."""
 
     def rule(info: Any, in_dims: Any, *arguments: Any) -> tuple[Any, Any]:
         samples = [
@@ -112,8 +112,8 @@ def one_by_one(operator: Callable[..., Any]) -> Rule:
 
 
 def in_one_batch(operator: Callable[..., Any]) -> Rule:
-    """A rule for vmap of an operator whose first argument is a batch: samples of that argument alone become one batch, which
-    gives each its own result, bit for bit; where other arguments differ from sample to sample, `one_by_one`.
+    """A vmap rule for an operator whose first argument is a batch: if only that argument varies, all samples become one batch,
+    with the same bits as separate calls; if other arguments vary, the rule is `one_by_one`.
     """
     apart = one_by_one(operator)
 
@@ -124,7 +124,7 @@ def in_one_batch(operator: Callable[..., Any]) -> Rule:
         found = operator(together.flatten(0, 1), *rest)
         if isinstance(found, Tensor):
             return _samples(found, together), 0
-        # What is left out is an empty vector, which has no samples.
+        # An omitted result is an empty vector, which has no samples.
         results = tuple(_samples(result, together) if result.ndim > 1 else result for result in found)
         return results, tuple(0 if result.ndim > 1 else None for result in found)
 
@@ -132,5 +132,5 @@ def in_one_batch(operator: Callable[..., Any]) -> Rule:
 
 
 def _samples(batch: Tensor, together: Tensor) -> Tensor:
-    """[samples * images, ...] as [samples, images, ...], as many as there are in `together`."""
+    """[samples * images, ...] as [samples, images, ...], the leading extents of `together`."""
     return batch.view(*together.shape[:2], *batch.shape[1:])

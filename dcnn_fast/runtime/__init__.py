@@ -1,4 +1,4 @@
-"""Executing networks: from planes and plans to probabilities, on the cpu and on a GPU."""
+"""Executes networks, from planes and plans to probabilities, on the cpu and on a GPU."""
 
 from dcnn_fast.runtime.column import averaged, column_maps, head_rows
 from dcnn_fast.runtime.cpu import with_bf16_layers

@@ -1,8 +1,8 @@
-"""One column on the cpu, from a plane and a plan to what the network's head is given.
+"""One column on the cpu, from a plane and a plan to the input of the network's head.
 
 Blocks run image by image, so that an image's maps stay in cache; the fully-connected layers run over all windows of a batch, so
 that their weights are read once. `ops.linear` gives every row the same bits whatever its neighbours are.
-What is copied here numpy copies: torch would do it on its own threads, which then spin for milliseconds beside the engine's.
+Copies here are made by numpy: torch's copies would use its own threads, which then spin for milliseconds beside the engine's.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from dcnn_fast.runtime.executor import PlaneJob
 
 
 def column_maps(column: AnyColumn, job: PlaneJob, precision: Precision = "ieee") -> Tensor:
-    """What the first fully-connected layer is given of every distinct window: [windows, features]; of a column of single layers
-    all that it gives.
+    """The first fully-connected layer's input for every distinct window, [windows, features]; for a column of single layers,
+    the column's result.
 
-    precision: of the products below that layer.
+    precision: of the products before that layer.
     """
     if isinstance(column, BackboneColumn):
         return column.means(_distinct(job, column.spec.window), precision)
@@ -39,7 +39,7 @@ def column_maps(column: AnyColumn, job: PlaneJob, precision: Precision = "ieee")
 
 
 def _distinct(job: PlaneJob, side: int) -> Tensor:
-    """The different windows of the plane, [windows, 3, side, side] uint8."""
+    """The distinct windows of the plane, [windows, 3, side, side] uint8."""
     _, first = np.unique(job.plan.window_of, return_index=True)
     cut = [job.plane[top : top + side, left : left + side] for top, left in job.windows[first].tolist()]
     return torch.from_numpy(np.stack(cut) if len(cut) > 1 else cut[0][None]).permute(0, 3, 1, 2)
@@ -47,7 +47,7 @@ def _distinct(job: PlaneJob, side: int) -> Tensor:
 
 @torch.no_grad()
 def _block_maps(column: Column, job: PlaneJob, precision: Precision) -> Tensor:
-    """The last block's output, as `networks.Column.reduce` says."""
+    """The last block's output, flattened or averaged as `networks.Column.reduce` says."""
     operands, mean, scale = [], column.spec.mean, column.spec.scale
     for block in column.blocks:
         assert isinstance(block, Block)
@@ -60,16 +60,16 @@ def _block_maps(column: Column, job: PlaneJob, precision: Precision) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _problems(column: networks.Column, precision: Precision) -> list[BlockParams]:
-    """The problems of a column's blocks over a plane of bytes, whatever its extents."""
+    """The problems of a column's blocks over a plane of bytes of any extents."""
     problems = [replace(each, options=replace(each.options, precision=precision)) for each in problems_of(column)]
     return [replace(problems[0], dtype=torch.uint8), *problems[1:]]
 
 
 @torch.no_grad()
 def head_rows(column: AnyColumn, maps: Sequence[Tensor]) -> Tensor:
-    """What the column's last layer is given, of all distinct windows of all images: [sum of windows, inputs].
+    """The column's last layer's input for all distinct windows of all images: [sum of windows, inputs].
 
-    maps: of each image (`column_maps`). The last layer is the head's (`ops.head`); the precision of the others follows from
+    maps: each image's (`column_maps`). The head computes the last layer (`ops.head`); the other layers' precision follows from
     their weights' dtype (`ops.linear`).
     """
     x = torch.from_numpy(np.concatenate([of.numpy() for of in maps])) if len(maps) > 1 else maps[0]
@@ -81,7 +81,7 @@ def head_rows(column: AnyColumn, maps: Sequence[Tensor]) -> Tensor:
 
 
 def averaged(maps: Tensor) -> Tensor:
-    """The mean of each map, [N, C, H, W] or [N, C, H * W] -> [N, C], with bits that depend on the map alone."""
+    """Each map's mean, [N, C, H, W] or [N, C, H * W] -> [N, C]; its bits depend on the map alone."""
     count, channels = maps.shape[:2]
     rows = maps.reshape(count * channels, -1)
     share = torch.full((1, rows.shape[1]), 1 / rows.shape[1], dtype=maps.dtype, device=maps.device)

@@ -1,12 +1,12 @@
-"""What drives a GPU: a few streams of the project's own, each with its memory and its recorded launches, borrowed by threads.
+"""Contexts that drive a GPU: each has a stream of its own, memory and recorded launches, and threads borrow it.
 
-Contexts belong to a network, outlive the threads that come for them, and are closed with it: what was launched has run before
-their memory is given back. Their streams are made here: of torch's thirty-two, which all who ask share, two threads could have
-the same, and one's launches would go into the other's capture.
+Contexts belong to a network, outlive the threads that borrow them, and are closed with it: all launches have run before their
+memory is freed. Their streams are made here, because torch has only thirty-two for the whole process: two threads could get
+the same stream, and one thread's launches would enter the other's capture.
 
-A stream is never destroyed: with its `DeviceStream` it goes back to those that wait for the next one. For when memory that a
-stream has used is freed, whenever that is, torch's allocators record an event on the stream (`free` in torch's
-aten/src/ATen/core/CachingHostAllocator.h for pinned memory, `record_stream` for a GPU's), which must exist then, and CuPy
+A stream is never destroyed: when its `DeviceStream` is collected, the stream joins the idle ones for reuse. Whenever memory
+that a stream has used is freed, torch's allocators record an event on the stream (`free` in torch's
+aten/src/ATen/core/CachingHostAllocator.h for pinned memory, `record_stream` for a GPU's), so it must still exist, and CuPy
 destroys a stream with its object.
 """
 
@@ -29,23 +29,24 @@ _all: WeakSet[Contexts[Any]] = WeakSet()
 
 
 class DeviceStream:
-    """A stream on a device, nobody else's; on the cpu, where nothing runs beside the host, it has nothing to do."""
+    """An exclusive stream on a device; on the cpu, where nothing runs asynchronously, its methods do nothing."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._handle: _Handle | None = None
         if device.type == "cuda":
-            self._index = torch.cuda.current_device() if device.index is None else device.index
-            self._handle = _taken(self._index)
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self._home = _idle[index]  # when a process ends, this module's names may go before the stream does
+            self._handle = _taken(index)
 
     def __del__(self) -> None:
-        handle: _Handle | None = getattr(self, "_handle", None)  # None also of one that could not be made
+        handle: _Handle | None = getattr(self, "_handle", None)  # missing where the stream could not be made
         if handle is not None:
-            _idle[self._index].append(handle)  # no lock can be taken where objects are collected
+            self._home.append(handle)  # no lock may be taken while objects are collected
 
     @property
     def _stream(self) -> Any:
-        """As torch takes it."""
+        """The stream as torch's object; None on the cpu."""
         return None if self._handle is None else self._handle[1]
 
     def current(self) -> AbstractContextManager[Any]:
@@ -53,17 +54,17 @@ class DeviceStream:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def reached(self) -> Any:
-        """What tells when all that was launched has run; None where nothing runs beside the host."""
+        """An event reached when all launches so far have run; None on the cpu."""
         return None if self._stream is None else self._stream.record_event()
 
     def wait_for(self, reached: Any) -> None:
-        """Let the stream wait for another's `reached`; the host does not."""
+        """Make the stream wait for another's `reached`; the host does not wait."""
         if self._stream is not None:
             self._stream.wait_event(reached)
 
     def handed(self, tensor: torch.Tensor) -> Any:
-        """Let the stream that is current wait for all that was launched on this one, where the tensor was made, and keep its
-        memory until the current one has read it. Returns what `reached` does.
+        """Make the current stream wait for all launches on this one, where the tensor was made, and keep the tensor's memory
+        until the current stream has read it. Returns the event of `reached`.
         """
         reached = self.reached()
         if self._stream is not None:
@@ -73,20 +74,20 @@ class DeviceStream:
         return reached
 
     def keeps(self, *tensors: torch.Tensor) -> None:
-        """Memory of another stream's is not given away before this one has read it."""
+        """Keep another stream's memory from reuse until this stream has read it."""
         if self._stream is not None:
             for tensor in tensors:
                 tensor.record_stream(self._stream)
 
     def wait(self) -> None:
-        """Let the host wait until all that was launched has run."""
+        """Make the host wait until all launches have run."""
         if self._stream is not None:
             self._stream.synchronize()
 
 
 @contextmanager
 def own_stream(device: torch.device) -> Iterator[None]:
-    """Within it, launches go to a stream of the project's own, as recorded ones must; before and after it all have run."""
+    """Within it, launches go to an exclusive `DeviceStream`, as recording requires; the host waits at entry and at exit."""
     if device.type != "cuda":
         yield
         return
@@ -99,12 +100,12 @@ def own_stream(device: torch.device) -> Iterator[None]:
             stream.wait()
 
 
-_Handle = tuple[Any, Any]  # a stream as CuPy made it, which lives as long as this does, and the same as torch takes it
-_idle: defaultdict[int, deque[_Handle]] = defaultdict(deque)  # of each GPU, streams that nobody has
+_Handle = tuple[Any, Any]  # a CuPy stream, which must outlive its use, and torch's object for the same stream
+_idle: defaultdict[int, deque[_Handle]] = defaultdict(deque)  # by GPU: streams not in use
 
 
 def _taken(index: int) -> _Handle:
-    """A stream of that GPU's: one that nobody has, or a new one."""
+    """A stream of the GPU: an idle one, or a new one."""
     try:
         return _idle[index].pop()
     except IndexError:
@@ -121,14 +122,14 @@ def _made(index: int) -> _Handle:
 
 @runtime_checkable
 class Closing(Protocol):
-    """What has something to do before its memory is given back."""
+    """A context that must act before its memory is freed."""
 
     def close(self) -> None:
-        """Do it; it is used no more."""
+        """Act; the context is not used afterwards."""
 
 
 class Contexts(Generic[_T]):
-    """At most `most` contexts, each used by one thread at a time; `make` makes one when all there are are in use."""
+    """At most `most` contexts, each used by one thread at a time; `make` makes another when all existing ones are in use."""
 
     def __init__(self, make: Callable[[], _T], most: int) -> None:
         self._make, self._most = make, most
@@ -140,7 +141,7 @@ class Contexts(Generic[_T]):
 
     @contextmanager
     def borrowed(self) -> Iterator[_T]:
-        """A context that is the caller's alone within; it waits for one where all are in use. The one used last comes first."""
+        """A context for the caller's exclusive use within; waits while all are in use. The last one used is lent first."""
         _close_gone()
         context = self._take()
         try:
@@ -165,7 +166,7 @@ class Contexts(Generic[_T]):
             raise
 
     def close(self) -> None:
-        """Close those that nobody has; who had the contexts is gone. Nothing in a child made by a fork, which has no GPU."""
+        """Close the idle contexts, once their network is gone. Does nothing in a forked child, which has no GPU."""
         if os.getpid() != self._process:
             return
         with self._changed:
@@ -175,17 +176,17 @@ class Contexts(Generic[_T]):
                 context.close()
 
     def renew(self) -> None:
-        """In a child made by a fork: threads that had borrowed a context are not there, nor is what holds the lock."""
+        """In a forked child: forget contexts borrowed by threads that it lacks, and replace the lock, which one may hold."""
         self._changed = threading.Condition()
         self._made = len(self._idle)
 
 
-_gone: deque[Contexts[Any]] = deque()  # whose networks are, and which are still to be closed
+_gone: deque[Contexts[Any]] = deque()  # contexts still to be closed, whose networks are gone
 
 
 def close(contexts: Contexts[Any]) -> None:
-    """Close the contexts of a network that is gone: now or, while a capture goes on, which waiting for a stream could end, when
-    contexts are borrowed next.
+    """Close the contexts of a network that is gone: now, or at the next borrowing of contexts if a capture is under way, which
+    waiting for a stream could break.
     """
     _gone.append(contexts)
     _close_gone()

@@ -1,4 +1,4 @@
-"""Copies of photographs to a GPU beside its work, from a ring's buffers, each of which is held until its copy is made."""
+"""Copies photographs to a GPU while it computes, from a ring's buffers, each held until its copy is complete."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from dcnn_fast.ops.launch import copy
 from dcnn_fast.runtime.contexts import DeviceStream
 from dcnn_fast.runtime.ring import Ring
 
-MOST = 2  # copies under way: one is made beside the launches that read the other
+MOST = 2  # copies under way: one runs while launches read the other
 
 
 class Copies:
-    """What copies arrays of bytes to a device, on a stream of its own. No page is locked but for a buffer that is larger than
-    any before of those that are free: at most `MOST` and one are in use.
+    """Copies arrays of bytes to a device, on its own stream. Pages are locked only for a new buffer, where none of the array's
+    size (a power of two bytes) is idle: at most `MOST` of each size are ever taken.
     """
 
     def __init__(self, device: torch.device, stream: DeviceStream | None = None) -> None:
         self._device = device
         self._stream = stream or DeviceStream(device)
-        self._ring = Ring(device.type == "cuda", idle=inf)  # as few as are in use at a time
-        self._under_way: deque[tuple[Any, np.ndarray]] = deque()  # what tells that a copy is made, and what it reads
+        self._ring = Ring(device.type == "cuda", idle=inf)  # all are kept, as few are in use at a time
+        self._under_way: deque[tuple[Any, np.ndarray]] = deque()  # the event of a copy, and its source
 
     def there(self, pixels: np.ndarray) -> Tensor:
-        """The bytes, uint8 of any shape, on the device. The host waits where `MOST` copies are under way, for the oldest; what
-        is launched next on the current stream waits for this one.
+        """The bytes, uint8 of any shape, on the device. Where `MOST` copies are under way the host waits for the oldest; the
+        current stream's next launches wait for this copy.
         """
         self._settle()
         held = self._ring.held(pixels)
@@ -43,7 +43,7 @@ class Copies:
         return found
 
     def _settle(self) -> None:
-        """Let go of what has been copied."""
+        """Release the sources of finished copies."""
         while self._under_way and (len(self._under_way) >= MOST or self._under_way[0][0].query()):
             self._under_way[0][0].synchronize()
             self._under_way.popleft()

@@ -1,4 +1,4 @@
-"""A network on the cpu, with bits that depend on nothing but the image, the windows and the weights."""
+"""A network on the cpu; its results' bits depend on the image, the windows and the weights alone."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from dcnn_fast.runtime.column import column_maps, head_rows
 from dcnn_fast.runtime.executor import Intake, Job, Maps, PlaneJob, require_kind
 from dcnn_fast.runtime.watch import Watch, require_float32_on_cpu, written
 
-RESULTS = torch.float64  # of the head
+RESULTS = torch.float64  # the head's out_dtype
 
 
 @dataclass(frozen=True)
 class CpuMaps(Maps):
-    """Maps in (C, H, W) order. weights: what tells the network's weights from those after a change."""
+    """Maps in (C, H, W) order. weights: an object that compares unequal once the network's weights have changed."""
 
     weights: object
 
 
 class CpuNetwork:
-    """A network on the cpu. precision: of the blocks' products; that of a fully-connected layer follows from its weights.
+    """A network on the cpu. precision: of the blocks' products; a fully-connected layer's follows from its weights' dtype.
 
-    In "ieee" the weights are the network's own, read anew for every image. In "bf16" the fully-connected weights are a copy,
-    rounded; it is made again when the network's weights are no longer those it was made of. An image whose blocks saw other
-    weights than the head would is refused (of writes that torch does not count, no one can tell).
+    In "ieee" the network's own weights are read anew for every image. In "bf16" the fully-connected weights are a rounded copy,
+    made again when the network's weights have changed. An image whose blocks used other weights than the head would is refused
+    (writes that torch does not count go unnoticed).
     """
 
     def __init__(self, net: MultiColumn, precision: Precision) -> None:
@@ -43,11 +43,11 @@ class CpuNetwork:
 
     @property
     def intake(self) -> Intake:
-        """Finished planes."""
+        """Takes finished planes."""
         return self._intake
 
     def begin(self) -> None:
-        """Nothing: every image's weights are looked at."""
+        """Does nothing: the weights are checked for every image."""
 
     def blocks(self, jobs: Sequence[Job]) -> CpuMaps:
         """The blocks of one image: a PlaneJob for each column of the network. Raises WeightsError and TypeError."""
@@ -80,13 +80,13 @@ class CpuNetwork:
         return found.weights == weights
 
     def _in_use(self) -> tuple[MultiColumn, object]:
-        """The network that the head reads, and what tells its weights from others."""
+        """The network that the head reads, and the `CpuMaps.weights` of its present weights."""
         rounded = self._rounded
         return (self._net, written(weights_of(self._net))) if rounded is None else (rounded.net, rounded)
 
 
 class _Rounded:
-    """A copy of a network with its fully-connected weights rounded, and what watches over those that it was made of."""
+    """A copy of a network with its fully-connected weights rounded, and a watch on the original weights."""
 
     def __init__(self, net: MultiColumn) -> None:
         require_float32_on_cpu(weights_of(net))
@@ -94,7 +94,7 @@ class _Rounded:
         self.net = with_bf16_layers(net)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both were made of the same weights, as two workers may at a time."""
+        """Whether both are copies of the same weights, as two workers may make at a time."""
         return self is other or (isinstance(other, _Rounded) and self.watch == other.watch)
 
     __hash__ = None  # type: ignore[assignment]
@@ -134,7 +134,7 @@ def _probabilities(net: MultiColumn, images: Sequence[CpuMaps]) -> list[np.ndarr
 def _of_single_layers(
     net: MultiColumn, columns: Sequence[AnyColumn], features: Sequence[Tensor], window_of: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """The probabilities [samples, labels], float64, of a network with a column that has no last layer for `ops.head`."""
+    """The probabilities [samples, labels], float64, of a network in which some column has no last layer for `ops.head`."""
     joined = []
     for column, rows, of in zip(columns, features, window_of, strict=True):
         last = None if isinstance(column, GraphColumn) else _weight_and_bias(column.fc[-1])

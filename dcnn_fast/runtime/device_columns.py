@@ -1,4 +1,4 @@
-"""Columns on a device: their weights laid out once, and how their layers' launches come about."""
+"""Columns on a device: their weights, laid out once, and their layers' launches."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.runtime.column import averaged
 from dcnn_fast.runtime.executor import PhotoJob
 
-_PRODUCTS: dict[torch.dtype, Precision] = {torch.float32: "ieee", torch.bfloat16: "bf16"}  # of EfficientNet-Lite's layers
+_PRODUCTS: dict[torch.dtype, Precision] = {torch.float32: "ieee", torch.bfloat16: "bf16"}  # for EfficientNet-Lite's layers
 
 
 @dataclass(frozen=True)
 class FixedWindows:
-    """The windows of a fixed evaluation: `count` of them, of which window i is described by row i of `sources`, [count, fields]
-    int64 on the device (`SourceRow` of csrc/core/tables.h).
+    """The `count` windows of a fixed evaluation: row i of `sources`, [count, fields] int64 on the device, describes window i
+    (`SourceRow` of csrc/core/tables.h).
 
-    like: [1, 3, height, width] uint8, pixels that lie as theirs do. reads: the memory that they lie in.
+    like: [1, 3, height, width] uint8, pixels in the windows' memory layout. reads: the memory that the windows lie in.
     """
 
     count: int
@@ -52,14 +52,14 @@ class FixedWindows:
 
 
 class DeviceColumn(Protocol):
-    """A column's weights on a device, in one dtype. last: weight and bias of its last layer, which is the head's."""
+    """A column's weights on a device, in one dtype. last: weight and bias of its last layer, which the head computes."""
 
     last: tuple[Tensor, Tensor]
 
     @property
     @abstractmethod
     def most_windows(self) -> int:
-        """Of a fixed evaluation, whose maps take memory for each."""
+        """The most windows of a fixed evaluation, limited by the maps' memory."""
 
     @property
     @abstractmethod
@@ -68,25 +68,25 @@ class DeviceColumn(Protocol):
 
     @abstractmethod
     def launcher(self, device: torch.device, again: bool, record: Recorder) -> Launcher | None:
-        """What launches the layers of one image after another on one stream; None where they are run one by one."""
+        """A launcher of one image after another on one stream; None where the layers are run one by one."""
 
     @abstractmethod
     def step(self, job: PhotoJob, plane: Tensor, launcher: Launcher | None) -> Callable[[], Tensor]:
-        """What computes the maps of every distinct window, [windows, features]."""
+        """A function that computes the maps of every distinct window, [windows, features]."""
 
     @abstractmethod
     def fixed(self, windows: FixedWindows) -> tuple[list[Step], Tensor]:
-        """What computes the maps of the windows, and the memory that they fill, [windows, features]."""
+        """The steps that compute the windows' maps, and the memory that they fill, [windows, features]."""
 
     @abstractmethod
     def features(self, maps: Tensor) -> Tensor:
-        """What the last layer is given, of maps: [windows, inputs]."""
+        """The last layer's input from the maps: [windows, inputs]."""
 
 
 def device_column(column: nn.Module, device: torch.device, dtype: torch.dtype, tf32: bool = False) -> DeviceColumn:
     """The column's weights on the device.
 
-    Raises ValueError naming the argument for a column of single layers, and for a dtype that its layers are not computed in.
+    Raises ValueError naming the argument for a column of single layers, and for a dtype that its layers do not support.
     """
     if isinstance(column, Column):
         return BlockWeights(column, device, dtype, tf32)
@@ -100,7 +100,7 @@ def device_column(column: nn.Module, device: torch.device, dtype: torch.dtype, t
 
 
 def layers_launch(network: networks.Network, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether kernels compute every fully-connected layer and the head: what torch computes cannot be recorded."""
+    """Whether kernels compute every fully-connected layer and the head: torch's own computations cannot be recorded."""
     problems = [
         LinearParams(50, inputs, outputs, relu=True, dtype=dtype)
         for column in network.columns
@@ -122,7 +122,7 @@ class Launcher:
         self._recordings = Recordings(record)
 
     def step(self, plane: Tensor, plan: ColumnPlan) -> Callable[[], Tensor]:
-        """What launches the blocks of one image, whose tables are on their way, and returns [windows, features]."""
+        """Queue the copies of one image's tables; the result launches the image's blocks and returns [windows, features]."""
         found = self._column.launches(plane, plan.blocks)
 
         def run() -> Tensor:
@@ -133,7 +133,7 @@ class Launcher:
 
 
 class _Layers:
-    """A column's fully-connected layers on the device; features enter the first as `_first` lays its weight out."""
+    """A column's fully-connected layers on the device; `_first` adapts the first weight to the features' order."""
 
     def __init__(self, column: AnyColumn, device: torch.device, dtype: torch.dtype) -> None:
         layers = [(layer.weight.detach(), layer.bias.detach()) for layer in column.fc]  # type: ignore[operator]
@@ -153,7 +153,7 @@ class _Layers:
 
 
 class BlockWeights(_Layers, DeviceColumn):
-    """A column of blocks: features enter the fully-connected layers as the last block leaves them, in (H, W, C) order."""
+    """A column of blocks; the fully-connected layers take features in the last block's order, (H, W, C)."""
 
     def __init__(self, column: Column, device: torch.device, dtype: torch.dtype, tf32: bool = False) -> None:
         super().__init__(column, device, dtype)
@@ -176,12 +176,12 @@ class BlockWeights(_Layers, DeviceColumn):
 
     @property
     def most_windows(self) -> int:
-        """As `DeviceColumn` says: some two gigabytes of the paper's maps in float32."""
+        """As `DeviceColumn` says: their maps take some two gigabytes with the paper's column in float32."""
         return 1024
 
     @property
     def launches(self) -> bool:
-        """As `DeviceColumn` says: not by the reference, which a user may have forced."""
+        """As `DeviceColumn` says: False for the reference, which a user may have forced."""
         return all(block.launches is not None for block in self._blocks)
 
     def launcher(self, device: torch.device, again: bool, record: Recorder) -> Launcher | None:
@@ -190,7 +190,7 @@ class BlockWeights(_Layers, DeviceColumn):
         return Launcher(blocks, device, again, record) if self.launches else None
 
     def step(self, job: PhotoJob, plane: Tensor, launcher: Launcher | None) -> Callable[[], Tensor]:
-        """The last block's output, in (H, W, C) order."""
+        """As `DeviceColumn` says; the maps are the last block's output, in (H, W, C) order."""
         return partial(self._one_by_one, job, plane) if launcher is None else launcher.step(plane, job.plan)
 
     def _one_by_one(self, job: PhotoJob, plane: Tensor) -> Tensor:
@@ -202,10 +202,10 @@ class BlockWeights(_Layers, DeviceColumn):
         return _rows(sources[0])
 
     def fixed(self, windows: FixedWindows) -> tuple[list[Step], Tensor]:
-        """As `DeviceColumn` says; where the maps are averaged, with each map's values beside each other."""
-        blocks = [block.in_one_tile() for block in self._blocks]  # before launches are collected, as tiles may be timed
+        """As `DeviceColumn` says; where maps are averaged, each map's values are contiguous."""
+        blocks = [block.in_one_tile() for block in self._blocks]  # before collecting launches, as this may time tiles
         launches, maps = collected(partial(self._whole_windows, blocks, windows), self._device)
-        table = {**launches[0].args, "sources": windows.sources}  # in place of `like`, once for each window
+        table = {**launches[0].args, "sources": windows.sources}  # in place of the rows for `like`, one per window
         steps: list[Step] = [replace(launches[0], args=table, reads=windows.reads), *launches[1:]]
         if self._spec.reduce == "flatten":
             return steps, maps
@@ -214,10 +214,10 @@ class BlockWeights(_Layers, DeviceColumn):
         return [*steps, partial(beside.copy_, apart)], beside
 
     def _whole_windows(self, blocks: Sequence[PreparedBlock], windows: FixedWindows) -> Tensor:
-        """The last block's output of windows that are sources of their own."""
+        """The last block's output for windows each of which is a source."""
         count, side = windows.count, self._spec.window
         places = np.zeros((count, 4), np.int64)
-        places[:, 0] = np.arange(count)  # (source, image, top, left); of later blocks (image, top, left)
+        places[:, 0] = np.arange(count)  # (source, image, top, left); for later blocks (image, top, left)
         sources = [windows.like] * count
         for number, (block, extent) in enumerate(zip(self._spec.blocks, (side, *self._spec.extents()[1:]), strict=False)):
             regions = of_windows(
@@ -234,18 +234,18 @@ class BlockWeights(_Layers, DeviceColumn):
         return torch.empty(shape, dtype=self._dtype, device=self._device).permute(0, 3, 1, 2)
 
     def features(self, maps: Tensor) -> Tensor:
-        """As `DeviceColumn` says; of maps in (H, W, C) order, or averaged ones as `fixed` leaves them."""
+        """As `DeviceColumn` says; maps are in (H, W, C) order, or as `fixed` leaves those to average."""
         if self._spec.reduce == "mean":
             maps = averaged(self._apart(maps) if maps.ndim == 2 else maps)
         return self._through(maps)
 
     def _apart(self, maps: Tensor) -> Tensor:
-        """[windows, filters, H * W] of [windows, H * W * filters]."""
+        """[windows, H * W * filters] as [windows, filters, H * W]."""
         return maps.reshape(len(maps), -1, self._blocks[-1].params.filters).transpose(1, 2)
 
 
 class BackboneWeights(_Layers, DeviceColumn):
-    """A column of EfficientNet-Lite's layers, whose maps are float32; their means enter the layers above in the dtype."""
+    """A column of EfficientNet-Lite's layers. Maps are float32; their means enter the later layers in the column's dtype."""
 
     def __init__(self, column: BackboneColumn, device: torch.device, dtype: torch.dtype) -> None:
         column.require_weights()
@@ -257,7 +257,7 @@ class BackboneWeights(_Layers, DeviceColumn):
 
     @property
     def most_windows(self) -> int:
-        """As `DeviceColumn` says: some gigabytes of Lite2's maps."""
+        """As `DeviceColumn` says: Lite2's maps take some gigabytes."""
         return 128
 
     @property
@@ -295,17 +295,17 @@ class BackboneWeights(_Layers, DeviceColumn):
 
 
 def placed(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A weight on the device, in memory of its own without gaps; filters in channels_last memory."""
-    there = tensor.detach().to(device, dtype, copy=True)  # also in the simulator: recorded launches hold its address
+    """A dense copy of a weight on the device; filters in channels_last memory."""
+    there = tensor.detach().to(device, dtype, copy=True)  # a copy even in the simulator: recorded launches hold its address
     return there.contiguous(memory_format=torch.channels_last) if there.ndim == 4 else there.contiguous()
 
 
 def last_channels(weight: Tensor, channels: int) -> Tensor:
-    """A layer's weight [outputs, C * H * W] for features in (H, W, C) order."""
+    """A layer's weight [outputs, C * H * W], reordered for features in (H, W, C) order."""
     outputs = weight.shape[0]
     return weight.reshape(outputs, channels, -1).transpose(1, 2).reshape(outputs, -1)
 
 
 def _rows(maps: Tensor) -> Tensor:
-    """[windows, H * W * C] of [windows, C, H, W] in channels_last memory."""
+    """[windows, C, H, W] in channels_last memory as [windows, H * W * C]."""
     return maps.permute(0, 2, 3, 1).flatten(1)

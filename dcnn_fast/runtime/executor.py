@@ -1,4 +1,4 @@
-"""What every way to execute a network is given and offers: jobs in, maps between, probabilities out."""
+"""The contract of every executor of a network: jobs in, maps between, probabilities out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class PlannedWindows:
-    """The windows of one image for one column: their corners on the plane, [samples, 2] (top, left), and the plan of them."""
+    """The windows of one image for one column: their corners on the plane, [samples, 2] (top, left), and their plan."""
 
     windows: np.ndarray
     plan: ColumnPlan
@@ -26,14 +26,14 @@ class PlannedWindows:
 
 @dataclass(frozen=True)
 class PlaneJob(PlannedWindows):
-    """One image for one column, its view made. plane: the pixels that the windows lie on, [H, W, 3] uint8."""
+    """One image for one column, with its view made. plane: the pixels that the windows lie on, [H, W, 3] uint8."""
 
     plane: np.ndarray
 
 
 @dataclass(frozen=True)
 class PhotoJob(PlannedWindows):
-    """One image for one column, its view still to be made: `view` of the photograph `photo`, [H, W, 3] uint8."""
+    """One image for one column, whose view the executor makes: `view` of the photograph `photo`, [H, W, 3] uint8."""
 
     photo: np.ndarray
     view: ViewParams
@@ -43,27 +43,27 @@ Job = PlaneJob | PhotoJob
 
 
 class FixedRule(Protocol):
-    """Which photographs are evaluated by launches that never change, and so need no plan (`plan.fixed`)."""
+    """Decides which photographs get a fixed evaluation, whose launches never change, and so need no plan (`plan.fixed`)."""
 
     def refused(self, shape: tuple[int, int], samples: int, grid: int) -> str | None:
-        """None for a photograph of that (height, width) which is, else one sentence that says why not."""
+        """None where photographs of that (height, width) get a fixed evaluation, else one sentence that says why not."""
 
 
 class Holder(Protocol):
-    """Where photographs are to lie."""
+    """Memory in which an executor wants photographs to lie."""
 
     def held(self, pixels: np.ndarray) -> np.ndarray:
-        """The same pixels there."""
+        """The pixels, in this memory."""
 
 
 @dataclass(frozen=True)
 class Intake:
     """The jobs that an executor takes.
 
-    backend, precision: whose costs and tiles its plans are made for (`plan.share`). makes_views: it takes photographs
-    (`PhotoJob`) and makes their views by itself; otherwise it takes finished planes (`PlaneJob`). fixed: which photographs it
-    takes without a plan of shared work; None for none. holder: where it wants photographs to lie; None where they are. batch:
-    how many images' maps it is best given at a time.
+    backend, precision: those whose costs and tiles its plans are made for (`plan.share`). makes_views: it takes photographs
+    (`PhotoJob`) and makes their views itself; otherwise it takes finished planes (`PlaneJob`). fixed: which photographs it
+    takes without a plan of shared work; None for none. holder: the memory it wants photographs in; None: any. batch: the best
+    number of images per call of `head`.
     """
 
     backend: str = "cpu"
@@ -76,9 +76,9 @@ class Intake:
 
 @dataclass(frozen=True)
 class Maps:
-    """The blocks' results for one image, for each column: [distinct windows, features], and which of them each sample has.
+    """The blocks' results for one image: for each column [distinct windows, features], and each sample's row in them.
 
-    The order of a window's features is the executor's own affair; its head alone reads them.
+    Each executor chooses the order of a window's features; only its own head reads them.
     """
 
     columns: tuple[Tensor, ...]
@@ -86,25 +86,25 @@ class Maps:
 
     @property
     def samples(self) -> int:
-        """How many samples the image has."""
+        """The image's number of samples."""
         return len(self.window_of[0])
 
     @property
     def pixels(self) -> int:
-        """Bytes of main memory that the image's own pixels take until the head is done."""
+        """Bytes of main memory that the image's pixels take until the head is done."""
         return 0
 
     @property
     def bytes(self) -> int:
-        """The memory that they hold, such pixels among it."""
+        """The bytes that the maps hold, including `pixels`."""
         return sum(column.nbytes for column in self.columns) + self.pixels
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """A network on one device, in one precision. Any number of threads may call it at a time.
+    """A network on one device, in one precision. Any number of threads may call it concurrently.
 
-    An image's numbers depend on its own job and the weights alone: not on the other images of a batch, nor on threads.
+    An image's results depend on its own jobs and the weights alone, not on the other images of a batch or on threads.
     """
 
     @property
@@ -112,12 +112,12 @@ class Executor(Protocol):
         """The jobs that it takes."""
 
     def begin(self) -> None:
-        """A run of images begins: weights may have been written to since the last one, in ways that torch does not count."""
+        """Begin a run of images: since the last run, weights may have been written to in ways that torch does not count."""
 
     def blocks(self, jobs: Sequence[Job]) -> Maps:
         """The maps of one image: a job for each column of the network.
 
-        Raises WeightsError for weights that it cannot use, TypeError for jobs that it does not take.
+        Raises WeightsError for unusable weights, TypeError for jobs of the wrong kind.
         """
 
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
@@ -131,7 +131,7 @@ class Executor(Protocol):
 
 
 def require_kind(name: str, values: Sequence[object], kind: type[_T]) -> list[_T]:
-    """The values, all of one kind. Raises TypeError naming the argument for the first that is of another."""
+    """The values, all of type `kind`. Raises TypeError naming the argument for the first of another type."""
     found = []
     for value in values:
         if not isinstance(value, kind):

@@ -1,10 +1,9 @@
-"""One evaluation whose launches never change: from photographs of any sizes to the probabilities of `pictures` of them.
+"""The fixed evaluation: launches that never change, from photographs of any sizes to the probabilities of `pictures` of them.
 
-No window shares its work with another, so what is launched follows from the network and the number of pictures and samples
-alone. What differs from batch to batch is one buffer of numbers: where each photograph lies and how large it is, and where each
-window begins. The launches are recorded once, on a GPU as one CUDA graph, fully-connected layers and head included; a batch is
-a copy of each photograph, one of the numbers, a replay, and a copy of the probabilities. Pictures that a batch lacks repeat
-those it has.
+No window shares its work with another, so the launches depend only on the network and the numbers of pictures and samples.
+Batches differ in one buffer of numbers: each photograph's address and size, and each window's start. The launches are recorded
+once, on a GPU as one CUDA graph, including fully-connected layers and head. A batch is a copy of each photograph, a copy of the
+numbers, a replay, and a copy of the probabilities. A batch of fewer pictures repeats them.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from dcnn_fast.runtime.contexts import DeviceStream
 from dcnn_fast.runtime.device_columns import DeviceColumn, FixedWindows
 from dcnn_fast.runtime.executor import PhotoJob
 
-_BEGIN = 256  # bytes that a photograph's address is a multiple of
+_BEGIN = 256  # bytes: the alignment of a photograph's address
 _LEAST_ARENA = 2**22
-_RGB, _RGBX = 3, 4  # bytes of a photograph's pixel and of a plane's
+_RGB, _RGBX = 3, 4  # bytes of a photograph's pixel and of a plane's pixel
 
 
 @dataclass(frozen=True)
@@ -46,25 +45,25 @@ class FixedColumn:
         return self.spec.view != "local" and self.spec.window == self.spec.plane
 
     def windows(self, samples: int) -> int:
-        """Windows that are computed of a picture with so many samples."""
+        """Windows computed for a picture with that number of samples."""
         return 1 if self.one else samples
 
 
 Head = Callable[[Sequence[Tensor], Sequence[int], Sequence[Tensor | None]], Tensor]
-"""Of each column's features, each picture's number of samples, and each column's row of each sample (None: its own): the
-probabilities, [samples, labels].
+"""The probabilities [samples, labels], from each column's features, each picture's number of samples, and each column's row
+of each sample (None: row i is sample i's).
 """
 
 
 class Arena:
-    """The photographs of one batch on the device, one after the other. reads: the memory, for launches to name."""
+    """The photographs of one batch on the device, one after the other. reads: their memory, for `Launch.reads`."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self.reads = [torch.empty(0, dtype=torch.uint8, device=device)]
 
     def addresses(self, photos: Sequence[np.ndarray]) -> list[int]:
-        """Where each photograph, dense bytes, is on its way to, on the current stream; one that comes twice is copied once."""
+        """Queue copies of the photographs (dense bytes) on the current stream, each once; the result is their addresses."""
         places: dict[int, int] = {}
         size = 0
         for photo in photos:
@@ -83,8 +82,8 @@ class Arena:
 
 
 class FixedEvaluation:
-    """The launches for `pictures` pictures of `samples` samples, and all memory they use, on one stream, which must be the
-    current one when this is made and run.
+    """The launches for `pictures` pictures of `samples` samples, and all memory they use, on one stream, which must be
+    current when this is made and run.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class FixedEvaluation:
         self._cuts, self._resizes = tables[:kinds], tables[kinds : 2 * kinds]
         self._sources = [table.reshape(pictures, -1, fields(SOURCE)) for table in tables[2 * kinds :]]
         looks = [None if column.spec.view == "local" else _kind(column.spec) for column in columns]
-        self._first = [looks.index(kind) for kind in self._planes]  # column that looks at each
+        self._first = [looks.index(kind) for kind in self._planes]  # a column that uses each kind of plane
         self._begin()
         steps, self._probs = self._steps(head, device)
         self._steps_again = Again(steps, record)
@@ -110,9 +109,9 @@ class FixedEvaluation:
         )  # fmt: skip
 
     def probabilities(self, pictures: Sequence[Sequence[PhotoJob]]) -> list[np.ndarray]:
-        """Each picture's [samples, labels] float64; waits for them.
+        """Each picture's [samples, labels] float64; waits for the results.
 
-        pictures: at most as many as it is made for, a job a column.
+        pictures: at most the number this is made for; each has one job per column.
         """
         try:
             addresses = self._arena.addresses([jobs[0].photo for jobs in pictures])
@@ -122,13 +121,13 @@ class FixedEvaluation:
             copy(self._numbers.device, self._numbers.host)
             self._steps_again.run()
             copy(self._result, self._probs)
-        finally:  # also before an error lets go of photographs that are being copied
+        finally:  # even on an error: photographs being copied must not be freed
             self._stream.wait()
         found = self._result.numpy().reshape(self._pictures, self._samples, -1)[: len(pictures)].astype(np.float64)
         return list(found)
 
     def _begin(self) -> None:
-        """Enter what is the same for all photographs."""
+        """Enter the numbers that are the same for all photographs."""
         for planes, cuts in zip(self._planes.values(), self._cuts, strict=True):
             cuts[:] = [planes.cut(i) for i in range(self._pictures)]
         for column, rows in zip(self._columns, self._sources, strict=True):
@@ -137,7 +136,7 @@ class FixedEvaluation:
                 rows[..., 2:4] = _RGBX * column.spec.plane, _RGBX
 
     def _enter(self, i: int, jobs: Sequence[PhotoJob], address: int) -> None:
-        """Enter picture i: where its photograph and its windows lie."""
+        """Enter picture i: the addresses of its photograph and its windows."""
         height, width, _ = jobs[0].photo.shape
         pitch = _RGB * width
         for column, table, job in zip(self._columns, self._sources, jobs, strict=True):
@@ -154,7 +153,7 @@ class FixedEvaluation:
             resizes[i] = resize_of(jobs[first_column].view)
 
     def _steps(self, head: Head, device: torch.device) -> tuple[list[Step], Tensor]:
-        """Everything that is launched, and the memory of the probabilities."""
+        """All steps, and the memory of the probabilities."""
         there, kinds = self._numbers.there, len(self._planes)
         steps: list[Step] = []
         for number, planes in enumerate(self._planes.values()):
@@ -184,14 +183,14 @@ class FixedEvaluation:
         return FixedWindows(len(sources), sources, like, reads)
 
     def _rows(self, device: torch.device) -> Tensor:
-        """The row of every sample of a column with one window a picture."""
+        """Each sample's row in a column with one window per picture."""
         return torch.arange(self._pictures, dtype=torch.int64, device=device).repeat_interleave(self._samples)
 
 
 def _require_launched(found: Sequence[Launch]) -> None:
-    """Raise RuntimeError where nothing was launched: what was computed instead would be every photograph's.
+    """Raise RuntimeError where nothing was launched: a result computed now would be replayed for every photograph.
 
-    `Fixed` lets no such network in.
+    `Fixed` refuses such networks.
     """
     if not found:
         raise RuntimeError("a layer has launched no kernel: the backend must not be changed after a Scorer is made")
@@ -200,7 +199,7 @@ def _require_launched(found: Sequence[Launch]) -> None:
 def _planes_of(
     columns: Sequence[FixedColumn], pictures: int, device: torch.device
 ) -> dict[tuple[networks.View, int], FixedPlanes]:  # fmt: skip
-    """The planes of each view and size that a column looks at."""
+    """The planes of each view and size that the columns use."""
     kinds = dict.fromkeys(_kind(column.spec) for column in columns if column.spec.view != "local")
     return {kind: FixedPlanes.of(*kind, pictures, device) for kind in kinds}
 

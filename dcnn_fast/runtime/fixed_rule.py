@@ -1,4 +1,4 @@
-"""Which photographs a fixed evaluation takes (runtime/fixed.py), and when shared work is worth a plan for each photograph."""
+"""Decides which photographs take the fixed evaluation (runtime/fixed.py), and when sharing is worth a plan per photograph."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dcnn_fast.ops.views.fixed import refused
 from dcnn_fast.runtime.executor import FixedRule
 
 MOST_SAMPLES = 1024
-SHARED_FROM = 4  # the grid of offsets from which plans share enough
-# Seconds of the host for a photograph by either way: as `python -m bench --suite host` has them on one core of an AMD EPYC.
+SHARED_FROM = 4  # the smallest grid of offsets at which plans always share enough
+# Host seconds per photograph, with and without sharing: by `python -m bench --suite host` on one core of an AMD EPYC.
 HOST_SHARING, HOST_FIXED = 1.7e-3, 0.1e-3
-# What sharing saves at most of the multiplications of fifty windows of one plane of Arch 1, by grid: counted of 8 draws.
+# The largest part of multiplications that sharing saves for fifty windows of one plane of Arch 1, by grid; counted, 8 draws.
 SAVED = {1: 0.64, 2: 0.78}
-_VIEWS = 50  # what the predictions are of
+_VIEWS = 50  # samples that the predictions are for
 
 
 class Fixed(FixedRule):
@@ -53,7 +53,7 @@ class Fixed(FixedRule):
         return next((why for column in columns if (why := refused(ViewParams(*shape, column.view, column.plane)))), None)
 
     def _shared(self, samples: int, grid: int) -> str | None:
-        """None where no plan is worth the host's time for it, else one sentence."""
+        """None where no plan is worth the host's time, else one sentence that says why one is."""
         if not any(isinstance(column, networks.Column) for column in self._network.columns):
             return None  # windows of a backbone share nothing
         if grid >= SHARED_FROM:
@@ -70,8 +70,8 @@ class Fixed(FixedRule):
 
 
 def predicted_seconds(columns: Sequence[networks.AnyColumn], dtype: torch.dtype, capability: int) -> float:
-    """Of the blocks of fifty windows of every column whose windows are of one plane, by the faster backend, as predicted
-    (ops/block/gpu/choice.json); 0 for blocks of which there is no prediction, and of local windows, which share little.
+    """The predicted time of the blocks for fifty windows of every column, by the faster backend (ops/block/gpu/choice.json).
+    Counts 0 for blocks without a prediction, and for columns of local windows, which share little.
     """
     total = 0.0
     for column in columns:

@@ -1,14 +1,14 @@
-"""The network on a GPU, from a photograph's pixels to probabilities: launches only, until the probabilities are asked for.
+"""The network on a GPU, from a photograph's pixels to probabilities: asynchronous until the probabilities are asked for.
 
-Most photographs take the fixed evaluation (runtime/fixed.py): nothing is launched for one alone, and a batch is one replay.
-Those that it has no room for, and those whose windows are to share their work, take a plan: the photograph is copied and its
-views made; then memory for all maps is taken and the tables of all blocks are copied, a column's at once
-(ops/block/gpu/column.py), and from the first block's launch to the last one's nothing is allocated or copied. A column's
-launches are recorded by their shape and replayed, as a CUDA graph, for the next image that has it (ops/recording.py). The head
-of a batch of these waits, on the device, for the blocks of its images.
+Most photographs take the fixed evaluation (runtime/fixed.py), in which a batch is one replay. Photographs that exceed its
+limits, and those whose windows share enough work, take a plan: the photograph is copied and its views made; then memory
+for all maps is allocated and the tables of all blocks are copied, one copy per column (ops/block/gpu/column.py), and between
+the first and the last block's launch nothing is allocated or copied. A column's launches are recorded by their shape and
+replayed, as a CUDA graph, for the next image of that shape (ops/recording.py). The head of a batch of planned images waits,
+on the device, for their blocks.
 
-A few contexts (runtime/contexts.py), each with a stream of its own, are borrowed for both, so that one batch's copies pass
-beside another's kernels. Weights are laid out once. This has run in the PTX simulator and not on a GPU.
+Both borrow contexts (runtime/contexts.py), each with its own stream, so that one batch's copies overlap another's kernels.
+Weights are laid out once. This has run in the PTX simulator and not on a GPU.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from dcnn_fast.runtime.ring import Ring, held_bytes
 from dcnn_fast.runtime.watch import Watch, WeightsError
 
 MOST_CONTEXTS = 3  # one whose photographs are copied, one whose launches run, one whose probabilities are read
-MOST_PICTURES = 8  # of a fixed evaluation
-LOOKS = 8  # batches of a run of which one has all weights' values compared
+MOST_PICTURES = 8  # per fixed evaluation
+LOOKS = 8  # one batch in this many of a run compares weights' values too
 
 
 @dataclass(frozen=True)
 class DeviceMaps(Maps):
-    """Maps on the device, there once `ready` has been reached (None where nothing runs beside the host).
+    """Maps on the device, complete once the event `ready` is reached (None where nothing runs asynchronously).
 
-    jobs: their photographs may still be on their way. A picture of the fixed evaluation has no maps yet, only its jobs.
+    jobs: their photographs may still be being copied. A picture for the fixed evaluation has no maps yet, only its jobs.
     """
 
     ready: Any = None
@@ -56,7 +56,7 @@ class DeviceMaps(Maps):
 
     @property
     def waits(self) -> bool:
-        """Whether nothing has been launched for it yet."""
+        """Whether nothing has been launched for the image yet."""
         return not self.columns
 
     @property
@@ -68,12 +68,12 @@ class DeviceMaps(Maps):
 class GpuNetwork:
     """A network's weights on a device, in `dtype`: float32 (products in ieee), float16 or bfloat16 (sums in float32).
 
-    graphs: replay launches that come again instead of launching them one by one. record: what records them, None for a CUDA
-    graph. tf32: the operands of blocks' products, of float32, are rounded to TF32. The weights are laid out once; when the
-    network's are no longer those, `head` raises WeightsError: at once for writes that torch counts, for others (through `.data`
-    or numpy) in the first batch after `begin`, with an image alone, and else within `LOOKS` batches.
+    graphs: replay repeated launches instead of launching them one by one. record: their recorder; None: CUDA graphs where
+    `graphs` is set. tf32: round the float32 operands of blocks' products to TF32. The weights are laid out once; when the
+    network's weights change, `head` raises WeightsError: at once for writes that torch counts; for others (through `.data` or
+    numpy) in the first batch after `begin`, in a batch of one image, and otherwise within `LOOKS` batches.
 
-    Raises ValueError for a dtype that the network's layers are not computed in, WeightsError where they have no weights.
+    Raises ValueError for a dtype that the network's layers do not support, WeightsError where they have no weights.
     """
 
     def __init__(
@@ -88,22 +88,22 @@ class GpuNetwork:
         self._head: Head = partial(_head, tuple(column.last for column in self._columns), weight, bias)
         on_gpu = device.type == "cuda"
         if on_gpu:
-            # The weights are there before another stream reads them. All streams at once would end another scorer's capture.
+            # The weights must be there before another stream reads them; waiting for all streams would break others' captures.
             torch.cuda.current_stream(device).synchronize()
         self._record = record or Recorder(partial(CudaGraph, device) if graphs and on_gpu else None)
         launches = all(column.launches for column in self._columns) and layers_launch(net.spec, device, dtype)
         rule = Fixed(net.spec, dtype, capability(device), launches)
         self._intake = Intake("triton", makes_views=True, fixed=rule, holder=Ring(on_gpu), batch=MOST_PICTURES)
-        self._batches = 0  # since a run began
+        self._batches = 0  # since the last `begin`
         self._fixed = [FixedColumn(of, column) for of, column in zip(net.spec.columns, self._columns, strict=True)]
-        # None of these has the network: with it they would never be closed.
+        # No reference to the network in these: it would keep the network alive, and they would never be closed.
         make = partial(_Context, device, self._columns, self._fixed, self._head, graphs, self._record)
         self._contexts = Contexts(make, MOST_CONTEXTS)
         finalize(self, close, self._contexts).atexit = False
 
     @property
     def intake(self) -> Intake:
-        """Photographs."""
+        """Takes photographs."""
         return self._intake
 
     def begin(self) -> None:
@@ -153,16 +153,16 @@ class GpuNetwork:
         if self._watch.changed(values=values):
             if Model(self._net).digest != self._digest:
                 return False
-            self._watch = Watch(self._net)  # they have moved, and are the same
+            self._watch = Watch(self._net)  # the same values at other addresses
         return True
 
     def _most_pictures(self, samples: int) -> int:
-        """Of a fixed evaluation: a power of two."""
+        """The most pictures of a fixed evaluation: a power of two."""
         most = min(column.weights.most_windows // column.windows(samples) for column in self._fixed)
         return 1 << (max(1, min(most, MOST_PICTURES)).bit_length() - 1)
 
     def _evaluated(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
-        """The probabilities of images that wait, all of as many samples; in halves where the device has no memory for all."""
+        """The probabilities of waiting images with equal numbers of samples; in halves where device memory is too small."""
         try:
             with self._contexts.borrowed() as context, context.stream.current():
                 evaluation = context.evaluation(1 << (len(images) - 1).bit_length(), images[0].samples)
@@ -192,7 +192,7 @@ class GpuNetwork:
         return np.split(result, np.cumsum(counts)[:-1])
 
     def _planes(self, jobs: Sequence[PhotoJob]) -> list[Tensor]:
-        """Each job's plane, [1, 3, H, W] uint8 on the device: its photograph is copied there, and each view made, once."""
+        """Each job's plane, [1, 3, H, W] uint8 on the device: each photograph is copied once, and each view made once."""
         pixels: dict[int, Tensor] = {}
         planes: dict[tuple[int, ViewParams], Tensor] = {}
         for job in jobs:
@@ -208,13 +208,13 @@ def _head(
     last: Sequence[tuple[Tensor, Tensor]], label_weight: Tensor, label_bias: Tensor, features: Sequence[Tensor],
     counts: Sequence[int], rows: Sequence[Tensor | None],
 ) -> Tensor:  # fmt: skip
-    """last: the weights and biases of each column's last layer."""
+    """The probabilities, by `ops.head`. last: each column's last layer's weight and bias."""
     weights, biases = zip(*last, strict=True)
     return ops.head(features, weights, biases, label_weight, label_bias, counts, window_of=rows)[0]
 
 
 class _Context:
-    """What belongs to one thread at a time: a stream, each column's launches on it, and fixed evaluations."""
+    """A context, used by one thread at a time: a stream, each column's launches on it, and fixed evaluations."""
 
     def __init__(
         self, device: torch.device, columns: Sequence[DeviceColumn], fixed: Sequence[FixedColumn], head: Head, graphs: bool,
@@ -228,12 +228,12 @@ class _Context:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Wait for all that was launched: only then is the memory that it reads and writes given back, tables and graphs."""
-        with suppress(RuntimeError):  # of the device: who launched has heard of it
+        """Wait for all launches: only then may their memory, tables and graphs be freed."""
+        with suppress(RuntimeError):  # a device error, already raised where it was launched
             self.stream.wait()
 
     def evaluation(self, pictures: int, samples: int) -> FixedEvaluation:
-        """That for so many pictures of so many samples; those of another number of samples are forgotten."""
+        """The evaluation for these numbers of pictures and samples; evaluations for another number of samples are dropped."""
         if (pictures, samples) not in self._evaluations:
             self._evaluations = {key: each for key, each in self._evaluations.items() if key[1] == samples}
             self._evaluations[pictures, samples] = self._made(pictures=pictures, samples=samples)
@@ -241,8 +241,8 @@ class _Context:
 
 
 def _batches(images: Sequence[DeviceMaps], most: Any) -> list[list[int]]:
-    """Which images go together: all whose blocks have been launched, and those that wait by their number of samples, at most
-    most(samples) of them.
+    """Indices of images to compute together: all images whose blocks have been launched; waiting images by their number of
+    samples, at most most(samples) together.
     """
     by_kind: dict[int, list[int]] = {}
     for i, image in enumerate(images):
@@ -255,7 +255,7 @@ def _batches(images: Sequence[DeviceMaps], most: Any) -> list[list[int]]:
 
 
 def _plane(pixels: Tensor, view: ViewParams) -> Tensor:
-    """[1, 3, H, W] uint8 of a photograph [h, w, 3]; what a view makes has a fourth channel beside them in memory."""
+    """The plane [1, 3, H, W] uint8 of a photograph [h, w, 3]; a plane that is made has a fourth channel in memory."""
     if view.resized == tuple(pixels.shape[:2]) == view.shape:
         return pixels.permute(2, 0, 1)[None]
     (made,) = ops_views.planes([pixels], view.view, size=view.plane)

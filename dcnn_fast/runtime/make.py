@@ -1,4 +1,4 @@
-"""The executor of a network, and what it asks the operations for."""
+"""Makes a network's executor, and states the head's problem that it poses."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ GPU_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 def executor_of(
     net: MultiColumn, device: str = "cpu", dtype: torch.dtype = torch.float32, *, graphs: bool = True, tf32: bool = False
 ) -> Executor:  # fmt: skip
-    """What executes `net` on "cpu", "cuda" (the current GPU, or the simulator that stands in for one) or "cuda:N".
+    """The executor of `net` on "cpu", "cuda" (the current GPU, or the simulator that stands in for one) or "cuda:N".
 
     dtype: of the products' operands: float32, bfloat16 or, on "cuda", float16; sums are in float32. graphs: on "cuda", replay
-    launches that come again as CUDA graphs; it changes no result. tf32: on "cuda", of float32, round the operands of blocks'
+    repeated launches as CUDA graphs; it changes no result. tf32: on "cuda" with float32, round the operands of blocks'
     products to TF32.
-    Raises ValueError naming the argument, WeightsError for weights that it cannot use.
+    Raises ValueError naming the argument, WeightsError for unusable weights.
     """
     of_gpu = re.fullmatch(r"cuda(?::([0-9]+))?", device)
     if device != "cpu" and of_gpu is None:
@@ -45,13 +45,13 @@ def executor_of(
         where = launch.gpu(None if of_gpu[1] is None else int(of_gpu[1]))
     except RuntimeError as error:
         raise ValueError(f"device must be one that is there: {error}") from None
-    if why := VIEWS["cuda"].can_run(CutList(()), where):  # whatever the dtype: no photograph could be scored
+    if why := VIEWS["cuda"].can_run(CutList(()), where):  # for any dtype: without views no photograph can be scored
         raise ValueError(f"device must be one that views can be made on: {why}")
     return GpuNetwork(net, where, dtype, graphs, tf32=tf32)
 
 
 def head_problem(network: Network, device: torch.device, dtype: torch.dtype, samples: int = 50) -> HeadParams:
-    """The head of one image, whose samples all differ, as the executor for the device poses it: who asks the operation's
-    backends with it learns which one runs.
+    """The head's problem for one image whose samples all differ, as the device's executor poses it; the operation's backends,
+    asked with it, tell which of them runs.
     """
     return problem_of(network, dtype, RESULTS if device.type == "cpu" else None, samples)

@@ -1,8 +1,8 @@
-"""Buffers that photographs lie in until a GPU has copied them: taken once, and used again and again.
+"""Reusable buffers that photographs lie in until a GPU has copied them.
 
-Memory that a GPU copies from beside the host's work has to be pinned, which takes longer than a copy. So a photograph is put
-into a buffer once, on the thread that decoded it, and whoever holds its array holds the buffer; with the last of them it goes
-back.
+Asynchronous copies to a GPU need pinned memory, and pinning takes longer than a copy, so buffers are reused. A photograph is
+put into a buffer once, on the thread that decoded it. Its arrays keep the buffer in use; when the last is collected, the
+buffer goes back to the ring.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_LEAST, _SIZES = 16, 48  # powers of two: bytes of the smallest buffer, and of one larger than any
+_LEAST, _SIZES = 16, 48  # powers of two, in bytes: the smallest buffer, and a bound above the largest
 _IDLE = 2**29
 
 
 class Ring:
-    """The buffers. pinned: whether a GPU copies from them. idle: bytes of idle ones that are kept, of all sizes together."""
+    """The buffers. pinned: whether a GPU copies from them. idle: the most bytes of idle buffers to keep, over all sizes."""
 
     def __init__(self, pinned: bool, idle: float = _IDLE) -> None:
         self._pinned, self._most_idle = pinned, idle
-        # By size, each with the one that waits longest first. A buffer comes back when an array is collected, at any moment of
-        # any thread: no lock can be taken there, so all that is done is one call of a deque.
+        # By size, the longest idle first. A buffer comes back when an array is collected, at any moment on any thread: no lock
+        # may be taken there, so only single, atomic deque calls are used.
         self._idle: tuple[deque[Tensor], ...] = tuple(deque() for _ in range(_SIZES))
 
     def held(self, pixels: np.ndarray) -> np.ndarray:
-        """The same bytes, contiguous, in a buffer of a ring; themselves where they lie in one. pixels: uint8 of any shape."""
+        """The pixels, contiguous, in a buffer of a ring: copied unless they lie in one already. pixels: uint8 of any shape."""
         base: object = pixels.base
         if isinstance(base, _Held) and pixels.flags.c_contiguous:
             return pixels
@@ -39,16 +39,16 @@ class Ring:
 
     @property
     def idle(self) -> int:
-        """How many buffers wait for a photograph."""
+        """The number of idle buffers."""
         return sum(map(len, self._idle))
 
     @property
     def idle_bytes(self) -> int:
-        """What they hold."""
+        """The idle buffers' bytes."""
         return sum(len(waiting) << size for size, waiting in enumerate(self._idle))
 
     def _idle_of(self, size: int) -> _Buffer:
-        """A buffer of at least so many bytes."""
+        """A buffer of at least `size` bytes."""
         power = max((size - 1).bit_length(), _LEAST)
         try:
             memory = self._idle[power].pop()
@@ -57,7 +57,7 @@ class Ring:
         return _Buffer(memory, self)
 
     def back(self, memory: Tensor) -> None:
-        """Take back a buffer that nobody holds; where too much memory is idle, let go of some, of the largest first."""
+        """Take back an unused buffer; where too much memory is idle, free buffers, the largest first."""
         self._idle[memory.numel().bit_length() - 1].append(memory)
         while self.idle_bytes > self._most_idle:
             largest = next((waiting for waiting in reversed(self._idle) if waiting), None)
@@ -68,7 +68,7 @@ class Ring:
 
 
 def held_bytes(pixels: np.ndarray) -> int:
-    """The memory that an array keeps: of a ring's buffer all of it, whichever part of it the array shows."""
+    """The bytes of memory that an array keeps alive: a ring's whole buffer, whichever part of it the array shows."""
     base: object = pixels.base
     while isinstance(base, np.ndarray):
         base = base.base
@@ -76,7 +76,7 @@ def held_bytes(pixels: np.ndarray) -> int:
 
 
 class _Buffer:
-    """memory: of the host. ring: where it goes back to."""
+    """Host memory in use. ring: the ring that it goes back to."""
 
     def __init__(self, memory: Tensor, ring: Ring) -> None:
         self.memory, self._ring = memory, ring
@@ -86,7 +86,7 @@ class _Buffer:
 
 
 class _Held:
-    """A buffer as numpy's arrays hold it."""
+    """The base object of numpy's arrays in a buffer."""
 
     def __init__(self, buffer: _Buffer, shape: tuple[int, ...]) -> None:
         self._buffer = buffer

@@ -1,7 +1,7 @@
-"""Whether a GPU has passed the self-check of scores (`python -m tools.gpu_check`), by which `auto` chooses it.
+"""Stores whether a GPU has passed the self-check of scores (`python -m tools.gpu_check`); `auto` chooses only such GPUs.
 
-A verdict is of one model of GPU with one driver, one set of versions and these very sources of kernels: with any of them it has
-to be found anew.
+A verdict holds for one GPU model, driver, set of package versions and set of kernel sources; after a change in any of them the
+check must run again.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _HERE = Path(__file__).resolve().parents[1]
 
 
 def passed(device: torch.device) -> bool:
-    """Whether the check has passed on that GPU, as all is now."""
+    """Whether the check has passed on this GPU with the present driver, versions and sources."""
     file = _file()
     return file is not None and _read(file).get(_key(device)) is True
 
 
 def keep(device: torch.device, verdict: bool) -> None:
-    """Remember what the check has found. Where nothing can be written it is as if there had been none."""
+    """Store the check's verdict; does nothing where the file cannot be written."""
     if (file := _file()) is None:
         return
     known = _read(file) | {_key(device): verdict}
@@ -80,7 +80,7 @@ def _installed() -> list[str]:
 
 @cache
 def _kernels() -> str:
-    """A digest of all that decides which kernels run and what they compute."""
+    """A digest of all files that decide which kernels run and their results."""
     own = (file for part in ("ops", "runtime") for kind in ("*.py", "*.json") for file in (_HERE / part).rglob(kind))
     files = [*own, *cuda_compile.sources().rglob("*.cu*")]
     state = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Whether a network's weights are still those that something was made of."""
+"""Detects changes of a network's weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Watch", "WeightsError", "require_float32_on_cpu", "written"]
 
 
 class Watch:
-    """A network's weights and its spec at one moment, so that a change is noticed.
+    """A snapshot of a network's weights and spec, to detect changes.
 
-    Seen are another spec (a mean, a scale), another module in a weight's place, and what `Seen` says of each weight.
+    It detects another spec (a mean, a scale), another module in a weight's place, and changes that `Seen` detects in a weight.
     """
 
     def __init__(self, net: MultiColumn) -> None:
@@ -25,7 +25,7 @@ class Watch:
         self._seen = {name: Seen.of(weight) for name, weight in weights_of(net).items()}
 
     def __eq__(self, other: object) -> bool:
-        """Whether both saw the same weights, wherever they lay."""
+        """Whether both snapshots have equal specs and weights, at any addresses."""
         if not isinstance(other, Watch) or self._spec != other._spec or self._seen.keys() != other._seen.keys():
             return False
         return all(seen.is_like(other._seen[name]) for name, seen in self._seen.items())
@@ -33,8 +33,8 @@ class Watch:
     __hash__ = None  # type: ignore[assignment]
 
     def changed(self, weights: Mapping[str, Tensor] | None = None, values: bool = True) -> bool:
-        """Whether anything has changed since this was made. weights: `weights_of` the network, where they are at hand. values:
-        as `Seen.is_still` has it.
+        """Whether anything has changed since this was made. weights: `weights_of` the network, if the caller has them. values:
+        as in `Seen.is_still`.
         """
         if self._net.spec is not self._spec and self._net.spec != self._spec:
             return True
@@ -43,7 +43,7 @@ class Watch:
 
 
 def written(weights: Mapping[str, Tensor]) -> tuple[object, ...]:
-    """Which parameters these weights are, and how often torch counted writes to them; made ones are not looked at."""
+    """Each stored weight's identity and torch's count of writes to it; computed weights are left out."""
     kept = (each for name, each in weights.items() if isinstance(each, nn.Parameter) or name.endswith(BACKBONE))
     return tuple((id(weight), version_of(weight)) for weight in kept)
 

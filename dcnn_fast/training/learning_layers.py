@@ -1,4 +1,4 @@
-"""Which parameters learn, at which rates, in which precision."""
+"""The choice of the parameters that learn, their rates and the precision of their products."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PRODUCTS: dict[TrainingPrecision, Precision] = {"fp32": "ieee", "tf32": "tf32",
 
 @dataclass(frozen=True)
 class _Rates:
-    """How a parameter learns. base: its rate before the schedule."""
+    """A parameter's learning rate, momentum, decay and schedule. base: its rate before the schedule."""
 
     base: float
     momentum: float
@@ -32,7 +32,7 @@ class _Rates:
 
 
 def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
-    """The groups of the update rule: the parameters that learn alike, weights and biases of each column and of everything else.
+    """The update rule's groups: parameters with equal rates, and apart those whose inputs have rates of their own.
 
     Each group's "base" is its rate before its "schedule". Biases, the parameters whose name ends in "bias", do not decay.
     "inputs" are those of a layer whose inputs learn at rates of their own, each with its own "base" and "schedule". Raises
@@ -61,7 +61,7 @@ def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
 
 
 def _of_inputs(rule: LayerRule, factor: float) -> list[dict[str, Any]]:
-    """How the columns of a matrix learn that belong to each input."""
+    """The rates of a matrix's columns, one entry for each input."""
     return [
         {
             "size": each.size, "lr": factor * each.rate, "base": factor * each.rate, "momentum": each.momentum,
@@ -72,7 +72,7 @@ def _of_inputs(rule: LayerRule, factor: float) -> list[dict[str, Any]]:
 
 
 def _options(rates: _Rates, settings: Settings) -> dict[str, Any]:
-    """What the update rule calls them, and what `Step` reads."""
+    """The group's entries, by the names that the update rule and `Step` read."""
     if settings.optimiser == "adamw":
         return {"base": rates.base, "schedule": rates.schedule, "weight_decay": rates.decay}
     return asdict(rates)
@@ -87,8 +87,8 @@ def _rates(settings: Settings, rule: LayerRule | None, bias: bool, factor: float
 
 
 def still_columns(net: nn.Module, settings: Settings) -> list[AnyColumn]:
-    """The columns that this run does not change: those with a factor of 0 or of frozen layers alone, or all where the label
-    layer alone is tuned."""
+    """The columns that this run does not change: those with factor 0, those whose layers are all frozen, or every column where
+    only the label layer is tuned."""
     columns, factors = columns_of(net), _factors(net, settings)
     still = [
         column for column, factor in zip(columns, factors, strict=True) if factor == 0 or settings.tune == "label"
@@ -102,7 +102,7 @@ def still_columns(net: nn.Module, settings: Settings) -> list[AnyColumn]:
 
 
 def keeps_pixels(column: AnyColumn) -> bool:
-    """Whether a column goes on with the mean that it has: one that is frozen, or the first layers of which are."""
+    """Whether a column keeps its mean: its `keeps_mean` says so, or a layer below its fully-connected ones is frozen."""
     below = (each for name, each in column.named_parameters() if not name.startswith("fc."))
     return column.keeps_mean or any(not parameter.requires_grad for parameter in below)
 
@@ -113,7 +113,7 @@ def _is_whole(column: AnyColumn, frozen: Collection[int]) -> bool:
 
 
 def frozen_parameters(net: nn.Module, names: Sequence[str]) -> list[nn.Parameter]:
-    """The parameters of the layers that go by these names (`Settings.freeze`).
+    """The parameters of the layers with these names (`Settings.freeze`).
 
     Raises ValueError for a name of no layer that would learn.
     """
@@ -129,14 +129,14 @@ def frozen_parameters(net: nn.Module, names: Sequence[str]) -> list[nn.Parameter
 
 
 def _is_named(layer: str, wanted: str) -> bool:
-    """Whether a layer has that name, or lies below one that has it."""
+    """Whether a layer, or one that contains it, matches the wanted name."""
     parts = layer.split(".")
     return any(fnmatchcase(".".join(parts[:end]), wanted) for end in range(1, len(parts) + 1))
 
 
 @contextmanager
 def held_still(net: nn.Module, columns: Sequence[AnyColumn], freeze: Sequence[str] = ()) -> Iterator[None]:
-    """Columns and layers that ask for no gradients, as frozen ones, while the context lasts.
+    """Freeze columns and layers while the context lasts: their parameters require no gradients.
 
     Raises ValueError where nothing would be left to learn, or for a name as `frozen_parameters` does.
     """
@@ -155,9 +155,9 @@ def held_still(net: nn.Module, columns: Sequence[AnyColumn], freeze: Sequence[st
 
 @contextmanager
 def computed_in(net: nn.Module, precision: TrainingPrecision, device: torch.device) -> Iterator[None]:
-    """The network's products in `precision`, forward and backward, while the context lasts; the label layer's stay in fp32.
+    """Compute the network's products in `precision`, forward and backward, while the context lasts; the label layer's in fp32.
 
-    On a GPU torch's own products are told so by a setting of the whole process, which is put back.
+    On a GPU, torch's own products follow a setting of the whole process, which is restored afterwards.
     """
     columns = [module for module in net.modules() if isinstance(module, AnyColumn)]
     before = [column.precision for column in columns]
@@ -173,7 +173,7 @@ def computed_in(net: nn.Module, precision: TrainingPrecision, device: torch.devi
 
 @contextmanager
 def tied(net: nn.Module, ties: Ties) -> Iterator[None]:
-    """The gradients of the network's max-pools given to "all" equal maxima or to the "first", while the context lasts."""
+    """Give the gradients of the network's max-pools to "all" equal maxima or to the "first", while the context lasts."""
     columns = [module for module in net.modules() if isinstance(module, AnyColumn)]
     before = [column.ties for column in columns]
     for column in columns:
@@ -196,7 +196,7 @@ def _tf32(wanted: bool) -> Iterator[None]:
 
 
 def multi_column(net: nn.Module) -> MultiColumn | None:
-    """The network of columns that `net` is or holds, beside whatever else; None where there is none."""
+    """The `MultiColumn` that `net` is or contains; None without one."""
     return next((module for module in net.modules() if isinstance(module, MultiColumn)), None)
 
 

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a CSV file, TensorBoard, a picture of the curves and a progress bar."""
+"""The output of a run under way: CSV files, TensorBoard and a progress bar."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ FIELDS = (
     "test_attribute_majority", "val_count", "val_loss", "val_accuracy", "val_balanced_accuracy", "val_majority", "val_auc",
     "val_attribute_accuracy", "val_attribute_majority",
 )  # fmt: skip
-CLOCK = ("seconds", "images_per_second")  # of an epoch: what the clock says, in a file of its own
-_TIMED = ("epoch", "images")  # which epoch those are of, and after how many images
+CLOCK = ("seconds", "images_per_second")  # an epoch's times, in a separate file
+_TIMED = ("epoch", "images")  # the epoch that was timed, and its images so far
 
 Advance = Callable[[int, str], None]
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """The rows of a run, one an epoch, in the columns of `FIELDS`; what an epoch does not have stays empty.
+    """Write a run's rows, one for each epoch, in the columns of `FIELDS`; a missing value leaves its cell empty.
 
-    The file is written as a whole, so that a run that goes on from a checkpoint never has a row twice.
+    The whole file is written each time, so that a resumed run never has a row twice.
     """
     _write(rows, FIELDS, path)
 
 
 def write_times(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """The times of a run, a row for each epoch, the one that is not over included."""
+    """Write a run's times, a row for each epoch, including the unfinished one."""
     _write(rows, (*_TIMED, *CLOCK), path)
 
 
 def read_times(path: Path) -> dict[tuple[int, int], dict[str, float]]:
-    """What `write_times` wrote, by epoch and images; what cannot be read is left out, as nothing is learnt from it."""
+    """The times that `write_times` wrote, by epoch and images; unreadable ones are left out: no result depends on them."""
     found: dict[tuple[int, int], dict[str, float]] = {}
     with suppress(OSError, ValueError, csv.Error), open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -57,7 +57,7 @@ def _write(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path
 
 
 def write_skipped(skipped: Mapping[str, str], path: Path) -> None:
-    """The photographs that could not be read when they were last tried, each with the reason."""
+    """Write the photographs that could not be read when last tried, each with the reason."""
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(("key", "reason"))
@@ -65,7 +65,7 @@ def write_skipped(skipped: Mapping[str, str], path: Path) -> None:
 
 
 class Board:
-    """A TensorBoard log in `folder` (extra `tensorboard`); what a former run wrote from `step` on is set aside."""
+    """A TensorBoard log in `folder` (extra `tensorboard`); earlier entries from `step` on are discarded."""
 
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional dependency
@@ -88,9 +88,9 @@ class Board:
 
 @contextmanager
 def progress_bar(total: int, done: int, shown: Console | bool) -> Iterator[Advance]:
-    """A bar over `total` images, `done` of them before, on `shown` or, where that is True, on stderr; False: no bar.
+    """Show a bar over `total` images, `done` of them finished, on the console `shown`; True: on stderr; False: no bar.
 
-    Yields what is called with more images and a text.
+    Yields a function that takes the number of further images and a text.
     """
     if shown is False:
         yield lambda images, text: None

@@ -1,4 +1,4 @@
-"""What is minimised: the loss of one label layer, or the sum of those of several (paper eq. 1 and 3)."""
+"""The loss to minimise: that of one label layer, or the sum over several (paper eq. 1 and 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Outputs = Tensor | Sequence[Tensor]
 
 
 def layers_of(outputs: Outputs) -> tuple[Tensor, ...]:
-    """The logits of each label layer: a network gives one tensor, or a tuple of them."""
+    """The logits of each label layer, from a network that gives one tensor or a tuple of them."""
     return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 
@@ -35,9 +35,9 @@ def loss_of(
 ) -> Tensor:  # fmt: skip
     """The sum over the label layers of the mean loss of the examples that have a target there.
 
-    targets: as `targets_of`. counts: how many have one in the whole mini-batch, of which these examples may be a part, on the
-    device of the targets. aim: of the first label layer. numbers: the examples' in the training set, by which the aim knows
-    them: integers, or a tensor of them on that device. Nothing waits for the device.
+    targets: as `targets_of`. counts: the number of targets in the whole mini-batch, of which these examples may be a part,
+    on the targets' device. aim: the first label layer's. numbers: the examples' numbers in the training set, by which the aim
+    finds them: integers, or a tensor of them on that device. Nothing waits for the device.
     """
     total = torch.zeros((), dtype=torch.float32, device=targets.device)  # whatever the process's default is
     for number, logits in enumerate(layers_of(outputs)):

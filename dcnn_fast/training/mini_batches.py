@@ -22,7 +22,7 @@ _ALIGNMENT = 16  # bytes, of photographs that travel in one piece
 
 @dataclass(frozen=True)
 class Request:
-    """A mini-batch: the numbers of its examples, and the epoch whose windows they get; None for those of the evaluation."""
+    """A mini-batch: the numbers of its examples, and the epoch that decides their windows; None: the evaluation's windows."""
 
     epoch: int | None
     numbers: tuple[int, ...]
@@ -30,12 +30,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Cases:
-    """What a request brought: windows, or the photographs and where to cut them.
+    """The result of a request: windows, or photographs and the places to cut them from.
 
     numbers: the examples that could be read, in the request's order. bad: the others, each with the reason. windows: one
-    [n * samples, window, window, 3] uint8 array an input, the samples of an example beside each other; None when the device is
-    to cut them out of `photos` (one array for all, and each one's height, width) at `places`. Arrays, not tensors: a worker
-    process makes them, where torch's threads are not to be woken after the fork.
+    [n * samples, window, window, 3] uint8 array for each input, an example's samples adjacent; None when the device cuts them
+    out of `photos` (one array for all, and each one's height, width) at `places`. Arrays, not tensors: a worker process makes
+    them, where torch's threads must not be started after the fork.
     """
 
     numbers: tuple[int, ...]
@@ -53,7 +53,7 @@ class Cases:
         return self.cut(torch.from_numpy(self.photos).to(device), inputs)
 
     def cut(self, photos: Tensor, inputs: Sequence[Input]) -> tuple[Tensor, ...]:
-        """The windows, as `on` gives them, out of the photographs, which are there: `photos` on a device."""
+        """The windows, in the form of `on`, cut out of `photos`, the packed photographs on a device."""
         return cut_batch(_unpacked(photos, self.shapes), inputs, self.places)
 
 
@@ -72,7 +72,7 @@ class Draws:
         self.flip = flip
 
     def __getitem__(self, request: Request) -> Cases:
-        """What the request asks for."""
+        """The result of a request."""
         numbers, read, bad = [], [], []
         for number in request.numbers:
             try:
@@ -109,15 +109,15 @@ class Draws:
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The numbers 0 ... count - 1 as they come in an epoch."""
+    """The numbers 0 ... count - 1 in an epoch's order."""
     return generator("order", seed, epoch).permutation(count)
 
 
 def load(draws: Draws, requests: Iterable[Request], workers: int = 0) -> Generator[Cases, None, None]:
-    """What the requests bring, in their order, whatever the number of worker processes; 0 works in this one.
+    """The results of the requests, in their order, whatever the number of worker processes; 0 loads in this process.
 
-    Workers are forked, so that they share the photographs that are held in memory. They do not hear SIGTERM: close the
-    generator. Raises WorkerError where one of them dies.
+    Workers are forked, so that they share the photographs that are held in memory. They ignore SIGTERM: close the generator to
+    end them. Raises WorkerError where one of them dies.
     """
     if not workers:
         for request in requests:
@@ -143,7 +143,7 @@ def cut_planes(pictures: Sequence[Picture], wanted: Input, places: Sequence[Plac
 
 
 def _packed(photos: Sequence[np.ndarray]) -> np.ndarray:
-    """All photographs in one array, of which a device gets one copy."""
+    """All photographs in one array, so that one copy takes them to a device."""
     starts = _starts([photo.size for photo in photos])
     result = np.zeros(starts[-1], np.uint8)
     for start, photo in zip(starts, photos, strict=False):
@@ -161,7 +161,7 @@ def _unpacked(packed: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]
 
 
 def starts_of(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Where each photograph of these heights and widths begins in one array of all, and where that ends."""
+    """The offset of each photograph of these heights and widths in their packed array, then that array's length."""
     return _starts([height * width * 3 for height, width in shapes])
 
 

@@ -12,16 +12,16 @@ from typing import Any
 
 from dcnn_fast.data import DataSet, Example
 
-_MARK = 10  # hexadecimal digits: two of a million photographs share one by a chance of one half
-_MOST = 50_000  # photographs that are marked: half a megabyte of a model file
+_MARK = 10  # hexadecimal digits: among a million photographs, two share a mark with probability 0.4
+_MOST = 50_000  # marks at most: half a megabyte of a model file
 
 
 @dataclass(frozen=True)
 class Learnt:
     """The set that a model learnt from.
 
-    threshold: ratings above it were high, None where nothing is said of one. seen: marks of photographs that it learnt from; of
-    more than 50,000 as many, chosen by chance. whole: whether that is all of them.
+    threshold: ratings above it were high; None where the file states none. seen: marks of photographs that it learnt from, at
+    most 50,000, the least in order. whole: whether the marks are complete.
     """
 
     threshold: float | None = None
@@ -34,7 +34,7 @@ class Learnt:
 
 
 def learnt_by(provenance: Mapping[str, Any]) -> Learnt:
-    """The account in a model's provenance; nothing where it is another program's or an older version's."""
+    """The account in a model's provenance; empty for files of other programs or older versions."""
     training = provenance.get("training")
     data = training.get("data") if isinstance(training, dict) else None
     if not isinstance(data, dict):
@@ -50,8 +50,8 @@ def learnt_by(provenance: Mapping[str, Any]) -> Learnt:
 def summary_of(data: DataSet, examples: Sequence[Example], before: Collection[str] = ()) -> dict[str, Any]:
     """The account of a set for a model file, ready for JSON; `learnt_by` reads it.
 
-    examples: what is learnt from; what is chosen by counts as that. before: the marks of what the model that it starts from has
-    seen.
+    examples: the training examples; those of data.val, which choose the best epoch, are marked too. before: the marks of the
+    starting model.
     """
     fold = data.fold
     marks = sorted({*before, *(_mark(example, data.labels) for example in (*examples, *data.val))})[:_MOST]
@@ -63,14 +63,14 @@ def summary_of(data: DataSet, examples: Sequence[Example], before: Collection[st
 
 
 def _mark(example: Example, labels: Sequence[str]) -> str:
-    """A few digits of a photograph's name, its file's size and what is said of it, which another copy of the set has too."""
+    """A short digest of a photograph's name, file size and rating, or else label, equal in every copy of the set."""
     said = f"{example.rating:g}" if math.isfinite(example.rating) else labels[example.label] if example.label >= 0 else ""
     text = f"{example.key}\0{said}\0{_bytes_of(example)}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_MARK]
 
 
 def _bytes_of(example: Example) -> int:
-    """The size of the photograph's file, which tells apart photographs of one name; 0 where it is none that is there."""
+    """The size of the photograph's file, which tells apart photographs of one name; 0 without a file."""
     if not isinstance(example.source, (str, os.PathLike)):
         return 0
     try:

@@ -1,4 +1,4 @@
-"""The machine that a run is on: whether it has what is needed, said before the run begins, and its generators."""
+"""A run's demands on the machine, checked before the run begins, and the device's generators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EXTRAS = {"sklearn": "train", "matplotlib": "train", "tomli_w": "train", "tenso
 
 
 def require_machine(device: torch.device, *, tensorboard: bool = False) -> None:
-    """Raises ValueError naming a device that is not there, or what is to be installed."""
+    """Raise ValueError naming a missing device or a missing package."""
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that is there, got {device}: torch finds no CUDA GPU")
     for module, extra in _EXTRAS.items():
@@ -19,7 +19,7 @@ def require_machine(device: torch.device, *, tensorboard: bool = False) -> None:
 
 
 def generator_of(device: torch.device) -> torch.Generator:
-    """The generator that torch's operations on `device` draw from by default; no other device's."""
+    """The default generator of torch's operations on `device`, and of no other device's."""
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         found: torch.Generator = torch.cuda.default_generators[index]

@@ -1,4 +1,4 @@
-"""Signs that a run learns nothing: no epoch has beaten what can be said without looking at a photograph."""
+"""Signs that a run learns nothing: no epoch is better than a guess that ignores the photographs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from dcnn_fast.data import Example
 from dcnn_fast.training.aims import Aim, ByLabel
 
-FIRST = 5  # epochs after which a run is looked at; then after twice as many each time, and at its end
-_MARGIN = 0.999  # a loss within a thousandth of guessing is no better than it
+FIRST = 5  # epochs before the first look; then after twice as many each time, and at the end
+_MARGIN = 0.999  # a loss within a thousandth of guessing counts as no better
 
 
 def is_looked_at(epochs: int, of: int) -> bool:
-    """Whether signs are looked for when `epochs` of `of` are over: after 5, 10, 20, 40 and so on, and after the last."""
+    """Whether signs are looked for when `epochs` of `of` are over: after 5, 10, 20, 40 ..., and after the last from 5 on."""
     if epochs < FIRST:
         return False
     doublings = math.log2(epochs / FIRST)
@@ -26,9 +26,9 @@ def signs_of(
 ) -> list[str]:  # fmt: skip
     """One sentence for each sign that the epochs of a run have in common, none for one that learns.
 
-    history: a row for each epoch, in the columns of `log.FIELDS`. examples: what is learnt from. aim: what is to be said of
-    them, by default their labels. The loss of guessing is that of the best answer that is the same for all, as giving each
-    label its share of the examples; with a second label the sum of both.
+    history: a row for each epoch, in the columns of `log.FIELDS`. examples: the training examples. aim: their targets, by
+    default the labels. The loss of guessing is that of the best constant answer, for labels their shares of the examples; with
+    a second label the sum of both.
     """
     found, epochs = [], len(history)
     guess, least = loss_of_guessing(examples, aim), min(row["loss"] for row in history)
@@ -43,6 +43,6 @@ def signs_of(
 
 
 def loss_of_guessing(examples: Sequence[Example], aim: Aim | None = None) -> float:
-    """The mean loss of the best answer that is the same for all, of labels in nats; with a second label that of both."""
+    """The mean loss of the best constant answer, for labels in nats; with a second label the sum of both."""
     first = aim or ByLabel(tuple(example.label for example in examples))
     return first.guessing() + ByLabel(tuple(example.attribute for example in examples)).guessing()

@@ -1,4 +1,4 @@
-"""Those who watch a run and tell of it: model files, the log, its pictures, warnings. None of them changes its result."""
+"""Observers of a run, which write model files, log and curves, or warn. None of them changes its result."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ _SECONDS_BETWEEN_PICTURES = 60.0
 
 @dataclass(frozen=True)
 class Told:
-    """What an observer is told: where the run stands, and the row of its last epoch."""
+    """The message to an observer: the run's progress and the row of its last epoch."""
 
     progress: Progress
     row: dict[str, Any]
 
 
 class Observer(Protocol):
-    """One who watches a run, in the process that writes."""
+    """An observer of a run, in the process that writes files."""
 
     def saved(self, progress: Progress) -> None:
-        """A checkpoint is written, or could not be: within an epoch, at its end, or where the run is interrupted."""
+        """Called when a checkpoint was written or failed: within an epoch, at its end, or at an interruption."""
 
     def measured(self, told: Told, best: bool) -> None:
-        """An epoch is over and looked at, and the checkpoint not written yet. best: whether it is the best one so far."""
+        """Called after an epoch's evaluation, before its checkpoint. best: whether the epoch is the best so far."""
 
     def ended(self, told: Told) -> None:
-        """The checkpoint of an epoch's end is written."""
+        """Called after the checkpoint at an epoch's end."""
 
     def finished(self, told: Told) -> None:
-        """The run is over."""
+        """Called when the run is over."""
 
 
 class Silent:
-    """An observer of nothing, for others to be made of."""
+    """An observer that does nothing, as a base class."""
 
     def saved(self, progress: Progress) -> None:
-        """As of `Observer`."""
+        """As in `Observer`."""
 
     def measured(self, told: Told, best: bool) -> None:
-        """As of `Observer`."""
+        """As in `Observer`."""
 
     def ended(self, told: Told) -> None:
-        """As of `Observer`."""
+        """As in `Observer`."""
 
     def finished(self, told: Told) -> None:
-        """As of `Observer`."""
+        """As in `Observer`."""
 
 
 class Models(Silent):
@@ -72,12 +72,12 @@ class Models(Silent):
         self._net, self._lesson, self._settings, self._out = net, lesson, settings, out
 
     def measured(self, told: Told, best: bool) -> None:
-        """Write the best one."""
+        """Write the best epoch's model."""
         if best:
             self._write(BEST, told)
 
     def finished(self, told: Told) -> None:
-        """Write the last one."""
+        """Write the last epoch's model."""
         self._write(LAST, told)
 
     def _write(self, name: str, told: Told) -> None:
@@ -99,22 +99,22 @@ class Models(Silent):
 
 
 class Log(Silent):
-    """Writes the rows of the run, the photographs that could not be read and, now and then, a picture of the curves.
+    """Writes the rows of the run, the photographs that could not be read and, at most once a minute, the curves.
 
-    apart: as of `save_curves`.
+    apart: as in `save_curves`.
     """
 
     def __init__(self, out: Folder, *, apart: bool = False) -> None:
         self._out, self._apart, self._drawn = out, apart, time.monotonic()
 
     def ended(self, told: Told) -> None:
-        """Write them; the picture when the last one is a minute old."""
+        """Write the rows; draw the curves when the last drawing is a minute old."""
         self._write(told.progress)
         if time.monotonic() - self._drawn > _SECONDS_BETWEEN_PICTURES:
             self._draw(told.progress.history)
 
     def finished(self, told: Told) -> None:
-        """Write all."""
+        """Write the rows and draw the curves."""
         self._write(told.progress)
         self._draw(told.progress.history)
 
@@ -129,28 +129,28 @@ class Log(Silent):
 
 
 class Times(Silent):
-    """Writes what the clock says of the epochs, beside each checkpoint, which says nothing of it."""
+    """Writes the epochs' times beside each checkpoint, which has none."""
 
     def __init__(self, out: Folder) -> None:
         self._out = out
 
     def saved(self, progress: Progress) -> None:
-        """Write it."""
+        """Write the times."""
         under_way = {"epoch": progress.epoch + 1, "images": progress.cases, **times_of(progress.cases, progress.seconds)}
         rows = [*progress.history, *([under_way] if progress.step else [])]
         self._out.put(TIMES, lambda partial: write_times(rows, partial))
 
 
 class Options(Silent):
-    """Writes what the run was started with as a file of settings, beside each checkpoint that it belongs to."""
+    """Writes the run's options to a file beside the checkpoint that they belong to."""
 
     def __init__(self, options: Mapping[str, Any], out: Folder) -> None:
         self._options, self._out = options, out
 
     def saved(self, progress: Progress) -> None:
-        """Write it, where it is not there yet or of other options."""
+        """Write the options, unless the file already has them."""
         if CHECKPOINT in self._out.unwritten and (self._out / OPTIONS).exists():
-            return  # that is the former checkpoint's
+            return  # the file belongs to the former checkpoint
         changed = {RATES: progress.rates} if len(progress.rates) > 1 else {}
         text = options_text({**self._options, **changed})
         if not self._is_there(text):
@@ -170,7 +170,7 @@ class Signs(Silent):
         self._lesson, self._epochs, self._out = lesson, settings.epochs, out
 
     def ended(self, told: Told) -> None:
-        """Look for signs, where it is time to."""
+        """Look for signs after the epochs that `is_looked_at` names."""
         if is_looked_at(told.progress.epoch, self._epochs):
             for sign in signs_of(told.progress.history, self._lesson.train, self._lesson.aim):
                 self._out.warn(sign)
@@ -183,7 +183,7 @@ class OnBoard(Silent):
         self._board, self._out = board, out
 
     def ended(self, told: Told) -> None:
-        """Write them."""
+        """Write the last epoch's numbers."""
         self._out.attempt(BOARD, lambda: self._board.row(told.row))
 
 

@@ -1,4 +1,4 @@
-"""The update rules of a run, and what they remember of each parameter from one step to the next."""
+"""The update rules of a run, and their state for each parameter."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from dcnn_fast.training.update_rule import ConvNetUpdate, undecorated
 
-# What each rule remembers of a parameter, by its name in `state` and in checkpoints.
+# Each rule's state tensors, by their names in `state` and in checkpoints.
 _OF_CONVNET = ("increment",)
 _OF_ADAMW = ("exp_avg", "exp_avg_sq", "step")
 
 
 class DecoupledAdam(torch.optim.AdamW):
-    """torch's AdamW with beta 0.9 and 0.999, without importing torch's compiler where nobody has.
+    """torch's AdamW with beta 0.9 and 0.999, without importing torch's compiler.
 
-    The number of a parameter's steps is in float32 on the cpu, whatever the program's defaults are.
+    A parameter's step count is float32 on the cpu, whatever the program's defaults are.
     """
 
     @torch.no_grad()
@@ -50,13 +50,13 @@ def optimiser_of(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
 
 
 def remembered(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """What the rule remembers, by "increment.NAME" and the like for the parameter NAME."""
+    """The rule's state tensors, keyed by "increment.NAME" and the like for the parameter NAME."""
     states = {name: optimiser.state[each] for name, each in parameters.items() if each in optimiser.state}
     return {f"{kind}.{name}": state[kind] for name, state in states.items() for kind in _kinds(optimiser) if kind in state}
 
 
 def memory_like(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """What the rule could remember, by the same names: tensors of those shapes and dtypes."""
+    """Tensors with the shapes and dtypes of all state that the rule may have, keyed alike."""
     return {
         f"{kind}.{name}": _count() if kind == "step" else parameter
         for name, parameter in parameters.items()
@@ -67,7 +67,7 @@ def memory_like(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Pa
 def remember(
     optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], stored: Mapping[str, Tensor]
 ) -> None:  # fmt: skip
-    """Give the rule what `remembered` told. Raises ValueError where a parameter has a part of it alone."""
+    """Restore the state that `remembered` gave. Raises ValueError where a parameter has only part of it."""
     for name, parameter in parameters.items():
         found = {kind: stored[f"{kind}.{name}"] for kind in _kinds(optimiser) if f"{kind}.{name}" in stored}
         if found and len(found) < len(_kinds(optimiser)):

@@ -1,4 +1,4 @@
-"""The options of a run as a TOML file, which is written beside it and can be read for another run."""
+"""A run's options as a TOML file in its folder, from which another run can be started."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dcnn_fast.printable import quoted
 from dcnn_fast.training.settings import Settings
 
 SETTINGS = "settings"  # the table of a run that was started from Python
-RATES = "rates"  # from which step on which rate and bias rate were a run's, where it was resumed with others
-_MOST = 2**20  # bytes of such a file
+RATES = "rates"  # (first step, rate, bias rate) of each part of a run that was resumed with other rates
+_MOST = 2**20  # bytes of a TOML file at most
 
 
 def options_of(settings: Settings) -> dict[str, Any]:
-    """The options of a run from Python: its settings, in a table of their own."""
+    """The options of a run from Python: its settings, in the table `settings`."""
     return {SETTINGS: settings.to_dict()}
 
 
@@ -30,14 +30,14 @@ def options_text(options: Mapping[str, Any]) -> bytes:
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The options in a TOML file. Raises ValueError naming the file where it is none, or that of a run from Python."""
+    """The options in a TOML file. Raises ValueError naming a file that is not TOML, or that a run from Python wrote."""
     try:
         with open(path, "rb") as file:
             content = file.read(_MOST + 1)
         if len(content) > _MOST:
             raise ValueError(f"it must have at most {_MOST} bytes")
         found = _parsed(content.decode())
-    except (OSError, ValueError) as error:  # TOML's errors and UTF-8's are such
+    except (OSError, ValueError) as error:  # TOML's and UTF-8's errors are ValueErrors
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ValueError(f"{path}: not a file of options: {reason}") from None
     if SETTINGS in found:

@@ -1,7 +1,7 @@
 """A model fitted to the ratings of one person: tens to hundreds of them, in closed form, beside the model's own score.
 
-The features of a backbone's layers, which never change, are a photograph's description; a ridge regression of the ratings on
-them and on the model's own score is two units more in the layer behind them, as ReLU(x) - ReLU(-x) = x.
+A photograph is described by the features of a backbone, whose layers never change. A ridge regression of the ratings on these
+features and the model's own score becomes two further units in the next layer, since ReLU(x) - ReLU(-x) = x.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from dcnn_fast.training.model_history import learnt_by, summary_of
 from dcnn_fast.training.photographs import Pictures
 
 FEWEST = 10  # ratings
-_STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the ridge, among which the ratings left out choose
-_OWN_SCORE = 3.0  # deviations of the model's own score count so much more than those of the features together
-_INTERCEPT = 100.0  # its variance before the ratings are known, in those of the ratings: hardly held back
-_LOGISTIC = 1.702  # a logistic function of so many deviations is a normal distribution's, within 0.01
-_LEAST_DOUBT = 0.2  # deviations of the ratings that a prediction is taken to be wrong by, at least
+_STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the ridge; leave-one-out errors choose
+_OWN_SCORE = 3.0  # scale of the model's own score, in deviations, against all features together
+_INTERCEPT = 100.0  # prior variance of the intercept, in variances of the ratings: nearly unpenalised
+_LOGISTIC = 1.702  # logistic(1.702 x) is the normal distribution function of x within 0.01
+_LEAST_DOUBT = 0.2  # smallest deviation assumed of a prediction's error, in deviations of the ratings
 
 
 @dataclass(frozen=True)
 class Personal:
-    """model: what was fitted. ratings: how many it was fitted to. strength: of the ridge. before, after: Spearman correlation
-    of the ratings with the score of the model as it was, and with that of models fitted to all other ratings. skipped:
+    """model: the fitted model. ratings: their number. strength: the ridge's. before, after: Spearman correlation of the ratings
+    with the scores of the starting model, and with leave-one-out predictions of the fit. skipped:
     photographs that could not be read, by key.
     """
 
@@ -59,10 +59,10 @@ def why_not(model: Model) -> str | None:
 def fit_ratings(
     model: Model, examples: Sequence[Example], *, threads: int = 1, advance: Callable[[], object] = lambda: None
 ) -> Personal:
-    """The model fitted to the examples' ratings; P(high) is that of a rating above their median.
+    """The model fitted to the examples' ratings; P(high) is the probability of a rating above their median.
 
-    threads: that read photographs. advance: called for each one read. The model's percentiles become of these photographs, each
-    scored by a model that does not know its rating. Raises ValueError for a model as `why_not` says, for examples without
+    threads: threads that read photographs. advance: called for each one read. The percentiles are those of these photographs,
+    each scored by a fit without its rating. Raises ValueError for a model that `why_not` rejects, for examples without
     ratings, fewer than ten of them or all the same.
     """
     if why := why_not(model):
@@ -93,7 +93,7 @@ def fit_ratings(
 
 
 def _provenance(model: Model, examples: Sequence[Example]) -> dict[str, Any]:
-    """What the fitted model says of itself: the ratings' median is its threshold, and what was rated it has seen."""
+    """The fitted model's provenance: its threshold is the ratings' median, and it has seen the rated photographs."""
     median = float(np.median([example.rating for example in examples]))
     data = DataSet(model.spec.labels, tuple(examples), (), threshold=median)
     learnt = summary_of(data, examples, learnt_by(model.provenance).seen)
@@ -121,14 +121,14 @@ def _fit(values: np.ndarray, own: np.ndarray, targets: np.ndarray, spreads: np.n
     middle, center, width = values.mean(axis=0), own.mean(), max(float(own.std()), 1e-9)
     scales = 1 / (spreads * np.sqrt(values.shape[1]))
     design = np.concatenate([(values - middle) * scales, _OWN_SCORE / width * (own - center)[:, None]], axis=1)
-    # Values less their mean sum to zero, and so do the targets: without an intercept of its own a fit to all but one photograph
-    # would know that one's rating from the others.
+    # Centred values and targets sum to zero: without a separate intercept, a fit to all photographs but one would know the
+    # omitted rating from the others.
     kernel = design @ design.T + _INTERCEPT
     best: tuple[float, float, np.ndarray, np.ndarray] | None = None
     for strength in _STRENGTHS:
         inverse = np.linalg.inv(kernel + strength * np.eye(len(targets)))
         dual = inverse @ targets
-        left_out = targets - dual / np.diag(inverse)  # what a fit to all others predicts, in closed form
+        left_out = targets - dual / np.diag(inverse)  # leave-one-out predictions, in closed form
         error = float(((left_out - targets) ** 2).mean())
         if best is None or error < best[0]:
             best = error, strength, dual, left_out
@@ -141,7 +141,7 @@ def _fit(values: np.ndarray, own: np.ndarray, targets: np.ndarray, spreads: np.n
 
 
 def _spreads(column: BackboneColumn, values: np.ndarray) -> np.ndarray:
-    """The deviation of each feature: one for all maps of a stage, whose own deviations say how much each map matters."""
+    """The deviation of each feature, shared by a stage's maps so that a map that varies more counts for more."""
     stages = lite_stages(column.spec.lite)
     sizes = [*(stages[stage][-1].filters for stage in column.spec.stages), HEAD]
     parts = np.split(values, np.cumsum(sizes)[:-1], axis=1)
@@ -150,7 +150,7 @@ def _spreads(column: BackboneColumn, values: np.ndarray) -> np.ndarray:
 
 
 def _own_scores(net: MultiColumn, values: np.ndarray) -> np.ndarray:
-    """By how much the second label's logit, or that of "high", is above the other's."""
+    """The logit of "high", else of the second label, minus the other logit."""
     layer, (weight, bias) = _column(net).fc[0], _difference(net)
     hidden = np.maximum(values @ layer.weight.detach().double().numpy().T + layer.bias.detach().double().numpy(), 0)  # type: ignore[operator]
     return np.asarray(hidden @ weight + bias)
@@ -167,7 +167,7 @@ def _high(net: MultiColumn) -> int:
 
 
 def _extended(net: MultiColumn, fit: _Fit, slope: float, middle: float) -> MultiColumn:
-    """The network with two units more, which carry the features' part of the prediction."""
+    """The network with two further units, which carry the features' part of the prediction."""
     column = _column(net)
     (units,) = column.spec.fc
     described = replace(column.spec, fc=(units + 2,))
@@ -193,7 +193,7 @@ def _column(net: MultiColumn) -> BackboneColumn:
 
 
 def _spearman(scores: np.ndarray, ratings: np.ndarray) -> float:
-    """The correlation of their ranks, equal ones having their mean's."""
+    """Spearman's rank correlation; equal values share their mean rank."""
 
     def ranks(values: np.ndarray) -> np.ndarray:
         _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""The photographs of a set as training reads them: decoded, made into planes, and kept in memory while there is room."""
+"""A set's photographs for training: decoded, made into planes, and kept in memory while there is room."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from dcnn_fast.ops import views
 
 @dataclass(frozen=True)
 class Picture:
-    """One photograph: as decoded, uint8 [H, W, 3], or as the planes that windows are cut from, by view and size."""
+    """One photograph: its decoded pixels, uint8 [H, W, 3], or the planes that windows are cut from, by view and size."""
 
     photo: np.ndarray | None = None
     planes: dict[tuple[View, int], np.ndarray] = field(default_factory=dict)
 
     def plane(self, view: View, size: int) -> np.ndarray:
-        """The plane [h, w, 3] uint8 of one view, made now when it is not there."""
+        """The plane [h, w, 3] uint8 of one view, made now if missing."""
         if (view, size) in self.planes:
             return self.planes[view, size]
         assert self.photo is not None
         return views.plane(self.photo, view, size).pixels
 
     def shape(self, view: View, size: int) -> tuple[int, int]:
-        """(height, width) of that plane, which need not be made for it."""
+        """(height, width) of a plane, without making it."""
         if (view, size) in self.planes:
             height, width, _ = self.planes[view, size].shape
             return height, width
@@ -42,7 +42,7 @@ class Picture:
 
     @property
     def bytes(self) -> int:
-        """What it holds in memory; planes that are the photograph itself count once."""
+        """Its size in memory; planes that are the photograph itself count once."""
         arrays = [*self.planes.values(), *(() if self.photo is None else (self.photo,))]
         return sum({id(array): array.nbytes for array in arrays}.values())
 
@@ -83,7 +83,7 @@ class Pictures:
 
     @property
     def _wanted(self) -> tuple[Wanted, ...]:
-        """What a cache is to hold of each photograph."""
+        """The cache's entries for each photograph."""
         return (PHOTO,) if self.decoded else tuple(dict.fromkeys((i.view, i.plane) for i in self.inputs))
 
     def _loaded(self, entry: Entry) -> Picture | None:
@@ -105,14 +105,14 @@ class Pictures:
             raise ReadError(str(error)) from None
 
     def use(self, cache: PlaneCache) -> None:
-        """Take from this cache what it holds; another fills it."""
+        """Read from a cache that another process fills."""
         self._cache = cache
 
     def hold(self, megabytes: int | PlaneCache, threads: int = 1, advance: Callable[[], object] = lambda: None) -> int:
-        """Read photographs in order and keep them until `megabytes` are full, or in a cache on disk until that is; returns how
-        many are read.
+        """Read photographs in order and keep them until `megabytes`, or the cache on disk, is full; returns the number of
+        those read.
 
-        Worker processes started afterwards share them. What cannot be read is passed over here. advance: called after each.
+        Worker processes started afterwards share them. Unreadable photographs are passed over. advance: called after each.
         """
         if isinstance(megabytes, PlaneCache):
             self.use(megabytes)
@@ -126,7 +126,7 @@ class Pictures:
         return len(self._held)
 
     def _fill(self, cache: PlaneCache, threads: int, advance: Callable[[], object]) -> int:
-        """As `hold`; none is read for nothing, where another process fills the cache or there is no room."""
+        """As `hold`; reads nothing where another process fills the cache or there is no room."""
         count = 0
         with cache.filling():
             for _ in self.readable(range(len(self) if cache.stores else 0), threads):
@@ -137,7 +137,7 @@ class Pictures:
         return count
 
     def readable(self, numbers: Iterable[int], threads: int = 1) -> Iterable[tuple[int, Picture]]:
-        """Those of `numbers` that can be read, in order, `threads` at a time, with their photographs."""
+        """The readable photographs among `numbers`, in order, read by `threads` threads."""
         chosen = list(numbers)
         with ThreadPoolExecutor(max(1, threads)) as pool:
             for start in range(0, len(chosen), 64):
@@ -156,7 +156,7 @@ class Pictures:
 def means(pictures: Pictures, images: int, seed: int, threads: int = 1) -> dict[tuple[View, int], tuple[float, ...]]:
     """The mean per channel, 0-255, of the planes of each view and size of the inputs, every photograph weighing the same.
 
-    images: how many photographs are looked at, a seeded choice where the set holds more. A local plane is a whole photograph.
+    images: photographs to average at most, a seeded choice where the set holds more. A local plane is a whole photograph.
     Raises ValueError when none of them can be read.
     """
     numbers = sorted(generator("mean", seed).permutation(len(pictures))[:images].tolist())

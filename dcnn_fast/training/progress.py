@@ -1,4 +1,4 @@
-"""Where a run stands, and whether what a file says of it can be: a damaged number is refused, not gone on from."""
+"""A run's progress, and its checks when it is read from a file: damaged numbers are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcnn_fast.training.log import CLOCK, FIELDS
 
 _SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
 _COUNTS = ("test_count", "val_count")
-_EVERY_ROW = ("epoch", "step", "loss")  # has a number in these columns
+_EVERY_ROW = ("epoch", "step", "loss")  # columns in which every row has a number
 
 
 @dataclass
@@ -22,10 +22,9 @@ class Progress:
 
     loss, cases: the sum of the losses and the number of the examples since the epoch began. history: a row for each epoch that
     is over. best: the row of the best one. skipped: the photographs that could not be read, each with the reason. scaler: the
-    state of the loss scale in fp16. means: what is taken off each column's pixels, None where the network says. rates: from
-    which mini-batch on, of the whole run, which rate and bias rate were the settings'; none in files of before 0.3. seconds: of
-    the epoch so far, NaN where they were lost, which like those of the history no checkpoint has, so that equal runs have equal
-    ones.
+    state of the loss scale in fp16. means: the means subtracted from each column's pixels, None for the network's own. rates:
+    (first mini-batch of the run, rate, bias rate) for each change; empty in files older than 0.3. seconds: the epoch's time so
+    far, NaN where it was lost; like the history's times it is not in checkpoints, so that equal runs have equal ones.
     """
 
     epoch: int = 0
@@ -42,7 +41,7 @@ class Progress:
 
 
 def progress_from_dict(data: Any) -> Progress:
-    """The progress that `dataclasses.asdict` wrote. Raises ValueError naming the first entry that cannot be."""
+    """The progress that `dataclasses.asdict` wrote. Raises ValueError naming the first impossible entry."""
     if not isinstance(data, dict):
         raise ValueError(f"progress must be an object, got {quoted(data)}")
     unknown = sorted(set(data) - {each.name for each in dataclasses.fields(Progress)})
@@ -72,7 +71,7 @@ def progress_from_dict(data: Any) -> Progress:
 
 
 def timeless(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row without what the clock says, so that equal runs have equal files."""
+    """The row without its times, so that equal runs have equal files."""
     return {name: value for name, value in row.items() if name not in CLOCK}
 
 
@@ -84,7 +83,7 @@ def times_of(cases: int, seconds: float) -> dict[str, float]:
 
 
 def timeless_dict(progress: Progress) -> dict[str, Any]:
-    """What `progress_from_dict` reads, without what the clock says."""
+    """The dict that `progress_from_dict` reads, without times."""
     found = dataclasses.asdict(progress)
     del found["seconds"]
     best = None if progress.best is None else timeless(progress.best)
@@ -92,9 +91,9 @@ def timeless_dict(progress: Progress) -> dict[str, Any]:
 
 
 def with_times(progress: Progress, times: Mapping[tuple[int, int], Mapping[str, float]]) -> None:
-    """Give the epochs their times back, by number and images: a run that was killed between two files has an older one's.
+    """Restore the epochs' times, matched by number and images, as a run killed between two writes leaves an older times file.
 
-    Older checkpoints have them already. The seconds of an epoch under way, where lost, are NaN: the rest would pass for all.
+    Older checkpoints contain them. Lost seconds of an unfinished epoch become NaN: a partial time would pass for the whole.
     """
     for row in progress.history:
         for name, value in times.get((row["epoch"], row.get("images", 0)), {}).items():
@@ -104,7 +103,7 @@ def with_times(progress: Progress, times: Mapping[tuple[int, int], Mapping[str, 
 
 
 def with_rates(rates: Sequence[Sequence[float]], step: int, rate: float, bias_rate: float) -> list[list[float]]:
-    """`Progress.rates` of a run that goes on with these from mini-batch `step` on."""
+    """`Progress.rates` of a run that has this rate and bias rate from mini-batch `step` on."""
     found = [list(each) for each in rates if each[0] < step]
     if not found or found[-1][1:] != [rate, bias_rate]:
         found.append([step, rate, bias_rate])

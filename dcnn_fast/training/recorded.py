@@ -1,9 +1,9 @@
-"""Training steps that are recorded where their shapes come again: forward, loss, backward and update as one CUDA graph.
+"""Training steps recorded when their shapes recur: forward, loss, backward and update as one CUDA graph.
 
-What differs from step to step lies in memory that the recording names: the windows, and one table of numbers with the targets,
-the examples' numbers, how many have a target, and each parameter's rate, momentum and decay. A step is then the copies of
-these and a replay; the host waits for the GPU only where it has come to the step after the next. Dropout draws from torch's
-generator, which is seeded before each step, as it is where kernels are launched one by one.
+The values that differ between steps lie at addresses that the recording names: the windows, and one table with the targets,
+the examples' numbers, the counts of targets, and each parameter's rate, momentum and decay. A step copies these and replays
+the graph; the host waits for the GPU only when it is two steps ahead. Dropout draws from torch's generator, which is seeded
+before each step, as when kernels are launched one by one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import proxy
 
 import torch
@@ -27,21 +27,21 @@ from dcnn_fast.ops.update.fixed import FIELDS, FixedUpdate
 from dcnn_fast.ops.update.params import laid_like
 from dcnn_fast.training.update_rule import ConvNetUpdate
 
-MOST = 4  # shapes that are recorded: whole mini-batches, the last one, and some that lack unreadable photographs
+MOST = 4  # recorded shapes: whole mini-batches, an epoch's last, and some without unreadable photographs
 
 
 class Work(Protocol):
     """The parts of a step that are recorded."""
 
     def backward(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Tensor, numbers: Tensor) -> Tensor:
-        """The loss of windows, whose gradients the parameters get."""
+        """The loss of windows; its gradients are added to the parameters."""
 
     def shorten(self) -> None:
-        """Shorten the gradient where it is too long."""
+        """Clip the gradient."""
 
 
 def not_recorded(net: nn.Module, update: torch.optim.Optimizer) -> str | None:
-    """None where steps of the network by this rule can be recorded, else one sentence that says why not."""
+    """None where the network's steps by this rule can be recorded, else the reason in one sentence."""
     if type(net) is not MultiColumn or any(type(column) not in (Column, BackboneColumn) for column in net.columns):
         return "only networks of columns of blocks or of a backbone are known to do the same in every step"
     if len({each.dtype for each in net.parameters() if each.requires_grad}) > 1:
@@ -59,40 +59,46 @@ def _has_hooks(module: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class _Part:
-    """What learns at one rate: a parameter, or copies of the columns of a matrix that belong to one of its inputs.
+    """Weights with one rate: a parameter, or copies of the columns of a matrix that belong to one input.
 
-    rule: its entries of the update's groups. columns: of the matrix and of its increment, which get the copies' values.
+    parameter, which: the parameter, and the number of its input. columns: those of the matrix and of its increment, to which
+    the copies are written back.
     """
 
+    parameter: nn.Parameter
     weight: Tensor
     gradient: Tensor
     increment: Tensor
-    rule: Mapping[str, Any]
+    which: int | None = None
     columns: tuple[Tensor, Tensor] | None = None
 
+    def rule(self, group: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The part's entries in the parameter's group."""
+        return group if self.which is None else cast("Mapping[str, Any]", group["inputs"][self.which])
+
     def put_back(self) -> None:
-        """Copy columns back to where they are from."""
+        """Copy the columns back into the matrix and its increment."""
         if self.columns is not None:
             self.columns[0].copy_(self.weight)
             self.columns[1].copy_(self.increment)
 
 
-def _parts_of(weight: Tensor, gradient: Tensor, increment: Tensor, rule: Mapping[str, Any]) -> list[_Part]:
-    """A parameter's parts, as `ConvNetUpdate` updates them."""
-    inputs = rule.get("inputs")
+def _parts_of(parameter: nn.Parameter, gradient: Tensor, increment: Tensor, group: Mapping[str, Any]) -> list[_Part]:
+    """A parameter's parts, each updated with rates of its own."""
+    weight, inputs = parameter.detach(), group.get("inputs")
     if not inputs:
-        return [_Part(weight, laid_like(gradient, weight), increment, rule)]
+        return [_Part(parameter, weight, laid_like(gradient, weight), increment)]
     sizes = [int(each["size"]) for each in inputs]
-    split = zip(*(torch.split(each, sizes, dim=1) for each in (weight, gradient, increment)), inputs, strict=True)
+    split = zip(*(torch.split(each, sizes, dim=1) for each in (weight, gradient, increment)), strict=True)
     return [
-        _Part(mine.contiguous(), slope.contiguous(), moved.contiguous(), each, (mine, moved))
-        for mine, slope, moved, each in split
+        _Part(parameter, mine.contiguous(), slope.contiguous(), moved.contiguous(), which, (mine, moved))
+        for which, (mine, slope, moved) in enumerate(split)
     ]
 
 
 class RecordedSteps:
-    """The steps of a network, by the shapes of their windows: one by one the first time, which loads their kernels, and
-    recorded from the second on.
+    """A network's steps by the shapes of their windows. The first step of a shape is launched kernel by kernel, which loads the
+    kernels; it is recorded from the second on.
     """
 
     def __init__(
@@ -105,7 +111,7 @@ class RecordedSteps:
         self._fails = False
 
     def of(self, windows: tuple[Tensor, ...]) -> RecordedStep | None:
-        """The recorded step of windows of these shapes; None where it is to be launched one by one."""
+        """The recorded step for windows of these shapes; None where its kernels must be launched one by one."""
         shape = tuple(map(_layout, windows))
         if shape not in self._known and len(self._known) < MOST:
             self._known[shape] = None
@@ -117,7 +123,7 @@ class RecordedSteps:
 
 
 class RecordedStep:
-    """A step over windows of these shapes, and all memory that it uses."""
+    """A recorded step for one set of window shapes, with all memory that it uses."""
 
     def __init__(
         self, work: Work, update: ConvNetUpdate, scaler: torch.amp.GradScaler, learning: Sequence[nn.Parameter],
@@ -135,20 +141,20 @@ class RecordedStep:
         self._recorded: Recorded | None = None
 
     def record(self, record: Recorder) -> bool:
-        """Record the step, without running it; whether that was done."""
+        """Record the step without running it; True on success."""
         before = [parameter.grad for parameter in self._learning]
         for parameter in self._learning:
-            self._update.increment(parameter)  # not in the recording, which would set it to zero in each step
+            self._update.increment(parameter)  # made here: made in the recording, it would be zeroed at each step
         if self._scaler.is_enabled():
             self._load_update()
         with keeping(self._kept):
-            self._recorded = record([partial(RecordedStep._all, proxy(self))])  # it keeps its steps: no cycle of references
+            self._recorded = record([partial(RecordedStep._all, proxy(self))])  # a proxy: no reference cycle
         for parameter, gradient in zip(self._learning, before, strict=True):
             parameter.grad = gradient
         return self._recorded is not None
 
     def _load_update(self) -> None:
-        """Update zeros: after gradients that overflowed its kernel has not been loaded, and in a capture it cannot be."""
+        """Load the update's kernel by updating zeros: overflowed gradients may have skipped it; a capture cannot load it."""
         weights = [each.detach() for each in self._learning]
         increments = [self._update.increment(each) for each in self._learning]
         zeros, slopes, steps = (list(map(torch.zeros_like, each)) for each in (weights, weights, increments))
@@ -156,10 +162,10 @@ class RecordedStep:
         ops.update(zeros, slopes, steps, rates=ones, momenta=ones, decays=ones)
 
     def run(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Sequence[float], numbers: Sequence[int]) -> Tensor:
-        """The loss, in memory of its own, of a step over these windows; the generators must be seeded.
+        """The loss of a step over these windows, as a copy; the generators must be seeded.
 
-        targets: [n, 2] int64 in the host's memory. labelled: how many have a target, for each of the two. numbers: the
-        examples'.
+        targets: [n, 2] int64 in the host's memory. labelled: the number of targets in each of the two columns. numbers: the
+        examples' numbers.
         """
         assert self._recorded is not None and self._moving is not None
         for room, each in zip(self._windows, windows, strict=True):
@@ -174,20 +180,21 @@ class RecordedStep:
         return self._loss.clone()
 
     def _rates(self) -> tuple[list[float], list[float], list[float]]:
-        """The rate, momentum and decay of each part, as they are now."""
-        mine = [part.rule for part in self._parts]
+        """The present rate, momentum and decay of each part."""
+        groups = self._groups()
+        mine = [part.rule(groups[id(part.parameter)]) for part in self._parts]
         return [g["lr"] for g in mine], [g["momentum"] for g in mine], [g["decay"] for g in mine]
 
-    def _rules(self) -> dict[int, Mapping[str, Any]]:
+    def _groups(self) -> dict[int, Mapping[str, Any]]:
         """The update's group of each parameter, by its id."""
         return {id(each): group for group in self._update.param_groups for each in group["params"]}
 
     def _most_parts(self) -> int:
-        rules = self._rules()
-        return sum(len(rules[id(each)].get("inputs") or [None]) for each in self._learning)
+        groups = self._groups()
+        return sum(len(groups[id(each)].get("inputs") or [None]) for each in self._learning)
 
     def _all(self) -> None:
-        """What is recorded."""
+        """The operations to record."""
         for parameter in self._learning:
             parameter.grad = None
         targets, numbers, labelled, _ = self._tables.there
@@ -198,16 +205,16 @@ class RecordedStep:
             self._moves()
 
     def _moves(self) -> None:
-        """The update, by gradients that are there."""
+        """Unscale and clip the gradients, then update the parameters that have one."""
         self._parameters = [each for each in self._learning if each.grad is not None]
         gradients = [each.grad for each in self._parameters if each.grad is not None]
         overflow = self._unscaled(gradients) if self._scaler.is_enabled() else None
         self._work.shorten()
-        rules = self._rules()
+        groups = self._groups()
         self._parts = [
             part
             for each, gradient in zip(self._parameters, gradients, strict=True)
-            for part in _parts_of(each.detach(), gradient, self._update.increment(each), rules[id(each)])
+            for part in _parts_of(each, gradient, self._update.increment(each), groups[id(each)])
         ]
         weights, slopes, increments = zip(*((each.weight, each.gradient, each.increment) for each in self._parts), strict=True)
         self._moving = FixedUpdate(weights, slopes, increments, self._tables.tables[3], self._tables.there[3])
@@ -223,7 +230,7 @@ class RecordedStep:
             )  # fmt: skip
 
     def _unscaled(self, gradients: list[Tensor]) -> Tensor:
-        """Take the loss's scale off the gradients, as torch's scaler does; whether one has overflowed: 1, else 0."""
+        """Divide the gradients by the loss scale, as torch's scaler does; returns 1 where one has overflowed, else 0."""
         scale = self._scaler._scale
         assert scale is not None
         overflow = torch.zeros((), dtype=torch.float32, device=scale.device)
@@ -232,18 +239,18 @@ class RecordedStep:
 
 
 def _layout(windows: Tensor) -> Hashable:
-    """All that says where their values lie in their memory, and how large that is."""
+    """The windows' shape, strides, offset and dtype, and the size of their storage."""
     memory = windows.untyped_storage().nbytes()
     return windows.shape, windows.stride(), windows.storage_offset(), windows.dtype, memory
 
 
 def _room_like(windows: Tensor) -> Tensor:
-    """Memory laid out as the windows', bytes of which lie between them, too."""
+    """Zeros with the windows' layout, including the bytes between their values."""
     memory = torch.zeros(windows.untyped_storage().nbytes(), dtype=torch.uint8, device=windows.device)
     return memory.view(windows.dtype).as_strided(windows.shape, windows.stride(), windows.storage_offset())
 
 
 def _whole(windows: Tensor) -> Tensor:
-    """All bytes of the memory that they lie in."""
+    """All bytes of the windows' storage."""
     memory = windows.untyped_storage()
     return torch.empty(0, dtype=torch.uint8, device=windows.device).set_(memory, 0, (memory.nbytes(),), (1,))

@@ -1,4 +1,4 @@
-"""A run taken up where its checkpoint stands, by the one who may: the same settings, data and network."""
+"""Resuming a run from its checkpoint, which needs the same settings, data and network."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def take_up(
     checkpoint: runs.Checkpoint, net: nn.Module, step: Step, lesson: Lesson, settings: Settings, columns: Sequence[AnyColumn],
     steps: int, where: str, *, new_rates: bool = False,
 ) -> Progress:  # fmt: skip
-    """Give network and update rule the checkpoint's state; returns where the run stands.
+    """Restore the network and the update rule from the checkpoint; returns the run's progress.
 
     steps: mini-batches of an epoch. where: the folder of the run, for messages. new_rates: whether it may go on at other rates,
-    as cuda-convnet's users lower them by hand: what the rule remembers stays. Raises CheckpointError naming what differs.
+    as cuda-convnet's users lower them by hand; the rule's state stays. Raises CheckpointError naming the differences.
     """
     found = differences(checkpoint.settings, settings, new_rates=new_rates)
     found += runs.identity_differences(checkpoint.identity, lesson.identity)
@@ -44,7 +44,7 @@ def take_up(
 def _require_fits(
     progress: Progress, settings: Settings, columns: Sequence[AnyColumn], steps: int, judge: str, *, scaled: bool
 ) -> None:  # fmt: skip
-    """Raise CheckpointError where a run with these settings cannot stand there."""
+    """Raise CheckpointError where a run with these settings cannot have this progress."""
     if progress.epoch > settings.epochs or progress.step > steps:
         raise runs.CheckpointError(
             f"the checkpoint must be of at most {settings.epochs} epochs of {steps} steps, got epoch "

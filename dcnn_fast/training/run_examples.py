@@ -1,4 +1,4 @@
-"""What a run learns from and is looked at with: the examples that can be used, their windows, and what is said of them."""
+"""The examples that a run trains on and is judged by: the usable ones, their windows and their targets."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from dcnn_fast.training.settings import Settings
 class Lesson:
     """The examples of a run and their windows.
 
-    train: what is learnt from. draws: their windows. aim: what is to be said of them. validation: the windows of those by which
-    the best epoch is chosen, none where the set has no such part. held_out: of those that are only looked at. summary: of the
-    set, for model files. fingerprint, identity: of set and network, by which a run is known again.
+    train: the training examples. draws: their windows. aim: their targets. validation: the windows of the examples that choose
+    the best epoch, none where the set has no such part. held_out: the windows of the test examples. summary: the set's, for
+    model files. fingerprint, identity: those of set and network, by which a resumed run is recognised.
     """
 
     train: tuple[Example, ...]
@@ -50,7 +50,7 @@ def lesson_of(
 ) -> Lesson:
     """The lesson of a set for a network.
 
-    decoded: leave photographs without views, for a device that makes the planes itself. origin, seen: as `train` has them.
+    decoded: leave photographs without views, for a device that makes the planes. origin, seen: as in `train`.
     Raises ValueError when there is nothing to learn from, or the labels differ.
     """
     inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
@@ -75,7 +75,7 @@ def lesson_of(
 
 
 def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """The examples that have what is learnt or looked at. Raises ValueError when there is none, or the labels differ."""
+    """The labelled examples of train and test. Raises ValueError when none can be learnt from, or the labels differ."""
     if net is not None:
         for name, ours, theirs in (
             ("labels", net.spec.labels, data.labels),
@@ -91,9 +91,9 @@ def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...]
 
 
 def _require_of_use(train: Sequence[Example], judged: Sequence[Example], settings: Settings, labels: int) -> None:
-    """That no setting does nothing with these examples. Raises ValueError naming the one that would.
+    """Raise ValueError naming a setting that has no effect or no meaning with these examples.
 
-    judged: by which the best epoch is chosen.
+    judged: the examples that choose the best epoch.
     """
     steps = math.ceil(len(train) / settings.batch)
     if settings.warmup and settings.warmup * steps <= 1:
@@ -113,7 +113,7 @@ def validation_of(data: DataSet) -> tuple[Example, ...]:
 def _more_of(
     val: Sequence[Example], train: Sequence[Example], data: DataSet, settings: Settings
 ) -> dict[str, str]:  # fmt: skip
-    """What else a run is known by: what it is judged by, and what targets by rating or by votes are made of."""
+    """Further entries of a run's identity: its validation examples, and the ratings or votes that targets are made of."""
     found = {}
     if val:
         found["validation photographs"] = f"{len(val)} ({_digest([(e.key, e.label, e.truth) for e in val])})"
@@ -128,7 +128,7 @@ def _digest(values: object) -> str:
 
 
 def _architecture(columns: Sequence[AnyColumn]) -> list[Any]:
-    """What the columns are, without what a run itself changes in them."""
+    """The columns' specs, without the means, which a run changes."""
     return [
         replace(column.spec, mean=(0.0,) * column.spec.channels) if isinstance(column, Column) else column.spec
         for column in columns

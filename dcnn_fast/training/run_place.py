@@ -1,4 +1,4 @@
-"""Where a run goes on: its processes, their device, and those that decode for it."""
+"""The processes of a run, their device and their decoding workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dcnn_fast.training.distributed import World
 
 @dataclass(frozen=True)
 class Place:
-    """world: this process and the others. device: of this one. workers: processes that decode for it."""
+    """world: this process and the others. device: this process's. workers: the number of processes that decode for it."""
 
     world: World
     device: torch.device

@@ -1,4 +1,4 @@
-"""How the rates rise and fall: cuda-convnet2's schedules (docs/cuda-convnet.md#layer-files), a cosine, a warm-up, drops."""
+"""Schedules of the rates: cuda-convnet2's (docs/cuda-convnet.md#layer-files), a cosine, a warm-up, drops."""
 
 from __future__ import annotations
 
@@ -145,5 +145,5 @@ def drop_factor(drops: tuple[tuple[int, float], ...], epoch: int) -> float:
 
 
 def warmed(step: int, rise: float) -> float:
-    """The factor of mini-batch `step`, from 0, of a rise over the first `rise`: a straight line to 1."""
+    """The warm-up's factor at mini-batch `step`, from 0: a straight line to 1 over the first `rise` mini-batches."""
     return min(1.0, (step + 1) / rise) if rise else 1.0

@@ -1,4 +1,4 @@
-"""A run: where it stands, and how it goes on from there, epoch by epoch."""
+"""A run: its state, and its loop over epochs."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from dcnn_fast.training.step import At, Launched, Losses, Step
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
 
-_SECONDS_BETWEEN_SIGNS = 30.0  # of a process that others wait for: an exchange that takes minutes is taken for a dead one
-LOSSES_AT_A_TIME = 16  # that are read from a GPU, which the host waits for then
+_SECONDS_BETWEEN_SIGNS = 30.0  # of life, of a process that others wait for: a wait of minutes would count as a failure
+LOSSES_AT_A_TIME = 16  # losses per read from a GPU, as each read makes the host wait
 _Ready = tuple[Cases, tuple[Tensor, ...]]
 
 
 class Session:
-    """A network that learns a lesson, and where it stands.
+    """A network that learns a lesson, and its progress.
 
-    still: columns that this run does not change. observers: those who are told, in the process that writes.
+    still: columns that this run does not change. observers: called in the process that writes.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Session:
 
     @property
     def at(self) -> At:
-        """The mini-batch that comes next."""
+        """The next mini-batch."""
         return At(self.progress.epoch, self.progress.step, self.steps)
 
     def images(self) -> tuple[int, int]:
-        """The images of the whole run, and those that are done."""
+        """The images of the whole run, and the finished ones."""
         count = len(self.lesson.train)
         return self.settings.epochs * count, self.progress.epoch * count + self.progress.step * self.settings.batch
 
     def begin(self, cache: int | PlaneCache, threads: int, *, new_rates: bool = False) -> None:
-        """Start afresh or take up the checkpoint, and fill the cache, of so many megabytes or on disk, by `threads` threads.
+        """Start afresh or from the checkpoint, and fill the cache (megabytes, or a cache on disk) by `threads` threads.
 
         new_rates: whether the run may go on at other rates than before.
         """
@@ -123,7 +123,7 @@ class Session:
             pass
 
     def go(self, stop: Asked, advance: Advance) -> None:
-        """Every epoch that is left. Raises KeyboardInterrupt, after a checkpoint, when `stop` is set."""
+        """Run the remaining epochs. Raises KeyboardInterrupt, after a checkpoint, when `stop` is set."""
         left = Left(
             self.settings, self.place.world, len(self.lesson.train), self.progress.epoch, self.progress.step
         )  # fmt: skip
@@ -138,14 +138,14 @@ class Session:
         return self.progress.epoch >= settings.epochs or is_out_of_patience(history, settings.best_by, settings.patience)
 
     def finish(self) -> None:
-        """Leave the network ready for use, and tell that the run is over."""
+        """Leave the network ready for use, and tell the observers that the run is over."""
         self.net.eval()
         for observer in self.observers:
             observer.finished(Told(self.progress, self.progress.history[-1]))
         self.place.world.wait()
 
     def _epoch(self, ready: _Ready | None, stream: Iterator[Cases], stop: Asked, advance: Advance) -> _Ready | None:
-        """The mini-batches that are left of an epoch; returns the first one of the next."""
+        """Run an epoch's remaining mini-batches; returns the next epoch's first."""
         self._learn_mode()
         started, before = time.monotonic(), self.progress.seconds
         while self.progress.step < self.steps:
@@ -176,20 +176,20 @@ class Session:
         return launched
 
     def _account(self, launched: Launched) -> None:
-        """Count a mini-batch, and on the cpu wait for it. Raises DivergedError as `_settle`."""
+        """Count a mini-batch, and read the losses when due. Raises DivergedError as `_settle`."""
         due = self._losses.add(launched, self.at)
         self.progress.step += 1
         if due:
             self._settle()
 
     def _settle(self) -> None:
-        """Wait for all mini-batches so far. Raises DivergedError; what one has spoilt never gets into a checkpoint."""
+        """Wait for all mini-batches so far. Raises DivergedError, so that spoilt weights never get into a checkpoint."""
         for loss, cases in self._losses.read():
             self.progress.loss += loss * cases
             self.progress.cases += cases
 
     def _is_kept(self) -> bool:
-        """Whether there is to be a checkpoint here, inside an epoch."""
+        """Whether a checkpoint inside the epoch is due."""
         every, step = self.settings.checkpoint_steps, self.progress.step
         return bool(every) and step < self.steps and step % every == 0
 
@@ -221,7 +221,7 @@ class Session:
             raise ValueError(f"data.train must hold readable photographs, got none: {key}: {reason}")
 
     def _measured(self) -> dict[str, float]:
-        """What a look at the photographs that are not learnt from tells, where it is time for one.
+        """The measures on validation and test photographs; none in an epoch without an evaluation.
 
         Raises WorkerError, after a checkpoint.
         """
@@ -262,7 +262,7 @@ class Session:
         }  # fmt: skip
 
     def _means_of_data(self, threads: int) -> list[list[float]]:
-        """The means of the training set's planes; a column that does not learn keeps the one it was trained with."""
+        """The means of the training set's planes; a column that does not learn keeps its own."""
         found = means(self.lesson.draws.pictures, self.settings.mean_images, self.settings.seed, threads)
         return [
             list(column.spec.mean if kept else found[column.spec.view, column.spec.plane])

@@ -1,4 +1,4 @@
-"""What decides the outcome of a training run besides the network and the data."""
+"""The settings that decide a training run's result, besides the network and the data."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TARGETS: tuple[Targets, ...] = ("labels", "soft", "regression", "emd")
 Measure = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
 MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy", "auc", "loss")
 
-# What the update rules' options are where they are left out; a bias rate that is not here is the rate.
+# Defaults of each update rule; without one for the bias rate, that is the rate.
 USUAL: Mapping[str, Mapping[str, float]] = {
     "convnet": {"rate": RATE, "bias_rate": BIAS_RATE, "momentum": MOMENTUM, "decay": DECAY},
     "adamw": {"rate": RATE, "decay": 0.01},
 }
 _LEFT_OUT: Any = None
 
-_FORMER = {"test_views": "test_samples"}  # names in files of earlier versions
+_FORMER = {"test_views": "test_samples"}  # earlier names in files, and the present ones
 
 _MOST = {"seed": 2**64 - 1, "test_samples": 2**16}
 
@@ -174,7 +174,7 @@ class Settings:
             raise ValueError(f"class_weights must not be given for targets that are no labels, got {self.targets}")
 
     def _require_of_use(self) -> None:
-        """That no setting does nothing beside the others. Raises ValueError naming the one that would."""
+        """Raise ValueError naming a setting that has no effect beside the others."""
         if self.patience and not self.evaluate_every:
             raise ValueError(f"patience must not be given without looks, evaluate_every 0; got {self.patience}")
         looks = -(-self.epochs // self.evaluate_every) if self.evaluate_every else 0
@@ -233,7 +233,7 @@ class Settings:
 
 
 def by_present_names(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file has of `Settings.to_dict`, by the names that settings have in this version."""
+    """The settings in a file of `Settings.to_dict`, by their present names."""
     return {_FORMER.get(name, name): value for name, value in data.items()}
 
 
@@ -253,9 +253,9 @@ RATES = ("rate", "bias_rate")
 
 
 def differences(before: Settings, now: Settings, *, new_rates: bool = False) -> list[str]:
-    """What keeps a run with `before` from going on with `now`: one text for each setting, none where it may go on.
+    """The reasons why a run with `before` cannot go on with `now`, one text for each setting; empty where it can.
 
-    More epochs are allowed where the rates do not depend on their number. new_rates: whether it may go on at others.
+    More epochs are allowed where the rates do not depend on their number. new_rates: whether other rates are allowed.
     """
     found = []
     for field in dataclasses.fields(Settings):

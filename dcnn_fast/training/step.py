@@ -1,4 +1,4 @@
-"""A mini-batch: forward, backward and update."""
+"""The training step: forward, backward and update of a mini-batch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class At:
 
 @dataclass(frozen=True)
 class Launched:
-    """A mini-batch that the device works on: its loss, how many examples it has, and whether a process was told to stop."""
+    """A mini-batch in flight on the device: its loss, its number of examples, and whether a process was told to stop."""
 
     loss: Tensor
     cases: int
@@ -54,12 +54,12 @@ class Launched:
 
 
 class Step:
-    """What turns mini-batches into changes of a network's weights."""
+    """Updates a network's weights, mini-batch by mini-batch."""
 
     def __init__(
         self, net: nn.Module, lesson: Lesson, settings: Settings, place: Place, record: Recorder | None = None
     ) -> None:  # fmt: skip
-        """record: what records steps (`recorded`), by default CUDA graphs on a GPU."""
+        """record: the recorder of steps (`recorded`), by default CUDA graphs on a GPU."""
         self._net, self._lesson, self._settings, self._place = net, lesson, settings, place
         self._learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self.update = optimiser_of(rate_groups(net, settings))
@@ -70,11 +70,11 @@ class Step:
 
     @property
     def rate(self) -> float:
-        """The rate of the first group of parameters, as it is now."""
+        """The present rate of the first group of parameters."""
         return float(self.update.param_groups[0]["lr"])
 
     def launch(self, cases: Cases, windows: tuple[Tensor, ...], at: At, stopping: bool) -> Launched:
-        """Forward, backward and update of this process's share of a mini-batch, of which the device may still be at work.
+        """Launch forward, backward and update of this process's share of a mini-batch; the device may finish after the return.
 
         stopping: whether this process was told to stop; every process hears of it.
         """
@@ -103,9 +103,9 @@ class Step:
         return Launched(loss, int(present), bool(stopped))
 
     def require_finite(self, step: int) -> None:
-        """Raise DivergedError, naming the step, where a weight is not: a gradient may overflow where the loss did not.
+        """Raise DivergedError, naming the step, where a weight is not finite: a gradient may overflow where the loss does not.
 
-        So may its square, which AdamW remembers: a weight whose squares are infinite would never move again.
+        AdamW's mean of squared gradients may overflow too, and a weight whose mean is infinite would never move again.
         """
         if not all(map(_is_finite, self._learning)):
             raise DivergedError(f"the weights must stay finite, got NaN or infinity at step {step}")
@@ -123,25 +123,25 @@ class Step:
         generator_of(self._place.device).manual_seed(int(words.integers(2**63)))
 
     def backward(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Tensor, numbers: Tensor) -> Tensor:
-        """The loss of these windows, whose gradients the parameters get. labelled: how many the whole mini-batch has."""
+        """The loss of these windows; adds its gradients. labelled: the number of targets in the whole mini-batch."""
         with plain_torch(self._place.device):
             loss = loss_of(self._net(*windows), targets, labelled, self._lesson.aim, numbers)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss
 
     def _clip(self) -> None:
-        """Shorten the gradient of the whole mini-batch, which every process has by now, where it is too long."""
+        """Clip the whole mini-batch's gradient, which every process has by now."""
         if self._settings.clip:
             self.scaler.unscale_(self.update)
             self.shorten()
 
     def shorten(self) -> None:
-        """Shorten the gradient, unscaled by now, where it is too long."""
+        """Clip the gradient, which is unscaled by now."""
         if self._settings.clip:
             nn.utils.clip_grad_norm_(self._learning, self._settings.clip, foreach=False)
 
     def _recorded(self, record: Recorder) -> RecordedSteps | None:
-        """What records steps; None, and the reason in the log, where this network or rule is not recorded."""
+        """The recorded steps; None, with the reason in the log, where this network or rule cannot be recorded."""
         if why := not_recorded(self._net, self.update):
             logging.getLogger(__name__).info("training steps are launched one by one: %s", why)
             return None
@@ -165,19 +165,19 @@ def _is_finite(values: Tensor) -> bool:
 
 
 class Losses:
-    """The losses of mini-batches that the device may still be at work on, in order. every: how many are read at a time."""
+    """The losses of mini-batches in flight, in order. every: the number read at a time."""
 
     def __init__(self, every: int) -> None:
         self._every = every
         self._waiting: list[tuple[Launched, At]] = []
 
     def add(self, launched: Launched, at: At) -> bool:
-        """Add that of mini-batch `at`; whether it is time to read them."""
+        """Add the loss of mini-batch `at`; returns whether a read is due."""
         self._waiting.append((launched, at))
         return len(self._waiting) >= self._every
 
     def read(self) -> list[tuple[float, int]]:
-        """The loss and the number of cases of each that was added since, once the device has them.
+        """The loss and the number of cases of each mini-batch added since the last read; waits for the device.
 
         Raises DivergedError, naming the first step whose loss is not finite.
         """

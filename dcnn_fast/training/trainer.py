@@ -142,7 +142,7 @@ def train(
         if world.first:
             require_folder(out, resume=resume)
             stack.enter_context(folder.locked())
-            require_folder(out, resume=resume)  # another run may have been here meanwhile
+            require_folder(out, resume=resume)  # another run may have used the folder meanwhile
         world.wait()
         stack.enter_context(own_stream(where))
         stack.enter_context(computed_in(net, settings.precision, where))

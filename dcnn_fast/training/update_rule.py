@@ -107,7 +107,7 @@ class ConvNetUpdate(torch.optim.Optimizer):
         return loss
 
     def _update_inputs(self, weight: Tensor, gradient: Tensor, inputs: Sequence[Mapping[str, float]]) -> None:
-        """Update the columns of a matrix that belong to each input: copies of them, as an update is of whole tensors."""
+        """Update each input's columns of a matrix through copies, since an update takes whole tensors."""
         increment, sizes = self.increment(weight), [int(each["size"]) for each in inputs]
         parts = zip(*(torch.split(tensor, sizes, dim=1) for tensor in (weight, gradient, increment)), inputs, strict=True)
         for mine, slope, moved, each in parts:
@@ -147,7 +147,7 @@ class ConvNetUpdate(torch.optim.Optimizer):
         increment: Tensor | None = state.get("increment")
         if increment is None:
             increment = state["increment"] = _laid_like(parameter).zero_()
-        elif not same_order(increment, parameter):  # the parameter was laid anew, as by net.to(memory_format=...)
+        elif not same_order(increment, parameter):  # the parameter's layout has changed, as by net.to(memory_format=...)
             increment = state["increment"] = _laid_like(parameter).copy_(increment)
         return increment
 
@@ -186,9 +186,9 @@ def groups_of(
 
 
 def undecorated(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method of torch's optimiser, without importing torch's compiler where nobody has.
+    """The method of torch's optimiser without its decorator, so that torch's compiler is not imported.
 
-    torch keeps its compiler out of these methods by a decorator that imports it, which takes over a second.
+    The decorator keeps the compiler out of these methods, but imports it to do so, which takes over a second.
     """
     if "torch._dynamo" in sys.modules:
         return method
@@ -196,5 +196,5 @@ def undecorated(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _laid_like(parameter: Tensor) -> Tensor:
-    """Room for an increment, with the parameter's strides; `empty_like` keeps those of a parameter without gaps."""
+    """Memory for an increment, with the parameter's strides; `empty_like` keeps those only without gaps."""
     return torch.empty_like(parameter, dtype=increment_dtype(parameter.dtype), requires_grad=False)

@@ -21,10 +21,10 @@ from dcnn_fast.training.mini_batches import Draws, Request, load
 def look(
     net: nn.Module, draws: Draws, world: World, device: torch.device, *, batch: int, workers: int = 0
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """The measures of `measures` on the examples of `draws`, each by the mean probability of its samples, and what went wrong.
+    """The `measures` of the examples of `draws`, each by the mean probability of its samples, and the failures.
 
-    batch: windows at a time. Processes share the work. What cannot be read is left out
-    and given by its key with the reason; none readable: no measures.
+    batch: windows at a time. Processes share the work. Unreadable photographs are left out and returned, reasons by key;
+    without a readable one there are no measures.
     """
     was_training = net.training
     net.eval()
@@ -73,7 +73,7 @@ def measures(probs: np.ndarray, examples: Sequence[Example]) -> dict[str, float]
     """count, loss, accuracy, balanced_accuracy, majority and, for two labels, auc of probabilities [n, labels].
 
     A prediction is right when it is the label or, where several are right, one of `truth`; majority: the accuracy of always
-    naming the commonest label. auc is NaN where one label alone occurs.
+    naming the commonest label. auc is NaN where only one label occurs.
     """
     from sklearn.metrics import recall_score, roc_auc_score  # noqa: PLC0415 - optional dependency
 

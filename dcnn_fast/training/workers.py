@@ -1,8 +1,8 @@
-"""Processes that work on a list of requests, each with a pipe of its own to the process that started them.
+"""Worker processes for a list of requests, each with its own pipe to the process that started them.
 
-torch's DataLoader hands tensors over through /dev/shm, and what does not fit there (a container has 64 MB) is lost without a
-word while the other side waits. Here everything goes through pipes. A pipe's writing end belongs to one process alone, so that
-its death, at whatever moment, is the end of the pipe: nobody ever waits for what cannot come.
+torch's DataLoader passes tensors through /dev/shm, and data that does not fit there (a container has 64 MB) is lost silently
+while the receiver waits. Here everything goes through pipes. Only one process holds a pipe's writing end, so that its death,
+at whatever moment, ends the pipe: nobody waits for data that cannot come.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Asked = TypeVar("_Asked")
 _Made = TypeVar("_Made")
 
 _LENGTH = struct.Struct("<Q")
-_PIPE_BYTES = 2**20  # what a pipe holds, where the system allows it: three times as fast as its 64 KB
+_PIPE_BYTES = 2**20  # a pipe's capacity, where the system allows it: three times as fast as the default 64 KB
 _SECONDS_TO_END = 5.0
 
 
@@ -38,13 +38,13 @@ class WorkerError(RuntimeError):
 
 @dataclass(frozen=True)
 class _Failed:
-    """What a worker sends instead of a result."""
+    """A worker's message in place of a result."""
 
     reason: str
 
 
 class _Done:
-    """What a worker sends after its last result."""
+    """A worker's message after its last result."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class _Worker:
 
 
 def work(make: Callable[[_Asked], _Made], requests: Iterable[_Asked], workers: int) -> Generator[_Made, None, None]:
-    """What `make` makes of each request, in their order, by `workers` processes at a time.
+    """The results of `make` for the requests, in order, computed by `workers` processes.
 
-    The processes are forked: they share what is in memory, and each goes through `requests` by itself, which must give the same
-    in all of them, and takes every `workers`-th. Results are pickled; the arrays in them are not copied on the way. Each
-    process is one result ahead at most. They do not hear Ctrl-C, SIGTERM and SIGHUP: the generator ends them when it is closed.
+    The processes are forked and share the parent's memory. Each iterates over `requests`, which must be the same in all of
+    them, and takes every `workers`-th. Results are pickled; the arrays in them are not copied on the way. Each process is one
+    result ahead at most. They ignore Ctrl-C, SIGTERM and SIGHUP: the generator ends them when it is closed.
 
     Raises WorkerError where a process died or `make` raised.
     """
@@ -85,7 +85,7 @@ def _started(
     make: Callable[[Any], Any], requests: Iterable[Any], number: int, workers: int, others: Sequence[BinaryIO]
 ) -> _Worker:
     reading, writing = os.pipe()
-    with contextlib.suppress(OSError, AttributeError):  # Linux has it, and allows a user so much
+    with contextlib.suppress(OSError, AttributeError):  # Linux only, and limited for each user
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     results, sink = open(reading, "rb", buffering=0), open(writing, "wb", buffering=0)  # noqa: SIM115 - the team's
     mine = islice(requests, number, None, workers)
@@ -94,7 +94,7 @@ def _started(
     )  # fmt: skip
     try:
         process.start()
-    except (OSError, AssertionError) as error:  # no room for a process, or this one may have none
+    except (OSError, AssertionError) as error:  # no memory for a process, or a daemonic process, which may start none
         results.close()
         raise WorkerError(f"worker process {number + 1} of {workers} could not be started: {error}") from None
     finally:
@@ -103,7 +103,7 @@ def _started(
 
 
 def _serve(make: Callable[[Any], Any], requests: Iterator[Any], sink: BinaryIO, not_ours: Sequence[BinaryIO]) -> None:
-    """A worker's life; it ends, too, when nobody reads any more."""
+    """A worker's main function; it ends early when the reader has closed the pipe."""
     ignore_interrupts()
     for end in not_ours:
         end.close()
@@ -144,7 +144,7 @@ def _received(worker: _Worker) -> object:
 
 
 def _read(source: BinaryIO, size: int) -> memoryview:
-    """So many bytes. Raises EOFError where they do not come."""
+    """Read `size` bytes. Raises EOFError where the pipe ends before them."""
     found = np.empty(size, np.uint8).data
     left = found
     while left:

@@ -1,4 +1,4 @@
-"""Checkpoints as cuda-convnet under Python 2 wrote them: pickle protocol 2, numpy's old names, objects of `options`."""
+"""Checkpoints in the form that cuda-convnet wrote under Python 2: pickle protocol 2, numpy's old names, `options` objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Option:
-    """Written as an instance of `options.Option`."""
+    """Pickled as an instance of `options.Option`."""
 
 
 def _text(value):

@@ -1,6 +1,6 @@
 """A process of a data-parallel step on gloo: `python -m tests.nets.run_data_parallel RANK FOLDER`.
 
-Writes the gradients that DistributedDataParallel leaves here, of every way to use it, to FOLDER/RANK.
+Writes this process's gradients under every use of DistributedDataParallel to FOLDER/RANK.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH, PROCESSES = 6, 2
 
 
 def network():
-    """Two columns without dropout and a second task, whose layer no loss here uses."""
+    """Two columns without dropout, and a second task whose layer a loss may leave unused."""
     return nets.build(small.network(attributes=("soft", "hdr"), dropout=0.0), seed=3)
 
 
@@ -38,7 +38,7 @@ def batch():
 
 
 def gradients(net, parameters, windows, targets, *, autocast, unused):
-    """By name, after two steps' worth of forward and backward, the first of which counts for nothing."""
+    """Gradients by name after two rounds of forward and backward, of which the first is discarded."""
     for _ in range(2):
         net.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
@@ -49,7 +49,7 @@ def gradients(net, parameters, windows, targets, *, autocast, unused):
 
 
 def main(rank: int, folder: Path) -> None:
-    """Join the other process, step, and write."""
+    """Join the other process, compute and write the gradients."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=PROCESSES)
     windows, targets = batch()

@@ -1,4 +1,4 @@
-"""A column of EfficientNet-Lite's layers: what it computes, what learns, what is stored, and what is refused."""
+"""A column of EfficientNet-Lite's layers: its results, its learning layers, its files and its refusals."""
 
 from __future__ import annotations
 
@@ -253,17 +253,17 @@ def test_kept_means_are_the_same_bits_and_computed_once(monkeypatch):
         assert torch.equal(column.means(windows[:3]), expected[:3])
         assert torch.equal(
             column.means(windows[[4, 1, 4, 3, 1]]), expected[[4, 1, 4, 3, 1]]
-        )  # some again, some twice, some new
+        )  # known windows, repeated ones and new ones
         assert torch.equal(column.means(windows.contiguous(memory_format=torch.channels_last)), expected)
         assert computed == [3, 2]
         column.means(windows.float())
-        assert computed.pop() == 5  # only bytes are kept
+        assert computed.pop() == 5  # only windows of bytes are kept
         column.backbone.mul_(0.5)
         assert not torch.equal(column.means(windows), expected)
         assert computed.pop() == 5
         assert copy.deepcopy(column).kept is None
     assert column.kept is None
-    with nets.keeping_means(net, 0):  # no room
+    with nets.keeping_means(net, 0):  # no room to keep means
         column.means(windows)
         column.means(windows)
     assert computed == [3, 2, 5, 5]

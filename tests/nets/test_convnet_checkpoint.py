@@ -1,4 +1,4 @@
-"""cuda-convnet's checkpoints: the converted network computes what cuda-convnet computed, and a hostile pickle does nothing."""
+"""cuda-convnet's checkpoints: the converted network computes cuda-convnet's results, and a hostile pickle does nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fc(name, below, sizes, outputs, rng, **more):
 
 
 def column(tag, first, rng, dropout=0.5):
-    """Layers first, first + 1, ... of one column, whose top is its last."""
+    """The layers of one column, numbered from `first`; the last is the top."""
     return [
         conv(f"conv1{tag}", 0, 3, 8, 5, SIDE, rng, stride=2),
         {"name": f"conv1_neuron{tag}", "type": "neuron", "inputs": [first], "neuron": RELU},
@@ -175,7 +175,7 @@ def test_the_converted_network_computes_what_cuda_convnet_did(tmp_path, version,
 
 
 def single(kind, keep=0.25, **more):
-    """One column with a norm inside maps and, above each fc layer, a layer of that kind of dropout."""
+    """One column with a same-map norm and, above each fc layer, a dropout layer of type `kind`."""
     rng = np.random.default_rng(5)
     drop = {"type": kind, "keep": keep, **more}
     return [
@@ -264,7 +264,7 @@ def test_layers_that_are_wrong_or_cannot_be_said_are_named(tmp_path, layer, chan
 
 
 def doubled(depth):
-    """A list that holds another twice, and so on: small as a pickle, endless as text."""
+    """Lists nested `depth` deep, each holding the next twice: small as a pickle, endless as text."""
     value = []
     for _ in range(depth):
         value = [value, value]
@@ -293,7 +293,7 @@ def test_numbers_and_lists_without_measure_are_refused_by_name(tmp_path, layer, 
 
 
 class Evil:
-    """What a pickle calls when Python's unpickler loads it."""
+    """An object whose pickle makes Python's unpickler call a function."""
 
     def __init__(self, call, *arguments):
         self.call, self.arguments = call, arguments
@@ -303,7 +303,7 @@ class Evil:
 
 
 def array_with(state):
-    """A pickle of an array that is given the pickled `state`."""
+    """A pickle of an array with the pickled `state`."""
     made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
     return b"\x80\x02" + made + state + b"b."
 

@@ -1,4 +1,4 @@
-"""A network starts and learns as its layer-parameter file says."""
+"""A network starts and learns by its layer-parameter file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of the structures of cuda-convnet's examples: sizes, parameters and results are those of a plain restatement."""
+"""Networks structured like cuda-convnet's examples: sizes, parameters and results are those of a plain restatement."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(name):
 
 
 def original(name, **options):
-    """What cuda-convnet itself would store, which wants a norm's keys where it reads them."""
+    """The layers that cuda-convnet would store, with a norm's keys in the file where cuda-convnet reads them."""
     layers, params, side = NETWORKS[name]
     if name == "example":
         layers = layers.replace("sizeX=5\nscale", "size=5\nscale").replace("sizeX=3\nscale", "size=3\nscale")
@@ -44,7 +44,7 @@ def test_sizes_and_parameters_are_those_of_an_independent_count(name):
 
 
 def by_name(made):
-    """The layers as version 2 stores them, with inputs by their names, in another order."""
+    """The layers in version 2's form, with inputs by name, in another order."""
     return {layer["name"]: {**layer, "inputs": [made[i]["name"] for i in layer["inputs"]]} for layer in reversed(made)}
 
 
@@ -167,7 +167,7 @@ inputs=labels,probs
 
 
 def test_the_label_layers_inputs_of_one_picture_need_not_be_in_any_order(tmp_path):
-    """Two of them share a layer, and a third stands between these."""
+    """Two inputs share a layer, and a third stands between them."""
     made = convnet_original.stored(APART, "", 6, deviation=0.1)
     data = {"model_state": {"layers": made, "epoch": 1, "batchnum": 1}, "op": {"o": Option()}}
     (tmp_path / "1.1").write_bytes(pickled(data))

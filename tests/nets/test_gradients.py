@@ -13,7 +13,7 @@ from dcnn_fast.nets import build, freeze
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
 
-# Every kind of network there is; all of a preset but its sizes.
+# Every kind of network; presets with reduced sizes.
 NETWORKS = {
     **{name: networks.preset(name) for name in ("scnn-arch1", "scnn-arch4", "style-scnn-arch5", "dcnn", "quad", "alexnet")},
     "valid": networks.preset("scnn-arch3", "valid"),
@@ -25,7 +25,7 @@ FROZEN = {"rdcnn-style": 2}
 
 
 def reduced(network):
-    """Compact columns without dropout, on the smallest windows that show each layer more than one row."""
+    """Compact columns without dropout, on the smallest windows that give each layer at least two rows."""
     if network.columns[0].plane == 32:
         return network
     columns = []
@@ -43,7 +43,7 @@ def _fits(column, side):
 
 
 def gradients(network, dtype, frozen=()):
-    """By parameter, of the cross-entropies of two random windows a column."""
+    """The gradients of the cross-entropies of two random windows per column, by parameter."""
     net = freeze(build(network, seed=1), frozen).to(dtype)
     generator = torch.Generator().manual_seed(2)
     windows = [torch.randint(0, 256, (2, 3, c.window, c.window), generator=generator).byte() for c in network.columns]

@@ -1,4 +1,4 @@
-"""A column of single layers: gradients, what is fused, what depends on what, and its form in model files."""
+"""A column of single layers: gradients, fusion, dependencies and its form in model files."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_gradients_where_there_is_a_choice_are_cuda_convnets():
     assert first.grad.tolist() == [1, 1] and second.grad.tolist() == [1, 0]
     flat = torch.ones(1, 1, 3, 3, requires_grad=True)
     graph_layers.pool(flat, PoolLayer((0,), "max", 3, 2)).sum().backward()
-    assert (flat.grad == 1).all()  # every one of equal maxima
+    assert (flat.grad == 1).all()  # every equal maximum takes the gradient
 
 
 def test_filters_of_each_place_have_the_gradient_of_differences():
@@ -240,7 +240,7 @@ def test_precision_of_products_is_the_columns():
 
 
 FUSED = (ConvLayer((0,), 4, 3), NeuronLayer((1,), RELU), PoolLayer((2,), "max", 2, 2))
-ALONE = (ConvLayer((0,), 4, 3), PoolLayer((1,), "max", 2, 2))  # without the ReLU no block's
+ALONE = (ConvLayer((0,), 4, 3), PoolLayer((1,), "max", 2, 2))  # without the ReLU these layers form no block
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ ALONE = (ConvLayer((0,), 4, 3), PoolLayer((1,), "max", 2, 2))  # without the ReL
     ids=["fused", "a pool alone", "blocks"],
 )  # fmt: skip
 def test_who_gets_a_pools_gradient_is_the_columns(column):
-    """All outputs of a black image are the bias: of four the first gets what otherwise each does."""
+    """All outputs of a black image equal the bias: with "first" one of four gets the gradient, with "all" each."""
     made = build(Network("black", (column,)), seed=3).eval().columns[0]
     bias = next(each for each in made.parameters() if each.ndim == 1)
     bias.data.fill_(1.0)

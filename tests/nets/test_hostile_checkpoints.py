@@ -1,4 +1,4 @@
-"""Checkpoints of cuda-convnet and torch that are made to take an age or all memory: each ends soon, with one sentence."""
+"""Checkpoints of cuda-convnet and torch made to exhaust time or memory: each ends soon, with one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.nets.convnet_writer import pickled
 from tests.nets.test_convnet_checkpoint import checkpoint, layers
 
 START = b"\x80\x02"
-PRIME = 2**61 - 1  # numbers that differ by it have the same hash
+PRIME = 2**61 - 1  # numbers that differ by PRIME have the same hash
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
 BYTES = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
 LATIN1 = b"c_codecs\nencode\nh\x00U\x06latin1\x86R"
@@ -36,12 +36,12 @@ def text(length):
 
 
 def many(state, times):
-    """A list of what `state` makes, which may take up a text of five megabytes that is memorised as 0."""
+    """A list of `times` objects that `state` builds, which may use a text of five megabytes under memo 0."""
     return START + b"](" + text(5_000_000) + b"q\x00" + state * times + b"e."
 
 
 def numbers(count, step):
-    """A dict whose keys are numbers that are `step` apart."""
+    """A dict whose keys are numbers `step` apart."""
     return START + b"}(" + b"".join(b"\x8a\x0b" + (i * step).to_bytes(11, "little") + b"N" for i in range(count)) + b"u."
 
 
@@ -85,7 +85,7 @@ def test_a_pickle_costs_what_it_holds(tmp_path, name):
 
 
 def test_a_long_training_is_no_attack(tmp_path):
-    """The log of forty thousand batches, and each array written as Python 3 writes them, whose bytes are a call's result."""
+    """The log of forty thousand batches, with arrays in Python 3's form, whose bytes are a call's result."""
     state = checkpoint(layers())
     del state["op"]
     state["model_state"]["train_outputs"] = [({"logprob": [0.5, 1.5, 2.5]}, 3072) for _ in range(40_000)]
@@ -94,7 +94,7 @@ def test_a_long_training_is_no_attack(tmp_path):
 
 
 def of_layers(change):
-    """A pickle of layers, changed."""
+    """A pickle of changed layers."""
     made = layers()
     change({each["name"]: each for each in made}, made)
     return pickled(checkpoint(made))
@@ -105,7 +105,7 @@ def no_rows(named, made):
 
 
 def shared_weights(named, made):
-    """One array that many layers have: thirty of them, or thirty times in one."""
+    """One array thirty times in one layer."""
     big = np.zeros((1000, 2000), np.uint8)
     named["fc1"]["weights"] = [big] * 30
 
@@ -149,7 +149,7 @@ NETWORKS = {
 def test_a_network_costs_what_the_file_holds(tmp_path, name):
     change, message = NETWORKS[name]
     data = of_layers(change)
-    if change is shared_weights:  # one array in the file, by the memo
+    if change is shared_weights:  # one array in the file, repeated through the memo
         array = pickled(np.zeros((1000, 2000), np.uint8))[2:-1]
         first, *more = data.split(array)
         data = first + array + b"q\x07" + b"h\x07".join(more)
@@ -171,7 +171,7 @@ def test_a_zip_unpacks_to_what_it_holds(tmp_path, name, how):
 
 
 def long_list(path):
-    """A zip file with a list of a hundred thousand members, which all are one."""
+    """A zip file whose directory lists one member a hundred thousand times."""
     zipped(path, [("data", b"x")])
     data = path.read_bytes()
     start = data.index(b"PK\x01\x02")
@@ -190,7 +190,7 @@ def test_a_zip_of_many_members_is_refused(tmp_path, name):
 
 
 def test_damaged_zips_are_refused(tmp_path):
-    """Cut and changed anywhere, and zips in zips."""
+    """Zips cut or changed anywhere, and zips within zips."""
     zipped(tmp_path / "inner", [("data", pickled(checkpoint(layers()[:3])))])
     data = (tmp_path / "inner").read_bytes()
     zipped(tmp_path / "outer", [("data", data)])
@@ -214,7 +214,7 @@ OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." + b"\x
 
 
 def tensor(count, extent, stride=1, key=b"0", offset=0, storage=b"Float"):
-    """A tensor of one axis in a storage of `count` values."""
+    """A one-dimensional tensor in a storage of `count` values."""
     identifier = b"(U\x07storagectorch\n" + storage + b"Storage\nU\x01" + key + b"U\x03cpuJ" + size(count) + b"tQ"
     place = b"J" + size(offset) + b"J" + size(extent) + b"\x85J" + size(stride) + b"\x85"
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + identifier + place + b"\x89}tR"
@@ -258,7 +258,7 @@ def test_a_tar_of_old_is_refused(tmp_path):
 
 
 def awkward():
-    """A state dict of whatever plain tensors may be."""
+    """A state dict with every form of plain tensor."""
     base = torch.arange(24, dtype=torch.float32)
     state = collections.OrderedDict(
         a=base.view(2, 3, 4).transpose(0, 2), b=base[5:9], c=torch.tensor(3), d=torch.zeros(0, 3), e=base.half(),

@@ -1,4 +1,4 @@
-"""Model files made to take an age or all memory: each ends soon, with one sentence."""
+"""Model files made to exhaust time or memory: each ends soon, with one sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def good(tmp_path_factory):
 
 
 def written(path, good, change_spec=None, change_header=None, text=None):
-    """The file with its spec or its whole header changed, or with `text` for the project's entry."""
+    """Write the file with its spec or whole header changed, or with `text` applied to the project's entry."""
     (length,) = struct.unpack("<Q", good[:8])
     header = json.loads(good[8 : 8 + length])
     entry = json.loads(header["__metadata__"]["dcnn_fast"])
@@ -190,7 +190,7 @@ def test_labels_are_shown_on_one_line(tmp_path, good):
 
 
 def test_every_byte_of_the_first_kilobyte_may_be_wrong(tmp_path, good):
-    """Whatever it is then: refused in one line, or a model that is whole."""
+    """A file with a wrong byte is refused in one line or loads completely."""
     rng = np.random.default_rng(0)
     for place in range(0, 1024, 2):
         damaged = bytearray(good)

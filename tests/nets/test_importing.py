@@ -1,4 +1,4 @@
-"""torchvision's AlexNet as a column computes what torchvision computes."""
+"""torchvision's AlexNet as a column computes torchvision's results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def state():
         )
         made[f"{name}.bias"] = torch.randn(filters, generator=generator) * 0.1
     for name, inputs, outputs in (("classifier.1", 9216, 4096), ("classifier.4", 4096, 4096)):
-        # Every row begins one value later in the same memory: all rows differ, and take 50 KB instead of 150 MB.
+        # Each row begins one value further on in the same memory: rows differ, in 50 KB instead of 150 MB.
         draws = torch.randn(inputs + outputs, generator=generator) * (2 / inputs) ** 0.5
         made[f"{name}.weight"] = draws.as_strided((outputs, inputs), (1, 1))
         made[f"{name}.bias"] = torch.randn(outputs, generator=generator) * 0.1

@@ -30,7 +30,7 @@ def test_columns_come_from_files_models_and_columns(tmp_path):
     a, b = windows(2)
     assert torch.equal(net.columns[0](a), local.columns[0](a))
     assert torch.equal(net.columns[1](b), warp.columns[0](b))
-    assert torch.equal(net.columns[1](b.float()), warp.columns[0](b.float()))  # the mean of floating windows, too
+    assert torch.equal(net.columns[1](b.float()), warp.columns[0](b.float()))  # the mean also applies to floating windows
     assert net.spec.columns[1].mean == (1.0, 2.0, 3.0) and net.spec.columns[0].view == "local"
     save_model(Model(net), tmp_path / "both.safetensors")
     again = load_columns(build(small.network(), seed=6), {0: (tmp_path / "both.safetensors", 1), 1: net.columns[0]}).eval()
@@ -68,7 +68,7 @@ def test_freezing_is_recorded_and_can_be_undone(tmp_path):
 
 
 class Theirs(nn.Module):
-    """A network of somebody else's, with batch norm and dropout, which must not move."""
+    """A foreign network with batch norm and dropout, neither of which may update."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Model files: round trips, compact storage, and refusal of everything that is not one."""
+"""Model files: round trips, compact storage, and refusal of everything that is no model file."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_mutated_files_load_or_are_refused(path, tmp_path_factory, changes, kept
 
 
 def test_a_file_from_before_there_were_backbones_loads_and_scores_as_it_did():
-    """Written at 43f90e7, its digest and score too."""
+    """The file, its digest and its score come from revision 43f90e7."""
     model = load_model(Path(__file__).parent / "files" / "before-backbones.safetensors")
     assert model.digest == "d6fbab8069ac4505808a209ec9a404f79c44cac665a933b5fc36d8d01a3b512e"
     image = (np.arange(50 * 60 * 3).reshape(50, 60, 3) * 7919 % 256).astype(np.uint8)
@@ -162,7 +162,7 @@ def test_the_shipped_model_is_small_and_says_where_it_comes_from():
     model = load_model(path)
     (column,) = model.spec.columns
     assert isinstance(column, BackboneColumn) and (column.lite, column.view) == ("lite2", "warp")
-    assert column.plane == column.window  # one window, computed once
+    assert column.plane == column.window  # the plane is the only window, so it is computed once
     assert model.spec.labels == ("low", "high") and model.spec.long_side == 500
     assert {"trained on", "held out", "recipe"} <= set(model.provenance) and "caution" not in model.provenance
     assert model.percentiles.about.startswith("240 ") and len(model.percentiles.scores) == 240

@@ -1,4 +1,4 @@
-"""Modules: what they compute, what they refuse, how they start."""
+"""Modules: results, refusals and initial weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_network_is_torchs_layers_in_a_row():
     for column, x in zip(net.columns, windows, strict=True):
         x = (x.float() - torch.tensor([120.5, 110.0, 100.0]).reshape(1, 3, 1, 1)) / 64
         first, second = column.blocks
-        x = F.conv2d(F.pad(x, (0, 1, 0, 1)), first.weight, first.bias, stride=2).relu()  # 24 -> 11 rounding up: one overhanging
+        x = F.conv2d(F.pad(x, (0, 1, 0, 1)), first.weight, first.bias, stride=2).relu()  # 24 -> 11 rounding up: one overhangs
         x = F.local_response_norm(F.max_pool2d(x, 3, 2, ceil_mode=True), 5, 1e-4, 0.75, 1.0)
         x = F.conv2d(x, second.weight, second.bias, padding=1).relu().flatten(1)
         for layer in column.fc:

@@ -1,4 +1,4 @@
-"""SqueezeNet as a column of our blocks computes what SqueezeNet computes."""
+"""SqueezeNet as a column of our blocks computes SqueezeNet's results."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def torchvisions(weights, windows):
 
 
 def features(column, windows):
-    """What the column gives its first layer: the layer is made the identity, which its ReLU leaves as it is."""
+    """The input of the column's first fully-connected layer, which is made the identity; ReLU keeps its values."""
     with torch.no_grad():
         column.fc[0].weight.copy_(torch.eye(512))
         column.fc[0].bias.zero_()

@@ -49,7 +49,7 @@ def test_two_processes_of_data_parallel_have_the_gradients_of_one(tmp_path):
             assert torch.equal(found[name], each[1][way, autocast][name]), (way, name)
             largest = float(gradient.abs().max())
             assert largest > 0
-            tolerance = 2.0**-7 if autocast else 1e-5  # a layer's gradient is rounded to bfloat16 before the mean is taken
+            tolerance = 2.0**-7 if autocast else 1e-5  # each layer's gradient is rounded to bfloat16 before averaging
             assert float((found[name] - gradient).abs().max()) <= tolerance * largest, (way, autocast, name)
 
 
@@ -114,7 +114,7 @@ def test_checkpointed_columns_have_the_same_gradients(use_reentrant):
     for kept in (True, False):
         net = network()
         first, second = net.columns
-        entering = [window.float().requires_grad_() for window in windows]  # what a reentrant checkpoint wants
+        entering = [window.float().requires_grad_() for window in windows]  # a reentrant checkpoint needs this
         features = [
             column(x) if kept else checkpoint(column, x, use_reentrant=use_reentrant)
             for column, x in zip((first, second), entering, strict=True)
@@ -123,7 +123,7 @@ def test_checkpointed_columns_have_the_same_gradients(use_reentrant):
         found.append({name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None})
     assert found[0].keys() == found[1].keys() and len(found[0]) > 8
     for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-5, msg=name)  # without a graph: other last bits
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-5, msg=name)  # no graph: other last bits
 
 
 def _saved(net):

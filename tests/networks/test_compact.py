@@ -1,4 +1,4 @@
-"""Compact columns: what changes, what stays, and what no longer fits."""
+"""Compact columns: changed sizes, kept sizes, and refusals of columns that no longer fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cuda-convnet's layer files: what they say is understood, and what a network cannot say is refused by name."""
+"""cuda-convnet's layer files: supported ones are understood, and layers that no network has are refused by name."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_relu_may_follow_the_pool():
 
 
 def second_column(layers):
-    """The layers between data and label once more, with names that end in b."""
+    """A copy of the layers between data and label, with names that end in b."""
     names = ("conv1", "pool1", "norm1", "conv2", "fc1", "fc2")
     body = layers[layers.index("[conv1]") : layers.index("[fclabel]")]
     for name in names:
@@ -204,7 +204,7 @@ def test_a_byte_order_mark_and_carriage_returns_are_passed_over(tmp_path):
 
 
 def single_layers(old, new, params=PARAMS):
-    """The layers of the one column that is read with this change."""
+    """The layers of the only column, read with `old` replaced by `new`."""
     assert old in LAYERS
     (column,) = parse_convnet_cfg(LAYERS.replace(old, new, 1), params, DATA).network.columns
     assert isinstance(column, GraphColumn)
@@ -217,7 +217,7 @@ def test_what_blocks_cannot_say_becomes_single_layers():
     assert single_layers("outputsX=0", "start=-1")[2] == PoolLayer((2,), "max", start=-1)
     assert single_layers("neuron=relu", "neuron=tanh[1.5,-2]")[1] == NeuronLayer((1,), "tanh", (1.5, -2.0))
     assert single_layers("sharedBiases=true", "sharedBiases=0")[0] == ConvLayer((0,), 16, 5, 2, bias="place")
-    assert single_layers("initB=1", "randSparse=true")[4].connections  # drawn, and always alike
+    assert single_layers("initB=1", "randSparse=true")[4].connections  # drawn the same way every time
     dropped = single_layers("size=5", "size=5", PARAMS.replace("pow=0.75", "pow=0.75\ndropout=0.25"))
     assert dropped[4] == DropoutLayer((4,), 0.25)
     joined = single_layers("inputs=fc1", "inputs=fc1,conv2")

@@ -1,4 +1,4 @@
-"""Networks written as cuda-convnet's files are read back equal, or refused with the reason."""
+"""Networks written as cuda-convnet's files read back equal, or are refused with the reason."""
 
 from __future__ import annotations
 

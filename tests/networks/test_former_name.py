@@ -1,4 +1,4 @@
-"""The former name of dcnn_fast.networks: the same things, and a note once."""
+"""The former name of dcnn_fast.networks gives the same objects and one deprecation warning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_former_name_goes_on_working_and_says_so_once(way):
-    """As Python shows it of itself: a program is told of its own lines alone."""
+    """Under Python's default filters, a program sees the warning for its own lines only."""
     code = f"{WAYS[way]}\nfrom dcnn_fast import networks\nassert same is networks.Block"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

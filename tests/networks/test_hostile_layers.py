@@ -1,4 +1,4 @@
-"""Layer files of cuda-convnet made to take an age or all memory: each ends soon, with one sentence."""
+"""Layer files of cuda-convnet made to exhaust time or memory: each ends soon, with one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def section(name, **keys):
 
 
 def doubling(count):
-    """Layers that each take the one before twice."""
+    """Layers that each take the previous one twice."""
     return LAYERS + "".join(
         section(f"d{i}", type="concat", inputs=f"d{i - 1},d{i - 1}" if i else "fc2,fc2") for i in range(count)
     )

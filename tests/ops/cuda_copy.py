@@ -1,4 +1,4 @@
-"""Copies of the CUDA C++ sources that a test may change, to plant a bug or add a kernel, and the compilers there are."""
+"""Copies of the CUDA C++ sources, for tests that plant a bug or add a kernel, and the available compilers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPILERS = ("nvrtc", "nvcc") if shutil.which("nvcc") else ("nvrtc",)
 
 
 def copied(folder: Path) -> Path:
-    """A copy of csrc/cuda and what it includes, with the kernels of tests/ops/data beside the headers."""
+    """A copy of csrc/cuda and its includes, with the kernels of tests/ops/data beside the headers."""
     shutil.copytree(sources(), folder)
     (folder / "core").mkdir(exist_ok=True)
     shutil.copy(TABLES, folder / "core")
@@ -26,7 +26,7 @@ def copied(folder: Path) -> Path:
 
 
 def planted(folder: Path, source: str, before: str, after: str) -> Path:
-    """A copy in which the one place of `source` that reads `before` reads `after`."""
+    """A copy in which the only occurrence of `before` in `source` is replaced by `after`."""
     copied(folder)
     text = (folder / source).read_text()
     assert text.count(before) == 1, f"{text.count(before)} places of {source} read {before!r}"

@@ -1,4 +1,4 @@
-"""Memory that ends where a tensor does: a read or write past it ends the process, so a test runs it in one of its own."""
+"""Memory that ends where a tensor does: a read or write past it ends the process, so tests use a separate process."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _KEPT: list[mmap.mmap] = []
 
 
 def at_the_end(tensor: Tensor) -> Tensor:
-    """The tensor's values, contiguous, the last of them before a page that must not be touched."""
+    """The tensor's values, contiguous, ending at an inaccessible page."""
     size = tensor.numel() * tensor.element_size()
     room = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
     return _in_pages(tensor, room, room - size, room)
 
 
 def at_the_start(tensor: Tensor) -> Tensor:
-    """The tensor's values, contiguous, the first of them behind a page that must not be touched."""
+    """The tensor's values, contiguous, starting right after an inaccessible page."""
     size = tensor.numel() * tensor.element_size()
     return _in_pages(tensor, size, mmap.PAGESIZE, 0)
 
 
 def _in_pages(tensor: Tensor, room: int, offset: int, forbidden: int) -> Tensor:
-    """The values `offset` bytes into `room` bytes and a page, of which the page at `forbidden` must not be touched."""
+    """The values, `offset` bytes into a mapping of `room` bytes plus a page; the page at `forbidden` is inaccessible."""
     pages = mmap.mmap(-1, room + mmap.PAGESIZE)
     _KEPT.append(pages)
     start = ctypes.addressof(ctypes.c_char.from_buffer(pages))

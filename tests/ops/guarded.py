@@ -31,7 +31,7 @@ def between(tensor: Tensor, offset=0) -> tuple[Tensor, Tensor]:
 
 
 def assert_untouched(*buffers: Tensor) -> None:
-    """The margins of these buffers are what they were."""
+    """Assert that the margins of these buffers are unchanged."""
     for buffer in buffers:
         margins = torch.cat([buffer[:_MARGIN], buffer[-_MARGIN:]])
         assert (margins.isnan() if buffer.is_floating_point() else margins == fill(buffer.dtype)).all()
@@ -46,7 +46,7 @@ def poisoned(tensor: Tensor) -> Tensor:
 
 
 def fill(dtype: torch.dtype) -> float:
-    """Not a number, or ones bits."""
+    """The value that fills untouched memory: NaN, or all bits one for integers."""
     if dtype.is_floating_point:
         return float("nan")
     return 255 if dtype == torch.uint8 else -1

@@ -1,5 +1,5 @@
-"""Where the tests of the GPU's kernels run them, on cpu tensors: as PTX in the simulator; with `--device cuda` on a GPU, on
-copies; or, where Triton was told so before it was imported, in its interpreter.
+"""How tests run the GPU's kernels on cpu tensors: as PTX in the simulator; with `--device cuda` on a GPU, on
+copies; or in Triton's interpreter, where it was enabled before Triton's import.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FLOATS = (torch.float32, torch.float16) if INTERPRETED else (torch.float32, torc
 
 
 def kernels_on_cpu(capability: int = 80) -> AbstractContextManager:
-    """Within it, launches on cpu tensors run as PTX compiled for sm_`capability`, or on the GPU there is."""
+    """Context in which launches on cpu tensors run as PTX compiled for sm_`capability`, or on the actual GPU."""
     if INTERPRETED:
         return nullcontext()
     if device := os.environ.get(DEVICE_VARIABLE):

@@ -1,4 +1,4 @@
-"""Random tables of regions, right ones and damaged ones, for tests of what judges and executes them."""
+"""Random tables of regions, valid and damaged, for tests of the code that checks and executes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Tables:
-    """What `require_regions` of region_rules and of the engine takes."""
+    """The arguments of `require_regions` of region_rules and of the engine."""
 
     regions: np.ndarray
     pieces: np.ndarray
@@ -68,7 +68,7 @@ def random_tables(rng: np.random.Generator) -> Tables:
 
 
 def damaged(rng: np.random.Generator, tables: Tables) -> Tables:
-    """The same with some values changed, of the tables or of what they are judged against; it may still keep every rule."""
+    """The tables with some values, shapes or options changed; the result may still keep every rule."""
     changed = {name: getattr(tables, name).copy() for name in ("regions", "pieces", "stores")}
     for _ in range(_up_to(rng, 0, 2)):
         values = changed[str(rng.choice(list(changed)))].reshape(-1)
@@ -103,7 +103,7 @@ def _along(
 
 
 def _store(rng: np.random.Generator, shape: list[int], outputs: list[Shape], taken: list[np.ndarray]) -> tuple[int, ...] | None:
-    """A place for some of a piece, which is `taken` from then on; None where somebody else has it."""
+    """A random place for part of a piece, marked in `taken`; None where it overlaps another store."""
     output = _up_to(rng, 0, len(outputs) - 1)
     images, *room = outputs[output]
     extent = [_up_to(rng, 1, min(n, m)) for n, m in zip(shape, room, strict=True)]
@@ -122,7 +122,7 @@ def _table(rows: list[tuple[int, ...]], record: np.dtype[np.void]) -> np.ndarray
 
 
 def _fewer(rng: np.random.Generator, shapes: list[Shape]) -> list[Shape]:
-    """Without the last, or one of them smaller."""
+    """The shapes without the last, or with one smaller."""
     if rng.random() < 0.5:
         return shapes[:-1]
     at, axis = rng.integers(len(shapes)), rng.integers(3)

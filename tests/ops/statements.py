@@ -9,12 +9,12 @@ import torch
 
 
 def of_images(statement, x, *arguments):
-    """A statement of one image [C, H, W], made of every image of the tensor x [N, C, H, W]: a list of one tensor."""
+    """Apply a statement of one image [C, H, W] to every image of the tensor x [N, C, H, W]; returns a list of one tensor."""
     return [torch.from_numpy(np.stack([statement(image, *arguments) for image in x.numpy()]))]
 
 
 def conv_relu(x, weight, bias, stride, padding, groups, up, relu=True):
-    """x: [C, H, W] -> [F, H', W'], one output at a time; outside the image there is nothing to add."""
+    """x: [C, H, W] -> [F, H', W'], one output at a time; pixels outside the image count as zero."""
     _, height, width = x.shape
     filters, taps, size, _ = weight.shape
     rounding = math.ceil if up else math.floor
@@ -42,7 +42,7 @@ def max_pool(x, size, stride, up, pick=np.max):
 
 
 def max_pool_gradient(x, grad, size, stride, ties):
-    """x: [C, H, W], grad: of the result -> the gradient of x: a window gives its own to all its largest or to their first."""
+    """x: [C, H, W], grad: the result's gradient -> x's gradient: a window passes its own to all its maxima or to the first."""
     result = np.zeros_like(x)
     for c, i, j in np.ndindex(grad.shape):
         window = x[c, i * stride : i * stride + size, j * stride : j * stride + size]
@@ -72,7 +72,7 @@ def same_map_norm(x, size, scale, power):
 
 
 def norm(x, norm):
-    """Either norm, told apart by its having k."""
+    """Either norm; only the cross-map norm has k."""
     if hasattr(norm, "k"):
         return cross_map_norm(x, norm.size, norm.scale, norm.power, norm.k)
     return same_map_norm(x, norm.size, norm.scale, norm.power)
@@ -94,7 +94,7 @@ def block(x, weight, bias, *, stride, padding, groups, rounding, pool_, norm_, o
 
 
 def head(features, weights, biases, label_weight, label_bias, counts, window_of):
-    """Probabilities of every view, and their mean and deviation (of the population) over each image's views, one at a time."""
+    """Each view's probabilities, and their mean and population deviation over each image's views, one at a time."""
     views = []
     for view in range(sum(counts)):
         joined = []

@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 class Answering(Backend[str]):
-    """A backend that answers as told, and counts how often it is asked."""
+    """A backend that gives a set answer and counts the questions."""
 
     def __init__(self, refusal=None, better=None):
         self.refusal, self.better, self.asked = refusal, better, 0

@@ -1,4 +1,4 @@
-"""Where things are kept, and that a process without a home directory goes on without."""
+"""The cache folder's place, and that a process without a home directory goes on without one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.ops.cuda_copy import copied
 
 @pytest.fixture
 def homeless(monkeypatch):
-    """As in a container whose user has no entry among the machine's."""
+    """As in a container whose user has no entry in the user database."""
 
     def unknown(_):
         raise KeyError("getpwuid(): uid not found")

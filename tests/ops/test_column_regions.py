@@ -1,4 +1,4 @@
-"""A column's regions in the engine's memory: what planning makes and launches are laid out from."""
+"""A column's regions in the engine's memory, which planning makes and from which launches are laid out."""
 
 from __future__ import annotations
 

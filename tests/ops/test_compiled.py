@@ -1,4 +1,4 @@
-"""What Triton's kernels compile to on every target: nothing spilled to local memory, and whole 16 bytes where rows allow it."""
+"""Triton's compiled kernels on every target: no spills to local memory, and 16-byte accesses where rows allow them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WIDE = re.compile(r"(?:ld|st)\.global[.\w:]*\.v4|cp\.async\.cg\.shared\.global|\
 
 
 def _head(weight=torch.float32, feature=torch.float32, labels=2, inputs=1000):
-    """The launches for one image of a network of two columns."""
+    """The head's launches for one image of a network of two columns."""
     features = [torch.zeros(50, inputs, dtype=feature)] * 2
     weights, biases = [torch.zeros(256, inputs, dtype=weight)] * 2, [torch.zeros(256)] * 2
     params = HeadParams((50, 50), (inputs, inputs), (256, 256), 50, 1, labels, weight)
@@ -58,7 +58,7 @@ LAUNCHES = {
 
 
 def _stack(code, folder):
-    """Bytes of local memory that a thread needs."""
+    """The bytes of local memory per thread."""
     file = folder / "kernel.cubin"
     file.write_bytes(code.cubin)
     usage = subprocess.run([CUOBJDUMP, "-res-usage", file], capture_output=True, text=True, check=True).stdout

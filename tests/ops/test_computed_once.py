@@ -1,4 +1,4 @@
-"""A property that is computed once: kept, an instance's own, and without a lock that a fork could find taken."""
+"""A property that is computed once per instance and kept, without a lock that a fork could find taken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Number:
 
     @computed_once
     def square(self) -> int:
-        """Its square."""
+        """The number's square."""
         if self.n == 0:
             computing.set()
             go_on.wait()
@@ -37,7 +37,7 @@ def test_a_child_forked_while_a_value_is_computed_computes_another():
     computing.wait()
     child = os.fork()
     if child == 0:
-        signal.alarm(20)  # ends a child that waits
+        signal.alarm(20)  # ends a child that waits forever
         os._exit(Number(5).square)
     go_on.set()
     thread.join()

@@ -85,7 +85,7 @@ def test_every_backend_is_one_by_its_operations_contract(operation):
 @pytest.mark.parametrize("capability", [None, 75, 80, 120])
 @pytest.mark.parametrize("operation", CONTRACTS)
 def test_every_backend_answers_yes_or_one_sentence_and_names_what_is_better(operation, capability):
-    """On the cpu and on a GPU that is not there, and where something stands in for a GPU."""
+    """On the cpu, on an absent GPU and on a simulated one."""
     backends, _ = CONTRACTS[operation]
 
     def ask(device):
@@ -120,7 +120,7 @@ def test_a_backend_that_lacks_a_member_cannot_be_made(operation):
 
 
 def _printed(*arguments):
-    """By problem, what `dcnn-fast explain` has for it: the backend that runs it, and why others do not."""
+    """`dcnn-fast explain`'s answer for each problem: the backend that runs it, and why others do not."""
     found, last = {}, ""
     for line in command("explain", *arguments).stdout.splitlines():
         if reason := re.fullmatch(r"    not (\w+): (.*)", line):
@@ -136,7 +136,7 @@ def test_explain_prints_every_refusal():
     column = networks.preset("scnn-arch1").columns[0]
     blocks = block_problems(column)
     asked = [(BLOCK, params) for each in blocks for params in (each, each.gradient())]
-    asked += [(LINEAR, params) for params in linear_problems(column)[:-1]]  # the last layer is the head's
+    asked += [(LINEAR, params) for params in linear_problems(column)[:-1]]  # the head computes the last layer
     for backends, params in asked:
         chosen, reasons = printed[str(params)]
         answers = explain(backends, params, CPU)
@@ -167,7 +167,7 @@ def test_what_is_prepared_once_computes_what_each_call_does_and_keeps_its_operan
             for _ in range(2):
                 work = Work([x], whole_images(PREPARED), [_result(PREPARED)])
                 prepared.run(work)
-                if name != "reference":  # whose whole images and regions are padded in different places
+                if name != "reference":  # which pads whole images and regions in different places
                     assert torch.equal(work.outputs[0], expected), name
                 torch.testing.assert_close(work.outputs[0], expected)
             assert prepared.launches is None

@@ -1,4 +1,4 @@
-"""CUDA C++ by NVRTC: every target, the cache under concurrent and killed processes, damaged files, what a launch passes."""
+"""CUDA C++ by NVRTC: every target, the cache under concurrent and killed processes, damaged files, launch arguments."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_twenty_processes_at_a_time_of_which_one_is_killed_while_it_compiles(fol
     killed.start()
     while not list(cache.glob("*.lock")):
         time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGSTOP)  # in the middle, however long it takes to start the others
+    os.kill(killed.pid, signal.SIGSTOP)  # stop in the middle, however long the others take to start
     assert not _kept(cache), "it was not stopped in the middle"
     others = [fork.Process(target=_worker, args=(folder, results)) for _ in range(19)]
     for process in others:
@@ -149,7 +149,7 @@ def test_twenty_processes_at_a_time_of_which_one_is_killed_while_it_compiles(fol
         process.join()
     assert killed.exitcode == -signal.SIGKILL
     assert all(process.exitcode == 0 for process in others)
-    # The same file of the same code for all: one process compiled, the others read what it wrote.
+    # The same file and code for all: one process compiled, the others read its file.
     assert len({code for code, _ in found}) == 1
     assert len({tuple(inode) for _, inode in found}) == 1
     assert len(found[0][1]) == 1
@@ -212,7 +212,7 @@ with open("/proc/self/maps") as file:
 
 @pytest.mark.parametrize("newer", [True, False])
 def test_a_stream_is_given_to_cupy_in_the_way_that_its_version_has(newer):
-    """CuPy 14.2's protocol and the class of the versions before; the package itself cannot be installed everywhere."""
+    """CuPy 14.2's protocol and the older versions' class, imitated, since CuPy cannot be installed everywhere."""
 
     class Stream:
         pass

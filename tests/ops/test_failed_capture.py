@@ -1,6 +1,6 @@
 """A CUDA graph whose capture fails: torch's allocator is told that it has ended.
 
-The calls of torch that need a GPU are stood in for, as its sources state them (CUDAGraph.cpp, CUDACachingAllocator.cpp).
+Stand-ins replace the calls of torch that need a GPU, after its sources (CUDAGraph.cpp, CUDACachingAllocator.cpp).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CUDA = torch.device("cuda", 0)
 
 
 class Allocator:
-    """What torch's allocator knows of pools: those that memory is taken for, and how many have each."""
+    """torch's allocator's state: the pools that it allocates for, and the number of users of each."""
 
     def __init__(self, monkeypatch, ends=True, begins=True):
         self.underway, self.users, self.ends, self.begins = [], {}, ends, begins
@@ -60,7 +60,7 @@ class Graph:
         self._allocator.end(0, self._pool)
         self._ended = True
 
-    def reset(self):  # its destructor's
+    def reset(self):  # as the destructor does
         if self._ended:
             self._allocator.release(0, self._pool)
 
@@ -85,7 +85,7 @@ def test_after_a_capture_that_failed_no_pool_is_taken_for_and_none_has_users(end
     assert allocator.underway == []
     (graph,) = allocator.graphs
     kept = any(each is graph for each in recording._failed)
-    if not kept:  # it is collected
+    if not kept:  # garbage collection would destroy it
         graph.reset()
     assert set(allocator.users.values()) == {0}
     assert kept == (not (ends and begins)), "who may still be asked which streams it is captured from stays"

@@ -1,4 +1,4 @@
-"""What GPUs have, stated once: the facts agree with each other, and with a GPU where there is one."""
+"""The table of GPU facts: consistent with itself, and with the machine's GPU where there is one."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_a_thread_block_may_have_what_the_programming_guide_says():
 
 
 def test_the_peaks_of_a_data_sheet_are_those_of_the_multiprocessors_at_about_their_clock():
-    sheets = {A100: (19.5, 312.0), RTX_4090: (82.6, 165.2), H100: (66.9, 989.4)}  # dense TFLOP/s in fp32, and of bf16 products
+    sheets = {A100: (19.5, 312.0), RTX_4090: (82.6, 165.2), H100: (66.9, 989.4)}  # dense TFLOP/s in fp32 and in bf16
     for gpu, (fp32, bf16) in sheets.items():
-        cycles = 2 * gpu.multiprocessors * gpu.ghz / 1e3  # TFLOP/s of one multiply-add a cycle
+        cycles = 2 * gpu.multiprocessors * gpu.ghz / 1e3  # TFLOP/s of one multiply-add per cycle and multiprocessor
         assert fp32 == pytest.approx(gpu.exact * cycles, rel=0.15)
         assert bf16 == pytest.approx(gpu.tensor * cycles, rel=0.15)
 

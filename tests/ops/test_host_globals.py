@@ -1,4 +1,4 @@
-"""What the process has set for torch (its default dtype, its default device, autocast) changes no bit of any operation."""
+"""torch's process-wide settings (default dtype, default device, autocast) change no bit of any operation."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _views():
 
 
 def _planes():
-    """None, some, and as floats."""
+    """Planes and windows of one picture and of none, as bytes and as floats."""
     options = {"size": 32, "mean": (1.0, 2.0, 3.0), "scale": 0.1, "dtype": torch.bfloat16}
     places = [(0, 1, 2, True), (0, 3, 4, False)]
     return (
@@ -149,7 +149,7 @@ OPERATIONS = {
     "views": _views,
     "planes": _planes,
 }
-# What the C++ engine does not compute.
+# Operations that the C++ engine does not compute.
 WIDE_AND_NARROW = {
     f"{name} in {str(dtype).removeprefix('torch.')}": lambda run=run, dtype=dtype: run(dtype)
     for dtype in (torch.float64, torch.bfloat16, torch.float16)
@@ -188,7 +188,7 @@ SETTINGS = {
 
 
 def _seen(tensors):
-    """All that a caller can see of tensors, bit for bit."""
+    """Everything that a caller can see of tensors, bit for bit."""
     return [
         (
             t.dtype,
@@ -222,14 +222,14 @@ def test_the_reference_gives_the_same_bits_under_every_setting(monkeypatch):
 
 
 def test_triton_gives_the_same_bits_under_every_setting(monkeypatch):
-    """In the simulator, the operations whose kernels are compiled in seconds: what the host makes of tables and operands."""
+    """The tables and operands that the host prepares, for operations whose simulated kernels compile in seconds."""
     monkeypatch.setenv("DCNN_FAST_BACKEND", "triton")
     with kernels_on_cpu():
         _require_alike({"linear": OPERATIONS["linear"], "head": lambda: _head(None), "update": _update})
 
 
 def test_a_network_starts_from_the_same_weights_under_every_default_dtype():
-    """They have the default dtype, as torch's own layers do; what is drawn does not depend on it."""
+    """Weights have the default dtype, as in torch's layers; the drawn values do not depend on it."""
     expected = build(small.network(), seed=3).state_dict()
     with _default_dtype(torch.float64):
         made = build(small.network(), seed=3).state_dict()

@@ -1,6 +1,6 @@
-"""What no caller should give: every operation refuses it by name, and nothing crashes, hangs or is silently wrong.
+"""Invalid arguments: every operation refuses them by name, and nothing crashes, hangs or is silently wrong.
 
-Through the public functions and through `torch.ops.dcnn_fast`, which anybody may call by itself.
+Calls go through the public functions and through `torch.ops.dcnn_fast`, which anybody may call directly.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def regions(listed, **options):
 
 # ---- Sizes.
 
-HUGE = (1, 2**15, 2**31 - 1, 2**16)  # 2**62 values, which are no more than one in memory
+HUGE = (1, 2**15, 2**31 - 1, 2**16)  # 2**62 values that share one element of memory
 
 
 def expanded(*shape, dtype=torch.float32):
@@ -60,7 +60,7 @@ def expanded(*shape, dtype=torch.float32):
 
 
 def one_region(height, width, size):
-    """All outputs of an image, of which one is kept."""
+    """One region with all outputs of an image, of which one is stored."""
     piece = Piece(0, 0, 1, 1, (Store(0, 0, 1, 1, 0, 0, 0, 0),))
     return RegionList.of(
         [Region(0, 0, 0, 0, height, width, 0, 0, height - size + 1, width - size + 1, 0, 0, (piece,))], [(1, 1, 1)]
@@ -162,7 +162,7 @@ def test_fewer_outputs_than_tables_were_checked_for_are_refused(use, backend):
             use(replace(listed, outputs=fewer))
 
 
-# ---- Memory that is written to.
+# ---- Memory that operations write to.
 
 OUT = {
     "a negated view": (lambda: torch._neg_view(outputs()), "must have its values in memory"),
@@ -232,7 +232,7 @@ def test_parameters_that_share_memory_are_not_updated(backend):
     ops.update([memory[:3], memory[3:]], [one, one], [one * 0, one * 0], rates=[1.0] * 2, momenta=[1.0] * 2, decays=[0.0] * 2)
 
 
-# ---- Operators by themselves.
+# ---- Operators called directly.
 
 
 def negated(tensor):
@@ -248,7 +248,7 @@ SAME = {"negated": negated, "of no memory": zero, "in one's way": lambda tensor:
 
 @pytest.mark.parametrize("kind", SAME)
 def test_operands_whose_values_are_not_in_memory_give_the_same_bits(kind, backend):
-    """Of every operator, one operand after another."""
+    """Every operator, one operand after another."""
     result, values, hits = RAW.block_training(X, WEIGHT, BIAS, *FLAT, [], 1.0)
     calls = {
         RAW.block: ([X, WEIGHT, BIAS], (*FLAT, [], 1.0)),
@@ -272,7 +272,7 @@ def test_operands_whose_values_are_not_in_memory_give_the_same_bits(kind, backen
 
 
 def _changed(operands):
-    """Each operand in turn as what it must not be: shorter, one value, of another type, another number of axes, elsewhere."""
+    """Each operand in turn made invalid: shorter, of extent 1, of another dtype or another number of axes."""
     for i, operand in enumerate(operands):
         wrong = [operand.double(), operand[None], operand.reshape(-1), operand.to(torch.complex64)]
         wrong += [operand.narrow(axis, 0, operand.shape[axis] - 1) for axis in range(operand.ndim) if operand.shape[axis] > 1]
@@ -282,7 +282,7 @@ def _changed(operands):
                 yield i, given
 
 
-# Smaller ones may be right: of x and what goes with it alone.
+# Operators whose first operand may be smaller.
 FREE = {("block", 0), ("block_training", 0), ("linear", 0), ("mbconv", 0), ("block_regions", 0)}
 
 
@@ -328,7 +328,7 @@ def test_operators_by_themselves_look_at_what_they_are_given(backend):
             smaller_table = name == "block_regions" and i in (1, 2, 3) and wrong.dtype == torch.int64
             rows = (
                 name == "head" and i == 0 and wrong.shape[1:] == operands[0].shape[1:]
-            )  # views of rows that are not there get NaN
+            )  # views of rows that do not exist get NaN
             assert right or smaller_table or rows, (name, i, wrong.dtype, wrong.shape)
     assert refused > 100
 
@@ -401,7 +401,7 @@ def test_other_arguments_of_operators_are_checked(backend):
 
 
 def test_operands_on_several_devices_are_refused():
-    """Shapes alone are worked out on the meta device, and for torch.compile; they are not when only some operands are there."""
+    """On the meta device only shapes are computed, which is refused when only some operands are there."""
     for operator, operands, rest in (
         (RAW.block, [X, WEIGHT, BIAS], (*FLAT, [], 1.0)), (RAW.linear, [X[0, 0], drawn(4, 9), BIAS], (True,)),
     ):  # fmt: skip
@@ -412,7 +412,7 @@ def test_operands_on_several_devices_are_refused():
 
 
 def test_stores_that_share_a_place_are_refused(backend):
-    """Threads would race for it. Some of another image, of another output or beside are right."""
+    """Threads would race for the place. The same place of another image or output, or a place beside it, is allowed."""
     windows = torch.zeros(40, 3, dtype=torch.int64)
     right = of_windows(windows, 9, 9, size=3, stride=1, padding=1, rounding="up", pool=Pool(2, 2))
     regions(right)
@@ -425,7 +425,7 @@ def test_stores_that_share_a_place_are_refused(backend):
 
 
 def test_many_stores_of_one_image_are_judged_quickly():
-    """A hundred thousand of one place each, beside and below each other."""
+    """A hundred thousand stores of one place each, beside and below each other."""
     side = 300
     stores = [Store(0, 0, 1, 1, 0, 0, row, column) for row in range(side) for column in range(side)]
     listed = RegionList.of([Region(0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, (Piece(0, 0, 1, 1, tuple(stores)),))], [(1, side, side)])

@@ -19,13 +19,13 @@ BLOCK = [path for path in TRITON if path.parent.parent.name == "block"]
 
 
 def _functions(path):
-    """Those under `triton.jit`."""
+    """The functions under `triton.jit`."""
     found = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef))
     return [function for function in found if "triton.jit" in map(ast.unparse, function.decorator_list)]
 
 
 def _kernels():
-    """(operation, kernel) of every kernel there is."""
+    """(operation, kernel) of every kernel."""
     for path in TRITON:
         for function in _functions(path):
             if function.name.endswith("_kernel"):

@@ -1,4 +1,4 @@
-"""Launches that come again: a replay with other tables is the other image's run, bit for bit, in the PTX simulator."""
+"""Recorded launches: a replay with another image's tables is that image's run, bit for bit, in the PTX simulator."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _image(seed, count=3):
 
 
 class _OneByOne:
-    """What a CUDA graph does, without one: the launches as they were when they were recorded."""
+    """A CUDA graph's stand-in: replays the launches exactly as recorded."""
 
     def __init__(self, launches):
         self._launches = launches
@@ -83,17 +83,17 @@ def test_a_replay_with_another_images_tables_gives_that_images_bits(backend, sha
     idle, memory = 0, []
 
     def simulated(what):
-        """On the memory of the image that is at hand, also where an earlier one's launch is replayed."""
+        """Run the launch on the current image's memory, also where an earlier image's launch is replayed."""
         with kernels_on_cpu():
             launch(replace(what, reads=memory, writes=memory))
 
     with kernels_on_cpu():
         blocks, recordings, shapes = _blocks(torch.float16), Recordings(_OneByOne), set()
         column = ColumnOnGpu(blocks, CPU)
-    drawn = 17 if (backend, sharing) == ("triton", False) else 3  # so many that there are idle programs
+    drawn = 17 if (backend, sharing) == ("triton", False) else 3  # enough for idle programs
     for seed in range(6):
         plane, windows = _image(seed, drawn)
-        if sharing:  # two sets of windows, whose numbers of regions differ
+        if sharing:  # two sets of windows with different numbers of regions
             windows = _image(seed % 2, drawn)[1]
         plan = share(COLUMN, windows, (40, 40), "triton", always=True) if sharing else brute_force(COLUMN, windows)
         with launched_by(simulated):
@@ -128,7 +128,7 @@ def test_a_list_is_recorded_when_it_has_run_twice_and_replayed_from_then_on():
             lists.append(found.launches)
     assert recorded == [lists[1]] and len(recordings) == 1
     assert all(a is b for a, b in zip(ran, (*lists[0], *lists[1], *lists[1]), strict=True))
-    for first, later in zip(lists[0], lists[2], strict=True):  # nothing but the memory that tables lead to is another
+    for first, later in zip(lists[0], lists[2], strict=True):  # only the memory that tables point to differs
         assert first.args is later.args and first.grid == later.grid and first.constants is later.constants
 
 
@@ -151,7 +151,7 @@ def test_other_programs_places_and_pixels_are_another_shape():
     with launched_by(lambda _: None):
         column = ColumnOnGpu(_blocks(torch.float16), CPU)
         plane, windows = _image(0)
-        wide = torch.zeros(1, 40, 40, 4, dtype=torch.uint8).permute(0, 3, 1, 2)[:, :3]  # the fourth channel is there
+        wide = torch.zeros(1, 40, 40, 4, dtype=torch.uint8).permute(0, 3, 1, 2)[:, :3]  # padded to four channels in memory
         one = column.launches(plane, brute_force(COLUMN, windows).blocks)
         again = column.launches(plane, brute_force(COLUMN, windows + 1).blocks)
         pixels = column.launches(wide, brute_force(COLUMN, windows).blocks)
@@ -160,7 +160,7 @@ def test_other_programs_places_and_pixels_are_another_shape():
         back = column.launches(plane, brute_force(COLUMN, windows).blocks)
     assert one.shape == again.shape
     assert len({one.shape, pixels.shape, fewer.shape, more.shape}) == 4
-    assert back.shape != one.shape  # the tables have moved, and launches hold their addresses
+    assert back.shape != one.shape  # the tables have moved, and launches contain their addresses
 
 
 def test_the_shape_that_came_first_is_forgotten_first():

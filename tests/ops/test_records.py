@@ -1,4 +1,4 @@
-"""The records of tables are stated in csrc/core/tables.h, and what Python, Triton and numpy know of them is that."""
+"""The records of tables in Python, Triton and numpy are those of csrc/core/tables.h."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of regions as the engine states them, against those in numpy: the same verdicts, in the same words."""
+"""The engine's rules of regions against those in numpy: the same verdicts, in the same words."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_verdicts_are_those_of_numpy_in_the_same_words(part):
 
 
 def test_tables_that_name_too_much_are_refused():
-    """A thousand regions of a thousand pieces of ten thousand stores, in tables of a megabyte."""
+    """Tables of a megabyte name a thousand regions of a thousand pieces of ten thousand stores each."""
     tables = random_tables(np.random.default_rng(0))
     region = [0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 2000]
     many = {

@@ -1,4 +1,4 @@
-"""Operators are called past torch's dispatcher only where that has nothing to do."""
+"""Operators bypass torch's dispatcher only where it has nothing to do."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The tester finds what it is for: each kind of fault, planted in an operation that doubles rows and adds a weight."""
+"""The tester finds each kind of fault, planted in an operation that doubles rows and adds a weight."""
 
 from __future__ import annotations
 

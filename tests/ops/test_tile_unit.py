@@ -36,14 +36,14 @@ def _no_denormals(values):
 
 
 def _stated(a, b, c, rows, cols, pairs):
-    """The manual: a sum of even and one of odd products, fused multiply-adds from zero, denormals are zeros; added to C."""
+    """The manual's result: even and odd products are summed apart by fused multiply-adds, denormals are zeros; added to C."""
     x, w = (_no_denormals((v.astype(np.uint32) << 16).view(np.float32)) for v in (a, b))
     result = c.copy()
     for m in range(rows):
         sums = np.zeros((2, cols), np.float32)
         for k in range(pairs):
             for half in (0, 1):
-                # The product is exact in float64, and so is nearly every sum: one rounding, as in a fused multiply-add.
+                # The product and nearly every sum are exact in float64: one rounding, as in a fused multiply-add.
                 exact = np.float64(x[m, 2 * k + half]) * w[k, half : 2 * cols : 2].astype(np.float64) + sums[half]
                 sums[half] = _no_denormals(exact.astype(np.float32))
         result[m, :cols] = _no_denormals(c[m, :cols] + _no_denormals(sums[0] + sums[1]))

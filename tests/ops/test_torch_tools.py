@@ -1,4 +1,4 @@
-"""max_pool, response_norm and linear under torch's own tools (docs/training.md); the block has tests of its own."""
+"""max_pool, response_norm and linear under torch's tools (docs/training.md); block/test_autograd.py tests the block."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALLS = {
 
 
 def _x(*shape, dtype=torch.float64):
-    """Values of which no two are equal."""
+    """Distinct values."""
     shape = shape or (2, 3, 5, 6)
     count = torch.Size(shape).numel()
     return (torch.randperm(count, generator=torch.Generator().manual_seed(0)).double() / count - 0.4).reshape(shape).to(dtype)

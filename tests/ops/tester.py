@@ -1,4 +1,4 @@
-"""The one tester of the operations: a check for each kind of fault, the same for all of them and for all their backends.
+"""The common tester of the operations: a check for each kind of fault, the same for all operations and backends.
 
 An operation's tests write down an `Operation` (its operands, the right values, how each backend computes them) and problems;
 each test then is a check and the problems it is made on:
@@ -37,7 +37,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 @dataclass(frozen=True)
 class Way:
-    """How a result is computed. isa: the engine's instruction set. capability: of the GPU that Triton compiles for."""
+    """A way to compute a result. isa: the engine's instruction set. capability: the GPU's for which Triton compiles."""
 
     backend: str
     isa: str = ""
@@ -45,7 +45,7 @@ class Way:
 
     @contextmanager
     def running(self) -> Iterator[Any]:
-        """Within it the public functions take this way, or refuse; gives Triton's launches."""
+        """Context in which the public functions take this way, or refuse; yields Triton's launches."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(BACKEND_VARIABLE, self.backend)
             if self.isa:
@@ -62,7 +62,7 @@ class Way:
 
 
 REFERENCE, TRITON = Way("reference"), Way("triton")
-ISAS = engine.isas()  # that the processor has
+ISAS = engine.isas()  # instruction sets of this processor
 ENGINE = [Way("cpu", isa) for isa in (*ISAS, *engine.emulated_isas())]
 WAYS = [REFERENCE, *ENGINE, TRITON]
 
@@ -73,7 +73,7 @@ def _relative(params: Any, operands: Any, expected: Sequence[Tensor]) -> Sequenc
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation as the checks see it.
+    """An operation's description for the checks.
 
     operands: seeded operands of a problem; tensors, or tuples and records of them. The first is the input.
     results: the shapes of a problem's results, and their dtype.
@@ -91,7 +91,7 @@ class Operation:
     items: str = "images"
 
     def run(self, way: Way, params: Any, operands: Sequence[Any], threads: int = 2, offset: int = 0) -> list[Tensor]:
-        """The results, out of memory whose margins stay. offset: values past an aligned address."""
+        """Compute the results and check the memory around them. offset: values past an aligned address."""
         shapes, dtype = self.results(params)
         made = [guarded.output(shape, dtype, offset) for shape in shapes]
         with way.running():
@@ -104,7 +104,7 @@ class Operation:
 
 
 def values(of: Operation, way: Way, params: Any) -> list[Tensor]:
-    """The results are the statement's, within what is allowed; gives them."""
+    """The results are within the allowed errors of the statement's; returns them."""
     operands, expected, allowed = _stated(of, params)
     results = of.run(way, params, operands)
     for found, right, most in zip(results, expected, allowed, strict=True):
@@ -113,7 +113,7 @@ def values(of: Operation, way: Way, params: Any) -> list[Tensor]:
 
 
 def memory(of: Operation, way: Way, params: Any, offset: int = 36) -> None:
-    """Nothing beside the operands is read: among NaN they give the same bits. offset: values past an aligned address."""
+    """Only the operands are read: among NaN they give the same bits. offset: values past an aligned address."""
     operands = of.operands(params)
     expected = of.run(way, params, operands, 1)
     among = mapped(lambda tensor: guarded.between(tensor, offset)[0], operands)
@@ -121,7 +121,7 @@ def memory(of: Operation, way: Way, params: Any, offset: int = 36) -> None:
 
 
 def bits(of: Operation, way: Way, params: Any, threads: Sequence[int] = (2, 3, 8), alone: Sequence[int] | None = None) -> None:
-    """An item's bits are the same alone, in any order of items and on any number of threads. alone: which are computed so."""
+    """An item's bits are the same alone, in any order of items and on any threads. alone: the items computed alone."""
     threads = () if way.backend == "triton" else threads
     x, *others = of.operands(params)
     together = of.run(way, params, (x, *others), 1)
@@ -141,9 +141,9 @@ def bits(of: Operation, way: Way, params: Any, threads: Sequence[int] = (2, 3, 8
 def not_a_number(
     of: Operation, way: Way, params: Any, at: tuple[int, ...], spoilt: Sequence[Any] = (torch.nan, torch.inf, -torch.inf)
 ) -> None:
-    """A value that is no number, put in the input `at` one place, reaches those results that the statement has it reach.
+    """A value that is no number, put in the input at `at`, reaches exactly the results that it reaches in the statement.
 
-    All others keep their bits where the statement does not change, and are within what is allowed.
+    All others keep their bits where the statement does not change, and are within the allowed errors.
     """
     operands = x, *others = of.operands(params)
     clean, before = of.run(way, params, operands), of.statement(params, operands)
@@ -167,7 +167,7 @@ def not_a_number(
 
 
 def layouts(call: Callable[[Tensor], Tensor], x: Tensor, tolerance: float = 0.0) -> None:
-    """The input may lie in memory as it likes: in any order of axes, with gaps of NaN, from its last axis on."""
+    """The input may have any memory layout: any order of axes, with gaps of NaN along every axis."""
     expected = call(x.contiguous())
     apart = torch.full((*(side + 1 for side in x.shape[:-1]), 2 * x.shape[-1]), guarded.fill(x.dtype), dtype=x.dtype)
     gaps = apart[(*(slice(1, None) for _ in x.shape[:-1]), slice(None, None, 2))]
@@ -179,7 +179,7 @@ def layouts(call: Callable[[Tensor], Tensor], x: Tensor, tolerance: float = 0.0)
 
 def gradients(call: Callable[..., Any], *operands: Tensor) -> None:
     """The gradients of all operands, in float64, are those of finite differences."""
-    torch.set_num_threads(1)  # thousands of operations so small that threads only wait for each other
+    torch.set_num_threads(1)  # thousands of operations too small for threads
     inputs = [tensor.detach().requires_grad_() for tensor in operands]
     assert torch.autograd.gradcheck(call, inputs, rtol=1e-5, atol=1e-6)
 
@@ -196,7 +196,7 @@ def compiled(call: Callable[..., Any], *operands: Tensor) -> None:
 
 
 def keeps_its_weights(prepare: Callable[[Any], Callable[[Tensor], Tensor]], weights: Any, x: Tensor) -> None:
-    """What was prepared has its weights for itself: all of the caller's may become zeros."""
+    """A prepared operation has copies of its weights: the caller's may all become zeros."""
     run = prepare(weights)
     before = run(x)
     mapped(Tensor.zero_, weights)
@@ -204,13 +204,13 @@ def keeps_its_weights(prepare: Callable[[Any], Callable[[Tensor], Tensor]], weig
     assert not torch.equal(prepare(weights)(x), before), "weights of zeros give the same: this shows nothing"
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------------
 
 
 def refused(
     call: Callable[..., Any], given: dict[str, Any], change: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
-    """The call takes what is given, and refuses it with the change. Changes may be functions of what is given."""
+    """The call accepts the given arguments and refuses them with the change. Changes may be functions of the arguments."""
     call(**given)
     changed = {name: new(given[name]) if callable(new) else new for name, new in change.items()}
     with pytest.raises(error, match=sentence):
@@ -228,12 +228,12 @@ def cannot_run(backend: Any, good: Any, change: dict[str, Any], sentence: str, d
 
 
 def drawn(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Normal values that a seed and a shape name."""
+    """Normal values determined by a seed and a shape."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
 def tied(seed: int, *shape: int, least: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Whole numbers from `least` to 2, many of them equal, whose sums float32 holds exactly."""
+    """Integers from `least` to 2, many of them equal, whose sums are exact in float32."""
     return torch.randint(least, 3, shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
@@ -254,7 +254,7 @@ def assert_same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
 
 
 def mapped(change: Callable[[Tensor], Any], value: Any) -> Any:
-    """The value with every tensor in it changed, in tuples, lists and records too."""
+    """The value with `change` applied to every tensor in it, also in tuples, lists and records."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):
@@ -266,7 +266,7 @@ def mapped(change: Callable[[Tensor], Any], value: Any) -> Any:
 
 @cache
 def _stated(of: Operation, params: Any) -> tuple[Sequence[Any], Sequence[Tensor], Sequence[float | Tensor]]:
-    """Operands, the statement's results and what is allowed: the same for all ways."""
+    """Operands, the statement's results and the allowed errors: the same for all ways."""
     operands = of.operands(params)
     expected = of.statement(params, operands)
     return operands, expected, of.allowed(params, operands, expected)

@@ -62,7 +62,7 @@ def cases(seeds):
 
 
 def preset_columns():
-    """Every different column of every preset, in both geometries."""
+    """Every distinct column of every preset, in both geometries."""
     found = {}
     for name in networks.preset_names():
         for geometry in networks.GEOMETRIES:

@@ -29,7 +29,7 @@ def test_equal_windows_are_computed_once():
 
 @pytest.mark.parametrize("padding", [0, 2])
 def test_the_chain_of_blocks_gives_what_cut_windows_give(padding):
-    """With padding in block 1 the plane's pixels before a window must not be seen: they read as zero."""
+    """With padding in block 1, the plane's pixels before a window must read as zero."""
     column = replace(COLUMN, blocks=(replace(COLUMN.blocks[0], padding=padding), COLUMN.blocks[1]))
     plane = torch.randint(0, 256, (1, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)

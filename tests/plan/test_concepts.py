@@ -1,4 +1,4 @@
-"""docs/concepts.md shows what the code does."""
+"""docs/concepts.md explains every word, and its examples print the shown results."""
 
 from __future__ import annotations
 

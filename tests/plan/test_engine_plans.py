@@ -1,4 +1,4 @@
-"""The engine's plans are those of `reference_plan`, table by table, and its tiles those of the statement there."""
+"""The engine's plans are those of `reference_plan`, table by table, and its tiles those of its statement."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def assert_equal(plan, expected, what):
 
 
 def problem_of(rng):
-    """A column, windows and a plane: a preset's on photographs small and large, or any column's."""
+    """A column, windows and a plane: a preset's on small and large photographs, or a random column's."""
     if rng.random() < 0.75:
         column = random_column(rng)
         plane = tuple(int(side) for side in column.window + rng.integers(0, 30, 2))
@@ -45,7 +45,7 @@ def problem_of(rng):
     room, step = rng.choice([32, 100, 400, 2000]), int(rng.choice([1, 2, 4, 8, 24, 56]))
     plane = tuple(int(side) for side in column.window + rng.integers(0, room + 1, 2))
     windows = rng.integers(0, (np.array(plane) - column.window) // step + 1, (rng.integers(1, 51), 2)) * step
-    if rng.random() < 0.4:  # on a square plane, with every window's mirror image: what decides between equal costs is seen
+    if rng.random() < 0.4:  # a square plane with every window's mirror image shows how equal costs are decided
         plane, windows = (max(plane),) * 2, np.concatenate([windows, windows[:, ::-1]])
     return column, windows, plane
 
@@ -59,7 +59,7 @@ def random_tiles(rng, column):
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_plans_are_the_references(part, monkeypatch):
-    """For 10,000 problems and all rules of tiles: every backend's, every instruction set's in every precision, and any."""
+    """10,000 problems under all tile rules: every backend's, every instruction set's in every precision, and random ones."""
     shared = cut = 0
     for seed in range(part * PROBLEMS, (part + 1) * PROBLEMS):
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The sharing plan gives every window what brute force gives it, and computes less."""
+"""The sharing plan gives every window brute force's results, and computes less."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.plan.networks import cases, preset_columns
 
 
 def run(column, plan, pixels, dtype, precision="ieee"):
-    """The last block's output for each view. What no region stores is NaN, so that reading it would show."""
+    """The last block's output for each view. Values that no region stores are NaN, so that reading them would show."""
     sources, mean, scale, channels = [pixels], column.mean, column.scale, column.channels
     for i, (block, regions) in enumerate(zip(column.blocks, plan.blocks, strict=True)):
         generator = torch.Generator().manual_seed(i)
@@ -102,7 +102,7 @@ def test_no_preset_costs_more_than_brute_force(backend):
 @pytest.mark.needs_engine
 @pytest.mark.parametrize(("backend", "least"), [("reference", (7.0, 1.8)), ("cpu", (8.5, 2.2))])
 def test_fifty_windows_of_the_global_column_take_far_fewer_multiplications(backend, least):
-    """Than window by window as sums over taps, in blocks 1 and 2; the tiles meet the counts of docs/engine-notes.md."""
+    """Fewer than window by window as sums over taps, in blocks 1 and 2; tiles meet the counts of docs/engine-notes.md."""
     column = networks.preset("scnn-arch1").columns[0]
     counts = np.zeros((2, 4))
     for seed in range(20):
@@ -118,7 +118,7 @@ def test_fifty_windows_of_the_global_column_take_far_fewer_multiplications(backe
 
 
 def _touch(one, other):
-    """Whether two regions of a class have convolution outputs in common: they were cut out of groups that overlap."""
+    """Whether two regions of a class have convolution outputs in common, as when cut from overlapping groups."""
     down = one.lattice_top < other.lattice_top + other.rows and other.lattice_top < one.lattice_top + one.rows
     return down and one.lattice_left < other.lattice_left + other.cols and other.lattice_left < one.lattice_left + one.cols
 
@@ -126,7 +126,7 @@ def _touch(one, other):
 @pytest.mark.needs_engine
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_no_block_output_is_computed_twice_for_several_windows(backend):
-    """Also where groups of windows overlap on a large photograph. An output is known by the pixels where it starts."""
+    """Also where groups of windows overlap on a large photograph. The pixels where it starts identify an output."""
     touching = 0
     column = networks.preset("scnn-arch1").columns[0]
     for seed, reach in enumerate((33, 150, 250, 400, 700)):
@@ -137,7 +137,7 @@ def test_no_block_output_is_computed_twice_for_several_windows(backend):
             seen, of_class = set(), defaultdict(list)
             for region in regions:
                 if (region.window_height, region.window_width) != plane if number == 0 else region.source == 0:
-                    continue  # a rim, or a window by itself
+                    continue  # a rim, or a window that does not share
                 of_class[region.source, region.top % block.stride, region.left % block.stride].append(region)
                 for piece in region.pieces:
                     step = block.stride * (block.pool.stride if block.pool else 1)
@@ -153,7 +153,7 @@ def test_no_block_output_is_computed_twice_for_several_windows(backend):
 
 @pytest.mark.needs_engine
 def test_an_instruction_set_decides_what_its_windows_share(monkeypatch):
-    """In one process, one after the other: bfloat16 in a tile unit is summed one by one, elsewhere block 2 is in tiles."""
+    """Both in one process: bfloat16 in a tile unit is summed output by output, elsewhere block 2 is computed in tiles."""
     column = networks.preset("scnn-arch1").columns[0]
     singly = share(column, _windows(), (256, 256), "reference").blocks[1].conv_outputs()
     for _ in range(2):
@@ -182,7 +182,7 @@ def test_equal_windows_are_computed_once():
 
 @pytest.mark.needs_engine
 def test_the_plan_of_one_window_is_made_once():
-    """As that of a column whose window is its plane: the same for every photograph, whatever the number of views."""
+    """Where a column's window is its plane, the plan is the same for every photograph and number of views."""
     column = networks.squeezenet_column()
     plans = [share(column, np.zeros((views, 2), np.int64), (227, 227)) for views in (50, 3)]
     assert [len(plan.window_of) for plan in plans] == [50, 3]

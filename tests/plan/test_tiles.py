@@ -1,4 +1,4 @@
-"""Plans are exact where convolutions are computed in tiles: sharing gives brute force's numbers, from nothing undefined."""
+"""Plans are exact where convolutions are computed in tiles: sharing gives brute force's numbers and reads nothing undefined."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MACS_PER_BYTE = 9.0
 
 
 def tiles_of(column, tile_of):
-    """Of every block, by its size and stride."""
+    """The tile of every block, by its size and stride."""
     return tuple(tile_of(block.size, block.stride) for block in column.blocks)
 
 
 def share(column, windows, plane, tile_of, always=False):
-    """always: all is shared that can be, in every block, whether or not it pays."""
+    """The plan. always: share all that can be shared in every block, whether or not it pays."""
     return planned(column, windows, plane, records(column, tiles_of(column, tile_of)), MACS_PER_BYTE, always)
 
 
@@ -40,7 +40,7 @@ def winograd(size, stride):
 
 
 def run(column, plan, tile_of, plane, seed):
-    """The last block's output for each view. seed: of what lies in memory that nothing is stored to."""
+    """The last block's output for each view. seed: random content of memory that no store covers."""
     poison = np.random.default_rng(seed)
     sources = [plane]
     for block, regions in zip(column.blocks, plan.blocks, strict=True):
@@ -59,7 +59,7 @@ def test_sharing_gives_what_brute_force_gives(part):
         tile_of = random_tiles(seed)
         plan = share(column, windows, plane, tile_of, always=True)
         shared += plan.name == "sharing"
-        deep += any(len(block.outputs) > 1 for block in plan.blocks)  # a map: the next block shares as well
+        deep += any(len(block.outputs) > 1 for block in plan.blocks)  # a map: the next block shares too
         expected = run(column, brute_force(column, windows), tile_of, random_plane(plane), 1)
         assert np.array_equal(run(column, plan, tile_of, random_plane(plane), 2), expected), seed
     assert shared > 20, "too few plans share for this test to show anything"

@@ -1,4 +1,4 @@
-"""Where the engine was not built, every plan is brute force, and `explain` says so."""
+"""Without the engine every plan is brute force, and `explain` says so."""
 
 from __future__ import annotations
 

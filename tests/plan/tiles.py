@@ -1,7 +1,7 @@
-"""A block in which every input of its tile decides an output: what a plan must be right for, whatever a kernel computes.
+"""A block in which every input of its tile decides an output: plans must be right for it, whatever a kernel computes.
 
 Values are integers modulo 2**64. An output of the convolution is a hash of all inputs of its tile and of its place in the tile;
-pool and same-map norm are hashes of what they look at. A result that is right can't have seen anything that it shouldn't have.
+pool and same-map norm are hashes of their inputs. A correct result can't depend on anything that it shouldn't.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def mixed(x):
 
 
 def run_block(sources, regions, block, tile, poison):
-    """The outputs of a block's regions, [images, rows, cols] uint64 each. sources: likewise. What nothing is stored to holds
+    """The outputs of a block's regions, [images, rows, cols] uint64 each. sources: likewise. Values that no store covers are
     random numbers of the generator `poison`.
     """
     outputs = [poison.integers(0, 2**64, shape, dtype=np.uint64) for shape in regions.outputs]
@@ -38,7 +38,7 @@ def run_block(sources, regions, block, tile, poison):
 
 
 def _conv(image, region, block, tile):
-    """[rows, cols] of a region, in whole tiles that lie on the lattice; outside the region's window all reads as zero."""
+    """[rows, cols] of a region, in whole tiles of the lattice; pixels outside the region's window read as zero."""
     side, stride = tile.side, block.stride
     skips = region.lattice_top % side, region.lattice_left % side
     tiles = [-(-(skip + count) // side) for skip, count in zip(skips, (region.rows, region.cols), strict=True)]
@@ -52,7 +52,7 @@ def _conv(image, region, block, tile):
         inside.append(slice(lo - first, max(lo, hi) - first))
         pixels.append(slice(lo, max(lo, hi)))
     patch[tuple(inside)] = mixed(image[tuple(pixels)] + np.uint64(1))
-    for axis in (0, 1):  # the hash is a product of one along each axis
+    for axis in (0, 1):  # the hash is the product of one hash per axis
         factors = mixed(np.arange(1, reach + 1, dtype=np.uint64) + np.uint64(1000 * axis))
         ends = (tiles[axis] - 1) * side * stride + 1
         patch = np.moveaxis(patch, axis, 0)

@@ -1,4 +1,4 @@
-"""Networks with EfficientNet-Lite's layers, scored: the module's numbers, whatever the batch, the threads, the processor."""
+"""Networks with EfficientNet-Lite's layers, scored: the module's numbers for any batch, threads and processor."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_layers_that_change_while_a_picture_is_scored_are_refused(dtype):
     maps = executor.blocks(prepare(PHOTOS[0], model.spec, samples=3, grid=1, seed=0, intake=executor.intake).jobs)
     assert executor.current(maps)
     model.net.columns[0].backbone.mul_(0.5)
-    if dtype == torch.bfloat16:  # its copy is made anew by the next picture's blocks
+    if dtype == torch.bfloat16:  # the next picture's blocks renew the bfloat16 copy
         executor.blocks(prepare(PHOTOS[1], model.spec, samples=3, grid=1, seed=0, intake=executor.intake).jobs)
     with pytest.raises(WeightsError, match="changed while a picture was being scored"):
         executor.head([maps])

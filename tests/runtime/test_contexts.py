@@ -1,9 +1,11 @@
-"""Contexts are borrowed by one thread at a time, at most so many, and survive what goes wrong within."""
+"""Contexts are borrowed by one thread at a time, limited in number, and survive errors of their borrowers."""
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
+import subprocess
+import sys
 import threading
 from collections import defaultdict, deque
 from weakref import finalize
@@ -93,7 +95,7 @@ def _borrowed(contexts, queue):
 def test_a_child_made_by_a_fork_waits_for_no_thread_of_its_parent():
     contexts, fork = Contexts(lambda: "made", 1), multiprocessing.get_context("fork")
     queue = fork.Queue()
-    with contexts.borrowed():  # by this process, which the child cannot give it back for
+    with contexts.borrowed():  # by this process; the child cannot return it
         child = fork.Process(target=_borrowed, args=(contexts, queue))
         child.start()
         assert queue.get(timeout=60) == "made"
@@ -102,7 +104,7 @@ def test_a_child_made_by_a_fork_waits_for_no_thread_of_its_parent():
 
 
 class Closed:
-    """A context that tells of its end."""
+    """A context that reports its end."""
 
     def __init__(self, said):
         self.said = said
@@ -135,8 +137,21 @@ def test_a_stream_is_never_destroyed_and_is_one_s_alone(monkeypatch):
     assert again._handle is handle and other._handle[0] is made[2]
 
 
+ENDING = """
+import torch
+from dcnn_fast.runtime import contexts
+contexts._made = lambda index: (object(), index)
+torch.kept = contexts.DeviceStream(torch.device("cuda", 0))
+"""
+
+
+def test_a_stream_that_outlives_the_module_in_a_process_that_ends_says_nothing():
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_network_on_a_gpu_waits_for_its_streams_before_its_memory_is_given_back(monkeypatch):
-    """As soon as nobody holds it: its memory is not to wait for Python to look for cycles."""
+    """Its memory is freed with the last reference, without Python's cycle collector."""
     order = []
     net = build(small.network(), seed=1).eval()
     gc.collect()

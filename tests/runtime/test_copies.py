@@ -1,4 +1,4 @@
-"""Copies to a GPU beside its work: no buffer of the ring is written to while one reads it. A stream that lags is the GPU."""
+"""Copies to a GPU beside its work: no buffer of the ring is written while a copy reads it. A lagging stream plays the GPU."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CPU = torch.device("cpu")
 
 
 class Lagging:
-    """A stream that copies when it is waited for, or when it is asked for a third time whether it has."""
+    """A stream that copies when it is waited for, or at the third query."""
 
     def __init__(self, liar=False):
         self.waiting, self.sources, self.liar = [], set(), liar
 
     def copy(self, target, source):
         self.sources.add(source.data_ptr())
-        self.waiting.append((target, source.data_ptr()))  # a GPU knows an address, and keeps nothing
+        self.waiting.append((target, source.data_ptr()))  # a GPU knows only the address and keeps no array alive
 
     def made(self, target, address):
         target.copy_(torch.frombuffer(bytearray(string_at(address, target.nbytes)), dtype=torch.uint8).view(target.shape))
@@ -51,7 +51,7 @@ class Reached:
 
 
 def _copied(stream, sizes):
-    """Whether each array's copy has its bytes, when all have been made; and how many buffers these came from."""
+    """Whether every finished copy has its array's bytes, and the number of buffers that they came from."""
     copies, made = Copies(CPU, stream), []
     with launched_by(lambda what: None, copy=stream.copy):
         for seed, size in enumerate(sizes):
@@ -66,11 +66,11 @@ def _copied(stream, sizes):
 def test_no_buffer_is_used_again_before_its_copy_is_made_and_few_are_ever_taken(sizes):
     right, buffers = _copied(Lagging(), sizes)
     assert right
-    assert buffers <= (MOST if len(set(sizes)) == 1 else 2 * MOST)  # of two sizes
+    assert buffers <= (MOST if len(set(sizes)) == 1 else 2 * MOST)  # buffers of two sizes
 
 
 def test_a_buffer_that_is_used_again_too_early_is_seen():
-    """By the test above: here the events say that copies are made which are not."""
+    """The check above fails when events report unfinished copies as done."""
     right, _ = _copied(Lagging(liar=True), [70_000] * 9)
     assert not right
 

@@ -15,7 +15,7 @@ PHOTOS = [np.random.default_rng(i).integers(0, 256, (40 + 9 * i, 50, 3)).astype(
 
 
 def one_by_one(net, jobs, precision):
-    """Every layer by `ops.linear` and a softmax in float64: [samples, labels]."""
+    """Probabilities [samples, labels] from `ops.linear` for every layer and a softmax in float64."""
     joined = []
     for column, job in zip(net.columns, jobs, strict=True):
         x = column_maps(column, job, precision)
@@ -40,7 +40,7 @@ def test_probabilities_are_those_of_the_layers_one_by_one(options, dtype, backen
     with torch.no_grad():
         expected = [one_by_one(net, each, executor.intake.precision) for each in jobs]
     for probs, stated in zip(found, expected, strict=True):
-        np.testing.assert_allclose(probs, stated, rtol=2e-15, atol=0)  # the engine's exponential is its own, in doubles
+        np.testing.assert_allclose(probs, stated, rtol=2e-15, atol=0)  # the engine has its own exponential, in float64
 
 
 def test_rounded_layers_are_a_copy_of_the_fully_connected_weights_alone():

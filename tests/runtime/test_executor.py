@@ -1,4 +1,4 @@
-"""What every executor offers: the cpu's, and the GPU's with its kernels in the PTX simulator."""
+"""The interface of every executor: the cpu's, and the GPU's with its kernels in the PTX simulator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAYS = [("cpu", torch.float32), ("cpu", torch.bfloat16), ("cuda", torch.float32)
 
 @pytest.fixture(params=WAYS, ids=str)
 def way(request):
-    """The device and the dtype of an executor, which can be made and run meanwhile."""
+    """The device and dtype of an executor, in a context in which it can be made and run."""
     with kernels_on_cpu() if request.param[0] == "cuda" else nullcontext():
         yield request.param
 
@@ -56,7 +56,7 @@ def test_changed_weights_are_told_and_refused(way):
     maps = executor.blocks(jobs_of(executor, PHOTOS[0]))
     with torch.no_grad():
         net.columns[0].fc[0].weight.add_(1)
-    if way == ("cpu", torch.bfloat16):  # the head goes on with the copy that made the maps until another image is begun
+    if way == ("cpu", torch.bfloat16):  # the head uses the copy that made the maps until the next image begins
         assert executor.current(maps)
         executor.blocks(jobs_of(executor, PHOTOS[1]))
     assert not executor.current(maps)
@@ -93,7 +93,7 @@ def test_what_no_executor_does_is_refused_by_name(arguments, message):
 
 
 def test_auto_never_drops_tf32(monkeypatch):
-    """Where no checked GPU takes the network, the cpu says that it has none."""
+    """Without a checked GPU that runs the network, the cpu refuses tf32 by name."""
     monkeypatch.setattr(devices, "checked_gpu", lambda: False)
     with pytest.raises(ValueError, match="tf32 must be asked of float32 on cuda"):
         devices.executor_on("auto", build(small.network(), seed=1).eval(), torch.float32, graphs=True, tf32=True)

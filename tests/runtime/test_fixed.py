@@ -1,4 +1,4 @@
-"""The fixed evaluation: launches that never change give, of any photographs in any batch, the bits of planned launches."""
+"""The fixed evaluation: launches that never change give the bits of planned launches for any photographs in any batch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def simulated_gpu():
 
 
 def by_plans(monkeypatch, score):
-    """What `score` gives where every photograph has a plan of its own."""
+    """`score`'s result where every photograph has its own plan."""
     with monkeypatch.context() as patched:
         patched.setattr(fixed_rule, "MOST_SAMPLES", 0)
         return score()
@@ -86,7 +86,7 @@ def test_more_threads_than_contexts_share_them(simulated_gpu):
 
 
 class OneByOne:
-    """What a CUDA graph does, without one: the launches as they were when they were recorded."""
+    """A CUDA graph's stand-in: replays the launches exactly as recorded."""
 
     def __init__(self, steps):
         self.steps, self.replays = steps, 0
@@ -170,7 +170,7 @@ def test_tiles_that_are_timed_are_timed_before_launches_are_collected(monkeypatc
         expected = steps()
         monkeypatch.setattr(triton_tune, "asked_for", lambda device: True)
         monkeypatch.setattr(forward_launch, "_seconds", seconds)
-        monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)  # nothing is kept
+        monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)  # no timings are stored
         assert steps() == expected
     assert timed and all(any(what is each for each in ran) for what in timed)
 
@@ -235,7 +235,7 @@ def test_an_enlarged_photograph_is_scored_by_its_plan_beside_others(simulated_gp
 
 def test_shared_work_is_planned_where_the_gpu_would_save_more_than_the_host_takes():
     slow = Network("large", (*small.network().columns,))
-    assert fixed_rule.predicted_seconds(slow.columns, torch.float16, 80) == 0  # nothing is predicted of the small ones
+    assert fixed_rule.predicted_seconds(slow.columns, torch.float16, 80) == 0  # small columns have no prediction
     net = preset("dcnn")
     for capability in (80, 86, 89, 90, 100, 120):
         assert fixed_rule.Fixed(net, torch.float16, capability, True).refused((600, 800), 50, 1) is None
@@ -269,7 +269,7 @@ def test_windows_that_are_whole_planes_are_computed_once_a_picture(simulated_gpu
 
     found = score()
     rows = [what.args["rows"] for what, _ in simulated_gpu if "rows" in what.args]
-    assert rows == [4 * 1, 4 * 3]  # of the first fully-connected layer of either column, for up to four pictures
+    assert rows == [4 * 1, 4 * 3]  # each column's first fully-connected layer, for up to four pictures
     assert all(map(np.array_equal, found, by_plans(monkeypatch, score)))
 
 

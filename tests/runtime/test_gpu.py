@@ -1,4 +1,4 @@
-"""Scores on the GPU's path, all of whose kernels run in the PTX simulator, against those of the CPU's."""
+"""Scores on the GPU's path, with all kernels in the PTX simulator, against the CPU's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.scoring.test_scorer import PHOTOS, numbers
 
 pytestmark = pytest.mark.gpu
 
-# A sum of n products errs by about eps * sqrt(n); logits of the small model add some hundred.
+# A sum of n products errs by about eps * sqrt(n); logits of the small model sum some hundred products.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
 
 
@@ -73,7 +73,7 @@ def test_a_score_is_that_of_the_cpu_within_the_types_rounding(reduce, layers, dt
     theirs = Scorer(small.model(reduce=reduce), "cpu", samples=5).score(PHOTOS[1])
     with kernels_on_cpu() as launches:
         ours = Scorer(small.model(reduce=reduce), "cuda", samples=5, dtype=dtype).score(PHOTOS[1])
-    # Two blocks and layers in two launches each for each column, where a mean is one more; a view and the head in two.
+    # Each column: two blocks, and two launches for each layer, of which a mean adds one; two for views and two for the head.
     assert len(launches) == 2 * (2 + 2 * layers) + 2 + 2
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES[dtype])
     assert ours.std == pytest.approx(theirs.std, abs=TOLERANCES[dtype])
@@ -94,7 +94,7 @@ def test_averages_and_a_relu_that_comes_last_score_as_on_the_cpu():
 
 
 def test_the_papers_dcnn_scores_a_photograph_as_on_the_cpu():
-    """With 64 units for each 1,000, as its weights, packed for both devices, take 2 GB otherwise."""
+    """With 64 units per 1,000: at full size the weights, packed for both devices, take 2 GB."""
     model = Model(build(compact(preset("dcnn"), fc=(64, 16)), seed=1).eval(), {})
     photo = np.random.default_rng(0).integers(0, 256, (260, 300, 3)).astype(np.uint8)
     theirs = Scorer(model, "cpu", samples=2).score(photo)
@@ -137,7 +137,7 @@ def test_replayed_launches_give_the_same_scores(simulated_gpu):
         before = len(simulated_gpu)
         assert [numbers(scorer.score(photo)) for photo in photos] == expected
         seen.append({id(what.args) for what, _ in simulated_gpu[before:]})
-    assert len(seen[0] & seen[1]) >= 4  # both blocks of both columns are launched as they were, which is what a graph replays
+    assert len(seen[0] & seen[1]) >= 4  # both blocks of both columns are launched unchanged, as in a graph's replay
 
 
 def test_an_interrupt_ends_the_work_at_once_and_leaves_no_thread(tmp_path):
@@ -206,7 +206,7 @@ def test_a_gpu_is_chosen_by_its_number(simulated_gpu):
 
 
 def test_a_batch_is_as_large_as_a_gpu_takes_at_once_by_default():
-    """Launches are counted and not run. A batch that nothing can be added to at present is finished smaller."""
+    """Launches are counted, not run. A batch runs smaller when no further picture is ready."""
     launches = []
     with launched_by(launches.append):
         scorer = Scorer(small.model(), "cuda", samples=2)
@@ -228,7 +228,7 @@ def test_a_picture_that_waits_counts_with_its_buffer(simulated_gpu):
 
 @pytest.fixture
 def checked(monkeypatch, tmp_path):
-    """A GPU as the rest of the process sees one, whose kernels the simulator runs."""
+    """A GPU that the simulator plays for the whole process."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
     with kernels_on_cpu():

@@ -1,4 +1,4 @@
-"""Networks with a column of single layers, executed on the cpu: beside columns of blocks, after a fork, in two precisions."""
+"""Networks with a column of single layers on the cpu: beside columns of blocks, after a fork, in two precisions."""
 
 from __future__ import annotations
 

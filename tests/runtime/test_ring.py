@@ -1,4 +1,4 @@
-"""Buffers of photographs: used again, never while anyone holds one."""
+"""Buffers of photographs: reused, but never while anyone holds them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_idle_buffers_of_all_sizes_together_are_bounded():
     while held:
         del held[-1]
         assert ring.idle_bytes <= 2**20
-    assert (ring.idle, ring.idle_bytes) == (5, 3 * 2**17 + 2 * 2**18)  # the larger ones were let go of
+    assert (ring.idle, ring.idle_bytes) == (5, 3 * 2**17 + 2 * 2**18)  # the larger ones were freed
     huge = ring.held(np.zeros((1024, 1024, 3), np.uint8))
     del huge
     assert ring.idle_bytes <= 2**20

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,9 @@ from dcnn_fast.ops.gpus import CAPABILITIES, HOPPER
 from devtools.launches import scoring_problems
 from tests import warm
 from tools import older_toolchain
-from tools.gpu_check import plain_tree, predictions, profile, real_tensors, report, sanitizer, sequence
+from tools.gpu_check import end_to_end, plain_tree, predictions, profile, real_tensors, report, sanitizer, sequence
 from tools.gpu_check.report import Ran
+from tools.gpu_check.shares import SOME_NOT_DONE
 from tools.gpu_check.stage import ROOT, Finding, OutOfTimeError, Piece, Setting, Stage, whole
 from tools.gpu_check.times import tiles_of
 
@@ -180,7 +183,7 @@ def test_a_stage_out_of_time_names_what_it_has_not_done_and_the_others_get_what_
         name: Stage(name, share, "", lambda _, own=works[name]: own) for name, share in zip(works, (4, 1, 1), strict=True)
     }
     monkeypatch.setattr(sequence, "STAGES", stages)
-    assert sequence.run("cuda", tmp_path, list(stages), minutes=4 / 60) == sequence.SOME_NOT_DONE == 3
+    assert sequence.run("cuda", tmp_path, list(stages), minutes=4 / 60) == SOME_NOT_DONE == 3
     short, long, told = report.read(tmp_path / "report.json")
     assert (short.status, list(short.not_done)) == ("passed", [])
     assert (long.status, list(long.not_done)) == ("out of time", ["d", "e"])
@@ -189,6 +192,45 @@ def test_a_stage_out_of_time_names_what_it_has_not_done_and_the_others_get_what_
     assert "not done: d; e" in capsys.readouterr().out
     page = (tmp_path / "report.html").read_text()
     assert "Not done: d; e" in page and f"seconds used of {long.limit:.1f} granted" in page and "4 seconds for all" in page
+
+
+def test_what_a_stage_leaves_running_ends_with_it(tmp_path, monkeypatch):
+    """A profiler that is killed leaves its program, which the next stage would find on the GPU."""
+
+    ends, held = os.pipe()
+
+    def leaves(setting):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[held])
+        yield Finding("left", True)
+
+    monkeypatch.setattr(sequence, "STAGES", {"leaves": Stage("leaves", 30, "", whole("all", leaves))})
+    assert sequence.run("cuda", tmp_path, ["leaves"]) == 0
+    os.close(held)
+    ended, _, _ = select.select([ends], [], [], 60)  # it can be read when nobody holds the other end
+    os.close(ends)
+    assert ended
+
+
+@pytest.mark.parametrize(
+    ("findings", "kept"),
+    [([True, True], []), ([True, False], [False]), ([RuntimeError("an illegal access")], [False])],
+    ids=["right", "wrong", "lost"],
+)
+def test_a_wrong_score_takes_the_gpu_from_auto_though_the_stage_is_cut(tmp_path, monkeypatch, findings, kept):
+    """An earlier check's verdict would stand."""
+
+    def judged(*_):
+        for found in findings:
+            if isinstance(found, Exception):
+                raise found
+            yield Finding("score", found)
+
+    said = []
+    monkeypatch.setattr(end_to_end, "_judged", judged)
+    monkeypatch.setattr(end_to_end.verdict, "keep", lambda device, passed: said.append(passed))
+    with suppress(RuntimeError):
+        list(end_to_end._of(Setting("cuda", tmp_path), "small", "float16", []))
+    assert said == kept
 
 
 def test_a_tiny_budget_cuts_stages_in_the_simulator_and_the_rest_goes_on(tmp_path):
@@ -289,6 +331,8 @@ def test_predictions_stand_beside_what_was_measured_and_written_it_is_the_choice
     assert json.loads(tiles.read_text()) == {"90": {"another": "strip", key: fastest}, "80": {key: "small"}}
     written = json.loads(choices.read_text())
     assert written["80"] == {key: [1.0, 2.0]} and written["90"][key][0] == 200.0 > written["90"][key][1]
+    (cut,) = predictions.run(Setting("cuda", tmp_path, before, write=True, not_done={"times": ["block"]}))
+    assert cut.said == "not run: stage `times` has timed no block in all its tiles"
     assert own.name == "gpu-nvidia-h200.json" and json.loads(own.read_text())["measured"] is True
 
 
@@ -324,27 +368,53 @@ def test_the_engine_of_a_plain_tree_is_made_of_every_file_there_is():
     assert found["csrc/cpu/isa_avx2.cpp"] == ["-mavx2", "-mfma"] and found["csrc/cpu/run.cpp"] == []
 
 
-@pytest.mark.needs_engine
-def test_it_runs_from_a_tree_that_was_not_installed(tmp_path):
-    """Its engine is built beforehand; the folder's .pth files, which would lead to the installed project, are left out."""
+def _from_a_tree(tmp_path, *arguments, names="versions"):
+    """The command in a copy of the sources, without the folder's .pth files, which would lead to the installed project."""
     tree = tmp_path / "tree"
     for part in ("dcnn_fast", "tools", "devtools", "bench", "csrc", "ptxsim"):
-        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__", "*.so", "results"))
+        ignored = shutil.ignore_patterns("__pycache__", "*.so", "results")
+        shutil.copytree(ROOT / part, tree / part, ignore=ignored, dirs_exist_ok=True)
     shutil.copy(ROOT / "CMakeLists.txt", tree)
-    shutil.copytree(ROOT / "bench" / "results", tree / "bench" / "results")
-    shutil.copy(engine.load().__file__, tree / "dcnn_fast")
+    shutil.copytree(ROOT / "bench" / "results", tree / "bench" / "results", dirs_exist_ok=True)
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     environment = {**os.environ, "PYTHONPATH": packages, "OMP_NUM_THREADS": "1"}
     out = ["--out", str(tmp_path / "out")]
-    done = subprocess.run(
-        [sys.executable, "-S", "-m", "tools.gpu_check", "--device", "sim", "--only", "versions", *out],
+    return tree, subprocess.run(
+        [sys.executable, "-S", "-m", "tools.gpu_check", "--device", "sim", "--only", names, *out, *arguments],
         cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
+
+
+@pytest.mark.needs_engine
+def test_it_runs_from_a_tree_that_was_not_installed(tmp_path):
+    """Its engine built before."""
+    (tmp_path / "tree" / "dcnn_fast").mkdir(parents=True)
+    shutil.copy(engine.load().__file__, tmp_path / "tree" / "dcnn_fast")
+    tree, done = _from_a_tree(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (stage,) = report.read(tmp_path / "out" / "report.json")
     assert stage.passed and isinstance(stage, Ran)
     said = {each.name: each for each in stage.findings}
     assert said["Triton"].said.endswith(f"from {tree.name}") and Path(tree / "csrc").is_dir()
+
+
+def test_an_engine_that_is_not_built_in_time_is_cut_and_named(tmp_path, monkeypatch):
+    """By a compiler that has written a part of its file when it is killed, and what it has begun with it."""
+    compiler, held = tmp_path / "compiler", tmp_path / "held"
+    compiler.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho part > "$2"\nsleep 600 > {held}\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    os.mkfifo(held)
+    ends = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    tree, done = _from_a_tree(tmp_path, "--minutes", "0.1", names="versions,scores")
+    assert done.returncode == SOME_NOT_DONE, done.stdout + done.stderr
+    (stage,) = report.read(tmp_path / "out" / "report.json")
+    assert (stage.name, stage.status, list(stage.not_done)) == ("engine", "out of time", ["engine", "versions", "scores"])
+    assert stage.limit == pytest.approx(3) and "engine: out of time" in done.stdout
+    assert not list((tree / "build" / "plain").glob("*.o"))
+    ended, _, _ = select.select([ends], [], [], 60)  # it can be read when nobody holds the other end
+    os.close(ends)
+    assert ended
 
 
 def test_older_compilers_that_cannot_be_installed_are_named(tmp_path, monkeypatch):

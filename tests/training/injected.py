@@ -1,7 +1,7 @@
 """`dcnn-fast train` with a failure at each of its writes in turn: killed, out of disk, or with files that may not grow.
 
-A program of its own, `python -m tests.training.injected FOLDER [STEP]`, which prints a JSON object on a line for each run. It
-has loaded everything, and each run is a child of it, so that a run takes tenths of a second.
+The program `python -m tests.training.injected FOLDER [STEP]` prints a JSON object on a line for each run. It
+loads everything once and forks each run, so that a run takes tenths of a second.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def photographs(folder):
 
 
 def child(folder, before, *more):
-    """The command in a child, after `before` there: its status (negative: the signal) and what it said."""
+    """Run `before` and then the command in a child: its status (negative: the signal) and its output."""
     reading, writing = os.pipe()
     number = os.fork()
     if number == 0:
@@ -67,7 +67,7 @@ def child(folder, before, *more):
 
 
 def at_write(folder, number, act):
-    """Have `act` done at the write of that number to the run's folder, counting from 0; returns the count so far."""
+    """Call `act` at write `number` to the run's folder, counting from 0; returns the running count, a list of one."""
     count = [0]
     inside = os.path.join(os.path.realpath(folder), "run")
 
@@ -104,7 +104,7 @@ def no_larger(size, signalled):
 
 
 def state(folder):
-    """What is in the run's folder: each file, and whether a model or a checkpoint is whole."""
+    """The size of each file in the run's folder; reads models and checkpoints, which must be whole."""
     found = {}
     for path in sorted((folder / "run").glob("[!.]*")):
         read = load_checkpoint if path.name == "checkpoint.safetensors" else load_model
@@ -119,7 +119,7 @@ def hidden(folder):
 
 
 def injections(folder, writes, step):
-    """The name of each failure and what is done before the command; of `step` writes one of each kind."""
+    """The name of each failure and its preparation before the command; every `step`-th write has one of each kind."""
     for number in range(0, writes, step):
         yield f"killed at write {number}", partial(at_write, folder, number, killed)
     for number in range(step // 2, writes, step):

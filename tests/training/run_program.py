@@ -1,4 +1,4 @@
-"""A training run as a process of its own: `python -m tests.training.run_program OUT [options of `main`]`, or `main` alone."""
+"""A training run as a separate process: `python -m tests.training.run_program OUT [options of `main`]`, or `main` alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = Settings(epochs=3, batch=16, flip=True, checkpoint_steps=1)
 
 
 def killed_at(number, moment):
-    """Make the `number`-th file that is put on the disk the last one: the process dies while it is written, or before it is
+    """Kill the process at the `number`-th file that it puts on the disk, while the file is written or before it is
     given its name."""
     put, count = durable_files.put, 0
 

@@ -1,4 +1,4 @@
-"""Small sets in memory whose labels can be learnt: dark pictures and light ones."""
+"""Small sets in memory with learnable labels: dark and light pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def data_set(train=50, test=16):
 
 
 def in_files(data, folder):
-    """The set with its pictures in files of a folder, which are made where they are not there, some time ago."""
+    """The set with its pictures as files in a folder; missing files are created with a time a minute ago."""
     folder.mkdir(exist_ok=True)
 
     def written(example):

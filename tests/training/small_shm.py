@@ -1,6 +1,6 @@
-"""A place where next to nothing fits into shared memory: `python -m tests.training.small_shm COMMAND...`.
+"""An environment with almost no shared memory: `python -m tests.training.small_shm COMMAND...`.
 
-Docker gives a container 64 MB of /dev/shm. Here it is 64 KB, in a mount namespace of the command's own; where that is not
+Docker gives a container 64 MB of /dev/shm. Here it is 64 KB, in the command's own mount namespace; where that is not
 allowed, no file may be longer than 64 KB, which holds for shared memory as for any other.
 """
 

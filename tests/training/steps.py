@@ -1,4 +1,4 @@
-"""Training steps of a small network as a run makes them, one by one or recorded."""
+"""Training steps of a small network like a run's, one by one or recorded."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from devtools.taped import Taped
 from tests.training.sets import data_set, net, weights
 
 CPU = torch.device("cpu")
-BATCHES = [(0, 1, 2, 3), (4, 5), (6, 7, 8, 9), (1, 2), (3, 9, 0, 5)]  # the second one of each epoch is part-filled
+BATCHES = [(0, 1, 2, 3), (4, 5), (6, 7, 8, 9), (1, 2), (3, 9, 0, 5)]  # the second batch of each epoch is part-filled
 
 
 class Tapes:
-    """Recordings as they are made."""
+    """A recorder that collects its recordings in order."""
 
     def __init__(self):
         self.made = []
@@ -31,10 +31,10 @@ class Tapes:
 
 
 class Learning:
-    """A run of steps, whose rate falls from each to the next."""
+    """A run of steps with a falling rate."""
 
     def __init__(self, record, device=CPU, scaler=None, **changes):
-        """scaler: what of the loss's scale differs from torch's own begin."""
+        """scaler: changes to the initial state of torch's gradient scaler."""
         settings = {"epochs": 3, "batch": 4, "schedule": "linear[tgtFactor=10]", "rate": 0.01, "momentum": 0.5, "decay": 0.01}
         self.settings, self.device = Settings(**{**settings, **changes}), device
         self.net = net(views=("warp",)).to(device).train()
@@ -45,11 +45,11 @@ class Learning:
         self.losses = []
 
     def windows(self, cases, number):
-        """Those of step `number`."""
+        """The windows of step `number`."""
         return cases.on(self.device, self.lesson.draws.pictures.inputs)
 
     def go(self, first=0, last=None):
-        """Those steps, by default all from the first on; returns itself."""
+        """Run the steps first ... last - 1, by default all; returns itself."""
         losses = Losses(len(BATCHES))
         with computed_in(self.net, self.settings.precision, self.device):
             for number in range(first, len(BATCHES) if last is None else last):
@@ -59,11 +59,11 @@ class Learning:
         return self
 
     def state(self):
-        """All that a run goes on from."""
+        """The state from which a run resumes."""
         return {**weights(self.net), **remembered(self.step.update, dict(self.net.named_parameters()))}
 
     def take_up(self, other):
-        """Go on from where another is, as from its checkpoint."""
+        """Continue from the state of another run, as from its checkpoint."""
         state = {name: tensor.clone() for name, tensor in other.state().items()}
         self.net.load_state_dict({name: state[name] for name in self.net.state_dict()})
         remember(self.step.update, dict(self.net.named_parameters()), state)
@@ -72,7 +72,7 @@ class Learning:
 
 
 def require_equal(found, expected):
-    """The same losses, weights, increments and scale, to the bit."""
+    """Assert that losses, weights, increments and scale are equal to the bit."""
     assert found.losses == expected.losses
     ours, theirs = found.state(), expected.state()
     assert ours.keys() == theirs.keys()

@@ -1,4 +1,4 @@
-"""What a network is to say of each example: against statements in numpy, and the loss of the best constant."""
+"""Training targets and their losses, against statements in numpy, and the loss of the best constant."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHOSEN = (4, 0, 2)
 
 
 def summed(**settings):
-    """The loss of three examples in an order of their own."""
+    """The loss of three examples in the order CHOSEN."""
     labels = torch.tensor([EXAMPLES[i].label for i in CHOSEN])
     return float(aim_of(DATA, EXAMPLES, Settings(**settings)).summed(LOGITS, labels, CHOSEN))
 
@@ -40,7 +40,7 @@ def odds_of_ratings():
     "settings", [{"targets": "soft"}, {"targets": "regression"}, {"targets": "emd"}, {"class_weights": (1, 3)}], ids=str
 )
 def test_examples_by_a_tensor_of_their_numbers_cost_the_same_and_nothing_waits_for_the_device(settings):
-    """As in a recorded step: on a tape, a value that is asked for is an error."""
+    """As in a recorded step: a tape raises when a value is read from the device."""
     aim, logits, numbers = aim_of(DATA, EXAMPLES, Settings(**settings)), LOGITS.clone(), torch.tensor(CHOSEN)
     labels, found = torch.tensor([EXAMPLES[i].label for i in CHOSEN]), torch.zeros(())
     aim.summed(logits, labels, numbers)
@@ -77,16 +77,16 @@ def test_votes_are_compared_by_squared_earth_movers_distances():
     shares = np.array(VOTES) / np.array(VOTES).sum(axis=1, keepdims=True)
     below = np.array([[sum(row[: k + 1]) for k in range(9)] for row in shares])
     cuts = np.log(below.mean(axis=0) / (1 - below.mean(axis=0)))
-    cuts -= (cuts[2] + cuts[3]) / 2  # the threshold, 4, is in the middle between the cuts at 3.5 and 4.5
+    cuts -= (cuts[2] + cuts[3]) / 2  # the threshold 4 lies midway between the cuts at 3.5 and 4.5
     said = sigmoid(cuts - foretold()[:, None])
     assert summed(targets="emd") == pytest.approx(((said - below[list(CHOSEN)]) ** 2).mean(axis=1).sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize("targets", ["labels", "soft", "regression", "emd"])
 def test_a_model_that_has_high_first_is_taught_the_same(targets):
-    """Its labels are the data's in another order, and so are its logits."""
+    """Its labels and logits are the data's in another order."""
     data = with_labels(replace(DATA, positive="high"), ("high", "low"))
-    unsaid = with_labels(DATA, ("high", "low"))  # a threshold alone: ratings above it have the last label
+    unsaid = with_labels(DATA, ("high", "low"))  # only a threshold: ratings above it have the last label
     for each in (data, unsaid):
         assert each.positive == "high"
         aim = aim_of(each, each.train, Settings(targets=targets))
@@ -96,7 +96,7 @@ def test_a_model_that_has_high_first_is_taught_the_same(targets):
 
 @pytest.mark.parametrize(("asked", "ratio"), [("balanced", 3 / 2), ((1.0, 4.0), 4.0)])
 def test_class_weights_have_the_mean_one(asked, ratio):
-    """Three of five are low."""
+    """Three of five examples are low."""
     low = 5 / (3 + 2 * ratio)
     nll = -torch.log_softmax(LOGITS.double(), dim=1).numpy()
     labels = [EXAMPLES[i].label for i in CHOSEN]

@@ -22,7 +22,7 @@ def test_whatever_a_run_has_is_drawn(tmp_path, rows):
 
 
 def test_a_loss_of_other_targets_is_drawn_apart(tmp_path):
-    """It is compared with nothing that is on the looks' axis."""
+    """The loss is not comparable with curves on the axis of the held-out examples."""
     for apart in (False, True):
         save_curves(ROWS, tmp_path / "curves.svg", apart=apart)
         text = (tmp_path / "curves.svg").read_text()

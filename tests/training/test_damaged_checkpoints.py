@@ -1,4 +1,4 @@
-"""Checkpoints that are cut, changed or made up: `--resume` refuses them by name, and never goes on from a wrong number."""
+"""Checkpoints that are cut, changed or made up: `--resume` refuses them by name, and never continues from a wrong number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = Settings(epochs=1, batch=8)
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The bytes of a checkpoint after one epoch of two."""
+    """The bytes of a checkpoint after the first of two epochs."""
     out = tmp_path_factory.mktemp("run")
     train(sets.net(), sets.data_set(16, 8), SETTINGS, out)
     return (out / NAME).read_bytes()
@@ -37,7 +37,7 @@ def header_of(data):
 
 
 def changed(data, change, *, sealed=True):
-    """The checkpoint with another entry for the run; sealed: with the digest of that."""
+    """The checkpoint with a changed entry for the run; sealed: with the changed entry's digest."""
     header, rest = header_of(data)
     entry = json.loads(header["__metadata__"]["dcnn_fast_run"])
     entry = change(entry) or entry
@@ -135,7 +135,7 @@ def test_tensors_of_another_kind_are_refused(tmp_path, whole, change, message, k
     tensors = load_file(tmp_path / NAME)
     name = next(name for name in sorted(tensors) if name.startswith(kind) and name.endswith("weight"))
     if kind == "increment" and "missing" in message:
-        return  # a parameter that has not been learnt has none
+        return  # a parameter that has never been updated has no increment
     change(tensors, name)
     metadata = header_of(whole)[0]["__metadata__"]
     save_file(tensors, tmp_path / NAME, metadata=metadata)
@@ -145,7 +145,7 @@ def test_tensors_of_another_kind_are_refused(tmp_path, whole, change, message, k
 
 
 def test_wherever_it_is_cut_or_changed_it_is_refused_or_whole(tmp_path, whole):
-    """Each byte of the first kilobyte changed, cut at each kilobyte: an error of one line, or the numbers that were written."""
+    """Changing a byte of the first kilobyte or cutting at a kilobyte gives a one-line error or the written numbers."""
     (tmp_path / NAME).write_bytes(whole)
     wanted = load_checkpoint(tmp_path / NAME)
     rng = np.random.default_rng(0)
@@ -179,7 +179,7 @@ def test_a_checkpoint_from_before_times_had_a_file_of_their_own_goes_on_with_its
     [
         None,
         b"\xff\0",
-        # of the same epoch, when half of it was over, no times and no epoch
+        # a row of half the same epoch, invalid times, an invalid epoch
         b"epoch,images,seconds,images_per_second\n1,8,0.5,16\n1,16,-2,nan\nx,16,1,1\n",
     ],
 )
@@ -195,7 +195,7 @@ def test_times_that_are_lost_cost_nothing_else(tmp_path, whole, times):
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_an_epoch_that_was_interrupted_has_all_its_seconds_or_none(tmp_path, monkeypatch, lost):
-    """Never those of its second half as if they were all."""
+    """The seconds of its second half never count as the whole epoch's."""
 
     def killed(self, launched):
         account(self, launched)

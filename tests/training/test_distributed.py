@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_two(out, *options):
-    """The program in two processes; returns what they say."""
+    """Run the program in two processes; returns their stderr."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
         "tests.training.run_program", str(out), *options,
@@ -32,8 +32,8 @@ def run_two(out, *options):
 
 
 def test_two_processes_come_to_the_weights_of_one(tmp_path):
-    """49 examples in mini-batches of 16: the last has one example, and the second process nothing. Dropout is off: its masks
-    are each process's own."""
+    """49 examples in mini-batches of 16: the last has one example, and the second process none. Dropout is off: its masks
+    differ between processes."""
     torch.set_num_threads(1)
     run_two(tmp_path / "two", "--dropout", "0", "--train", "49")
     outcome = train(sets.net(dropout=0.0), sets.data_set(49), replace(SETTINGS, epochs=3), tmp_path / "one")
@@ -48,7 +48,7 @@ def test_two_processes_come_to_the_weights_of_one(tmp_path):
 
 
 def test_the_first_of_two_processes_fills_a_cache_that_both_use(tmp_path):
-    """The other one waits for it, decodes nothing meanwhile and warns of nothing; signs of life come after each photograph."""
+    """The second process waits without decoding or warning; the first gives signs of life after each photograph."""
     sets.in_files(sets.data_set(49), tmp_path / "photographs")
     said = run_two(tmp_path / "two", "--train", "49", "--planes", str(tmp_path / "planes"), "--epochs", "1")
     assert "is being filled by another run" not in said and len(list((tmp_path / "planes").rglob("*.plane"))) == 2 * (49 + 16)

@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Files are whole or absent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
     path.write_text("old")
     with open(path) as reader:
         put(path, lambda partial: partial.write_text("new") and None)
-        assert reader.read() == "old"  # who has it open keeps what was there
+        assert reader.read() == "old"  # an open reader keeps the old content
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 

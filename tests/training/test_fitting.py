@@ -1,4 +1,4 @@
-"""The training loop: it learns, repeats itself bit for bit, leaves frozen columns alone, and stops when it diverges."""
+"""The training loop: it learns, repeats bit for bit, keeps frozen columns unchanged, and stops when it diverges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import small
 
 
 def epochs(count, batches=6, size=16):
-    """Windows that are light or dark, and which: both columns see them."""
+    """Light and dark windows for both columns, and their labels."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(count):
         made = []
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_weights():
 
 @pytest.mark.needs_engine
 def test_it_trains_on_the_engine_alone(monkeypatch):
-    """The engine, forced, would refuse what it could not do."""
+    """The forced engine refuses any unsupported operation."""
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     _, means = trained(2)
     assert means[1][1] < means[0][1]
@@ -74,7 +74,7 @@ def test_the_number_of_threads_does_not_change_a_blocks_gradients():
 
 
 def test_the_rate_rises_and_ends_at_nothing():
-    """With a gradient of one, AdamW without decay moves a weight by the rate at every step."""
+    """With a constant gradient of one, AdamW without decay moves a weight by the rate at every step."""
     weight = torch.nn.Linear(1, 1, bias=False)
     places = []
 

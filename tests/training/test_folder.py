@@ -1,4 +1,4 @@
-"""The folder of a run: what is never written over, and files that cannot be written."""
+"""The folder of a run: files that are never overwritten, and files that cannot be written."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", FILES)
 def test_each_file_fails_alone_and_is_named(tmp_path, name):
-    """A folder stands in the way of one of them; the weights are those of a run that wrote all."""
+    """A folder blocks one file; the weights are those of a run that wrote all files."""
     whole = tmp_path / "whole"
     run(whole, settings=replace(SETTINGS, epochs=1))
     broken = tmp_path / "broken"
@@ -75,7 +75,7 @@ def test_each_file_fails_alone_and_is_named(tmp_path, name):
 
 
 def _run_with(out, name, warn):
-    """A folder appears in the place of a file when the run has begun."""
+    """Train; a folder takes the place of a file after the run has begun."""
 
     net = sets.net()
     forward = net.forward
@@ -89,7 +89,7 @@ def _run_with(out, name, warn):
 
 
 def test_a_full_disk_ends_nothing(tmp_path):
-    """No file may be longer than a few bytes: the run ends, says what it could not write and leaves no half of a file."""
+    """Files may not exceed 400 bytes: the run ends, names the files it could not write and leaves no partial file."""
     code = (
         "from tests.training.test_folder import run, Path; import resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))\n"
@@ -105,7 +105,7 @@ def test_a_full_disk_ends_nothing(tmp_path):
 
 
 def test_what_a_killed_run_has_left_of_any_file_goes_when_the_next_begins(tmp_path):
-    """Of the best model, too, which the next run may never write again. Other hidden files stay."""
+    """This includes the best model's remains, which the next run may never overwrite. Other hidden files stay."""
     for name in (BEST, CHECKPOINT, "log.csv"):
         left = tmp_path / f".{Path(name).stem}.partial{Path(name).suffix}"
         left.mkdir()
@@ -121,7 +121,7 @@ def test_a_link_is_written_through_and_a_device_is_left_alone(tmp_path):
     put(tmp_path / "a.txt", lambda partial: partial.write_text("new") and None)
     assert (tmp_path / "a.txt").is_symlink() and (tmp_path / "disk" / "b.txt").read_text() == "new"
     (tmp_path / "other").write_text("other")
-    (tmp_path / ".d.partial.txt").symlink_to(tmp_path / "other")  # where the file is written first
+    (tmp_path / ".d.partial.txt").symlink_to(tmp_path / "other")  # the temporary name under which the file is written
     put(tmp_path / "d.txt", lambda partial: partial.write_text("new") and None)
     assert (tmp_path / "other").read_text() == "other" and not (tmp_path / "d.txt").is_symlink()
     os.mkfifo(tmp_path / "pipe")
@@ -144,7 +144,7 @@ def on_disk(folder, count=16):
 
 
 def test_what_could_not_be_read_once_is_tried_again(tmp_path):
-    """A network drive that drops out for a while: what is read again is no longer listed, and counts again."""
+    """As when a network drive drops out for a while: photographs read again are no longer listed, and count again."""
     data = on_disk(tmp_path / "set")
     gone = [Path(example.source) for example in (data.train[3], data.test[0])]
     for path in gone:
@@ -158,7 +158,7 @@ def test_what_could_not_be_read_once_is_tried_again(tmp_path):
     assert again.skipped == {} and [row["skipped"] for row in again.history] == [2, 0]
     assert [row["images"] for row in again.history] == [11, 12] and [row["test_count"] for row in again.history] == [3, 4]
     assert (tmp_path / "run" / "skipped.csv").read_text().splitlines() == ["key,reason"]
-    assert again.best is not None and again.best["epoch"] == 2  # measures of three and of four photographs are not compared
+    assert again.best is not None and again.best["epoch"] == 2  # measures of three and of four photographs do not compare
 
 
 def test_another_start_is_refused(tmp_path):
@@ -166,7 +166,7 @@ def test_another_start_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be resumed: starting weights: a before, b now"):
         run(tmp_path / "run", origin="b", resume=True)
     assert run(tmp_path / "run", origin="a", resume=True).unwritten == {}
-    assert run(tmp_path / "run", resume=True).unwritten == {}  # who does not say is not asked
+    assert run(tmp_path / "run", resume=True).unwritten == {}  # a run without an origin is not checked
 
 
 def children(pid):
@@ -175,7 +175,7 @@ def children(pid):
 
 
 def test_a_worker_that_is_killed_ends_the_run_after_a_checkpoint(tmp_path):
-    """As the kernel does when memory is short. The run goes on from there."""
+    """As the kernel kills when memory is short. The run resumes from the checkpoint."""
     out = tmp_path / "run"
     code = (
         "from tests.training.test_folder import sets, train, Settings, Path; import os, sys\n"

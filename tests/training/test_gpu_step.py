@@ -1,4 +1,4 @@
-"""A training step on the GPU's path, from photographs to updated weights, all kernels of which run as PTX in the simulator."""
+"""A training step on the GPU's path, from photographs to updated weights, with all kernels as PTX in the simulator."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _net(dtype=torch.float32):
 
 
 def _step(net, windows):
-    """Gradients by name, of the loss before the update."""
+    """Make one step; returns the gradients before the update, by name."""
     F.cross_entropy(net(*windows), TARGETS).backward()
     gradients = {name: parameter.grad.double() for name, parameter in net.named_parameters()}
     ConvNetUpdate(groups_of(net)).step()
@@ -75,7 +75,7 @@ def test_a_step_from_photographs_gives_the_references_gradients_and_weights(capa
     assert kernels[2:6] == ["block_fwd_tile_kernel"] * 4
     assert kernels[-1] == "update_kernel"
     assert kernels.count("update_kernel") == 1
-    assert len(set(kernels[6:-1])) >= 3  # of the fused backward
+    assert len(set(kernels[6:-1])) >= 3  # kernels of the fused backward
     for one, other in zip(windows, on_the_cpu, strict=True):
         assert torch.equal(one, other)
 
@@ -92,7 +92,7 @@ def test_a_step_from_photographs_gives_the_references_gradients_and_weights(capa
 
 def test_windows_are_pillows_in_every_view_with_flips_and_photographs_without_gaps_or_with():
     inputs = [replace(_net().inputs[0], view=view) for view in ("local", "warp", "center", "pad")]
-    photos = [photo[:, 2:] for photo in _photos([(47, 66), (40, 42), (64, 34)])]  # rows lie apart
+    photos = [photo[:, 2:] for photo in _photos([(47, 66), (40, 42), (64, 34)])]  # rows with gaps
     places = _places(photos, inputs)
     with kernels_on_cpu():
         found = cut_batch(photos, inputs, places)
@@ -121,7 +121,7 @@ def test_what_the_loader_draws_is_cut_on_the_device_to_the_windows_that_the_cpu_
 
 @pytest.mark.parametrize("views", [("local", "warp", "center", "pad", "warp")], ids="-".join)
 def test_launches_that_never_change_cut_the_bytes_of_those_that_are_planned(views):
-    """Of full mini-batches and one part-filled, whose photographs and places differ, flipped and not."""
+    """Full mini-batches and a part-filled one, with different photographs and places, flipped and not."""
     inputs = [replace(_net().inputs[0], view=view) for view in views]
     examples = [Example(photo.numpy(), f"{i}", i % 2) for i, photo in enumerate(_photos([*SIZES, (300, 41), (40, 57)]))]
     draws = Draws(Pictures(examples, inputs, decoded=True), seed=4, flip=True)

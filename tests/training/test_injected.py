@@ -1,4 +1,4 @@
-"""`train` that is killed or finds no room at its writes: what is there is whole, and the run goes on to the same result."""
+"""`train` killed or out of space at its writes: the remaining files are whole, and the run resumes to the same result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STEP = 8  # of that many writes one is killed and one fails; `python -m tests.training.injected FOLDER` takes all
+STEP = 8  # one of STEP writes is killed and one fails; `python -m tests.training.injected FOLDER` takes all
 FILES = ("best.safetensors", "checkpoint.safetensors", "last.safetensors", "log.csv", "times.csv", "curves.png")
 
 
 def test_whatever_is_killed_or_full_a_run_goes_on(tmp_path):
-    """One test, not one each: two processes that share the tests would make the runs twice."""
+    """A single test, since processes that share the tests would each repeat the runs."""
     runs = _runs(tmp_path)
     _require_the_same_weights(runs)
     _require_ends_by_themselves(runs)
@@ -30,9 +30,9 @@ def _runs(folder):
 
 
 def _require_the_same_weights(runs):
-    """The files that are there are whole, which the program has read, and --resume ends as a run without failures does.
+    """The remaining files are whole (the program reads them), and --resume ends like a run without failures.
 
-    A run that never found room for a checkpoint cannot go on, and one for its best model does not have it later.
+    A run that never had space for a checkpoint cannot resume; one that had none for its best model lacks it later.
     """
     assert len(runs) > 14
     for run in runs:

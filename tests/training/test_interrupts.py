@@ -1,4 +1,4 @@
-"""The first interrupt asks, the second interrupts; what was there before comes back."""
+"""The first interrupt requests a stop, the second interrupts; the former handlers are restored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture
 def heard():
-    """Handlers that note what reaches them, instead of those that would end the test run."""
+    """Handlers that record the signals that would otherwise end the test run."""
     found = []
     before = {number: signal.signal(number, lambda n, _: found.append(n)) for number in SIGNALS}
     yield found

@@ -1,4 +1,4 @@
-"""Which parameters learn at which rates."""
+"""The rates at which parameters learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests import small
 
 
 def rates(net, settings):
-    """By parameter: base, momentum, decay, schedule."""
+    """Base, momentum, decay and schedule of each parameter."""
     names = {id(parameter): name for name, parameter in net.named_parameters()}
     found = {}
     for group in rate_groups(net, settings):

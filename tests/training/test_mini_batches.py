@@ -1,4 +1,4 @@
-"""Mini-batches: the order, the windows, the flips, what cannot be read, and the processes that decode."""
+"""Mini-batches: the order, the windows, the flips, unreadable photographs, and the processes that decode."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_flip_is_the_same_for_all_columns_and_half_of_them_happen():
     assert 8 <= turned[0].sum() <= 32
     still = Request(None, tuple(range(40)))
     for a, b in zip(windows(plain[still]), windows(flipped[still]), strict=True):
-        assert torch.equal(a, b)  # never in the evaluation
+        assert torch.equal(a, b)  # the evaluation never flips
 
 
 def test_the_evaluation_sees_several_windows_always_the_same():
@@ -93,7 +93,7 @@ def test_the_evaluation_sees_several_windows_always_the_same():
 
 
 def test_decoded_photographs_give_the_same_windows_as_planes():
-    """What a device gets to cut from, in one tensor, cut on the cpu."""
+    """The photographs that a device would cut, in one tensor, cut on the cpu."""
     request = Request(2, (3, 0, 5))
     for a, b in zip(windows(draws(flip=True)[request]), windows(draws(flip=True, decoded=True)[request]), strict=True):
         assert torch.equal(a, b)
@@ -123,10 +123,10 @@ def test_nothing_changes_with_the_number_of_workers(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_the_workers_at_work(number):
-    """What a terminal or a batch system sends reaches them too."""
+    """A signal from a terminal or a batch system reaches the workers too."""
     coming = load(draws(), [Request(epoch, (0, 1)) for epoch in range(40)], workers=2)
     for _ in range(6):
-        next(coming)  # both have begun
+        next(coming)  # both workers have begun
     for process in multiprocessing.active_children():
         os.kill(process.pid, number)
     assert len(list(coming)) == 34
@@ -173,7 +173,7 @@ def test_the_mean_is_that_of_the_planes_each_picture_weighing_the_same():
 
 @pytest.mark.parametrize("decoded", [False, True])
 def test_workers_work_after_torchs_threads_have_run(decoded):
-    """A fork takes one thread along: whoever waits for another, waits for ever."""
+    """A fork copies one thread: waiting for another in the child would never end."""
     torch.set_num_threads(2)
     torch.rand(500, 500) @ torch.rand(500, 500)
     torch.zeros(2**22).add_(1)
@@ -184,7 +184,7 @@ def test_workers_work_after_torchs_threads_have_run(decoded):
 
 @pytest.mark.parametrize("decoded", [False, True])
 def test_workers_need_no_shared_memory(decoded):
-    """Docker's default is 64 MB of it; the run waited for ever."""
+    """Docker gives 64 MB by default; with too little shared memory a run must not hang."""
     code = (
         "from tests.training.test_mini_batches import draws, load, Request\n"
         f"requests = [Request(epoch, tuple(range(40))) for epoch in range(4)]\n"

@@ -1,4 +1,4 @@
-"""Which photographs of a set a model has seen."""
+"""The photographs of a set that a model has seen."""
 
 from __future__ import annotations
 

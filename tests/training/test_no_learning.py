@@ -1,4 +1,4 @@
-"""Signs that a run learns nothing, told while it goes on, and none of one that learns."""
+"""Warnings that a run learns nothing, given while it runs, and none for a run that learns."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_each_sign_is_one_that_every_epoch_shows():
 
 @pytest.mark.parametrize("learnt", [True, False])
 def test_the_command_tells(tmp_path, learnt):
-    """Pictures whose brightness is their rating are learnt, and nothing can be told of equal ones."""
+    """Brightness as the rating can be learnt; ratings of equal pictures cannot."""
     lines = []
     for i in range(30):
         pixels = np.random.default_rng(i).integers(0, 40, (40, 44, 3)) + 7 * i if learnt else np.full((40, 44, 3), 90)

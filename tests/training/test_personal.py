@@ -1,4 +1,4 @@
-"""A model fitted to a person's ratings: what it learns, what it says of itself, and what is refused."""
+"""A model fitted to a person's ratings: its learning, its own estimate of quality, and refusals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RATED, OTHERS = range(30), range(30, 60)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Sixty pictures, of noise about a colour, whose rating is how much redder than blue they are; and a model."""
+    """Sixty noisy pictures of one colour each, rated by red minus blue; and a model."""
     folder = tmp_path_factory.mktemp("personal")
     rng = np.random.default_rng(4)
     ratings = []
@@ -68,7 +68,7 @@ def test_it_ranks_photographs_that_were_not_rated_as_the_person_would(folder):
     assert _correlation(found.model, folder) > 0.75
     assert found.ratings == 30 and found.skipped == () and found.before < found.after
     assert found.before == pytest.approx(_correlation(model, folder, RATED))
-    assert found.after == pytest.approx(_correlation(found.model, folder), abs=0.15)  # it does not flatter itself
+    assert found.after == pytest.approx(_correlation(found.model, folder), abs=0.15)  # its own estimate is honest
     again = personal.fit_ratings(model, _examples(folder), threads=3)
     assert again.model.digest == found.model.digest
 
@@ -110,7 +110,7 @@ def test_what_is_said_of_each_rating_is_by_a_fit_to_all_others():
 
 
 def test_ratings_that_say_nothing_are_not_believed():
-    """Random ratings: by fits to all others, nothing is known of them."""
+    """Leave-one-out fits cannot predict random ratings."""
     rng = np.random.default_rng(1)
     correlations = []
     for _ in range(20):
@@ -166,7 +166,7 @@ def test_the_command_writes_a_model_that_scores(folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert "fitted to 30 ratings in closed form" in result.output and "skipped: cut.png" in result.output
     assert "1 listed photographs are not there, missing.png first" in result.output
-    assert "is high" not in result.output  # the threshold of a training that does not take place
+    assert "is high" not in result.output  # no training, so its threshold is not printed
     best, last = ((tmp_path / "run" / f"{name}.safetensors").read_bytes() for name in ("best", "last"))
     assert best == last
     assert _correlation(load_model(tmp_path / "run" / "best.safetensors"), folder) > 0.75

@@ -1,4 +1,4 @@
-"""The recipe of a run: AdamW, cosine and warm-up, clipping, other rates from here on, a part to judge by, frozen layers."""
+"""The recipe of a run: AdamW, cosine and warm-up, clipping, rates changed midway, a validation split, frozen layers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _one_thread():
 
 
 def gradients(net, data, epoch):
-    """Of the loss of the whole set, in the order and the windows of an epoch."""
+    """Gradients of the loss of the whole set, in the order and the windows of an epoch."""
     numbers = tuple(epoch_order(0, epoch, len(data.train)).tolist())
     cases = Draws(Pictures(data.train, net.inputs), seed=0)[Request(epoch, numbers)]
     labels = torch.tensor([data.train[number].label for number in numbers])
@@ -45,7 +45,7 @@ def gradients(net, data, epoch):
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
 def test_adamw_is_its_paper_at_the_rates_of_warm_up_and_cosine(tmp_path, clip):
-    """Loshchilov and Hutter 2019, algorithm 2, in numpy: moments, their corrections, and a decay that is no gradient."""
+    """Loshchilov and Hutter 2019, algorithm 2, in numpy: moments, bias corrections, and decoupled decay."""
     net, reference, data = sets.net(dropout=0.0), sets.net(dropout=0.0), sets.data_set(8, 0)
     train(net, data, Settings(epochs=4, batch=8, schedule="cosine", warmup=1.5, clip=clip, **ADAMW), tmp_path)
     first = {name: 0.0 for name, _ in reference.named_parameters()}
@@ -64,7 +64,7 @@ def test_adamw_is_its_paper_at_the_rates_of_warm_up_and_cosine(tmp_path, clip):
             before = parameter.detach().double().numpy()
             parameter.data.copy_(torch.from_numpy(before - rate * moved - rate * (0 if bias else 0.5) * before))
     for (name, parameter), mine in zip(reference.named_parameters(), net.parameters(), strict=True):
-        near = (parameter - mine).abs() < 1e-3 * parameter.abs().max()  # a gradient of 0 and one of 1e-12 are a step apart
+        near = (parameter - mine).abs() < 1e-3 * parameter.abs().max()  # gradients of 0 and 1e-12 differ by a whole step
         assert near.double().mean() > 0.98, name
 
 
@@ -91,7 +91,7 @@ def test_a_run_that_is_interrupted_goes_on_with_adamws_moments(tmp_path):
 
 
 def test_other_rates_from_here_on_keep_the_increments(tmp_path):
-    """cuda-convnet's practice: what is remembered has the rates of its own time in it."""
+    """cuda-convnet's practice: increments contain the rates at which they were made."""
     data, settings = sets.data_set(8, 0), Settings(epochs=1, batch=8, mean="spec")
     net = sets.net(dropout=0.0)
     train(net, data, settings, tmp_path)
@@ -117,7 +117,7 @@ def test_other_rates_from_here_on_keep_the_increments(tmp_path):
 
 
 def test_inputs_of_the_label_layer_learn_at_rates_of_their_own(tmp_path):
-    """As cuda-convnet has them, a matrix for each input; here they are columns of one."""
+    """cuda-convnet has a matrix for each input; here the inputs are columns of one matrix."""
     data, net, reference = sets.data_set(8, 0), sets.net(dropout=0.0), sets.net(dropout=0.0)
     (_, joined), name = net.label.weight.shape, "label.weight"
     inputs = (InputRule(6, 0.01, 0.5, 1.0, "const", 0.1), InputRule(joined - 6, 0.002, 0.9, 0.0, "linear[tgtFactor=2]", 0.1))
@@ -154,7 +154,7 @@ def test_settings_that_make_no_sense_or_do_nothing_are_refused(settings, why):
 
 @dataclass(frozen=True)
 class Parted(DataSet):
-    """A set with a part to judge by."""
+    """A set with a validation split."""
 
     val: tuple = ()
 
@@ -165,12 +165,12 @@ def parted(train=48, test=8, val=16):
 
 
 def test_the_best_epoch_is_that_of_the_part_val_and_patience_ends_the_run(tmp_path):
-    """With rates of nothing no epoch is better than the first."""
+    """With rates of zero no epoch is better than the first."""
     still = Settings(epochs=9, batch=16, rate=0.0, bias_rate=0.0, patience=3, best_by="loss")
     outcome = train(sets.net(), parted(), still, tmp_path / "still")
     assert len(outcome.history) == 4 and outcome.best["epoch"] == 1
     again = train(sets.net(), parted(), still, tmp_path / "still", resume=True)
-    assert again == outcome  # it is over
+    assert again == outcome  # the run has ended
     learning = Settings(epochs=5, batch=16, patience=3, best_by="loss", rate=0.003)
     outcome = train(sets.net(), parted(), learning, tmp_path / "learning")
     losses = [row["val_loss"] for row in outcome.history]
@@ -206,7 +206,7 @@ def test_adamw_counts_in_float32_whatever_the_programs_default_is(tmp_path):
 
 
 def test_a_square_that_overflows_ends_the_run(tmp_path):
-    """The weight itself would stay where it is for ever, and look well."""
+    """Unnoticed, the weight would stay unchanged for ever and look healthy."""
     net = sets.net()
     net.label.weight.register_hook(lambda gradient: gradient * 1e25)
     with pytest.raises(DivergedError, match="what the update rule remembers must stay finite, got NaN or infinity at step 1"):
@@ -215,7 +215,7 @@ def test_a_square_that_overflows_ends_the_run(tmp_path):
 
 
 def whole_net(seed=1):
-    """Columns that see whole views, so that a photograph has two windows: its own and the mirrored one."""
+    """Columns that see whole views, so that a photograph has two windows: plain and mirrored."""
     warp = replace(small.column("warp", dropout=0.0), plane=small.column("warp").window)
     return build(Network("whole", (warp, small.column("local", dropout=0.0)), sets.LABELS), seed=seed)
 
@@ -232,7 +232,7 @@ def test_frozen_layers_stay_and_what_they_make_is_computed_once(tmp_path, monkey
         still = name.startswith(("columns.0.blocks", "columns.1.fc"))
         assert torch.equal(tensor, before[name]) == still, name
     assert 40 <= len(_rows(tmp_path / "run" / "features.sqlite")) <= 2 * 32 + 8
-    assert net.spec.columns[0].mean == whole_net().spec.columns[0].mean  # frozen blocks go on with their mean
+    assert net.spec.columns[0].mean == whole_net().spec.columns[0].mean  # frozen blocks keep their mean
 
 
 class _Nothing:
@@ -268,13 +268,13 @@ def test_features_serve_other_runs_and_damaged_ones_are_computed_anew(tmp_path, 
     train(again, sets.data_set(32, 0), settings, tmp_path / "b", features=kept)
     assert computed == [1] and _rows(kept) == rows
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in first.state_dict().items())
-    other = whole_net(seed=2)  # other layers: nothing of what is kept is theirs
+    other = whole_net(seed=2)  # other layers: none of the stored features are theirs
     train(other, sets.data_set(32, 0), settings, tmp_path / "c", features=kept)
     assert sum(computed) == 1 + 32 and len(_rows(kept)) == 64
 
 
 def test_kept_features_follow_what_becomes_of_the_layers():
-    """Weights that are changed, also behind torch's back, another mean, another precision: within one context."""
+    """Changes of weights (also unseen by torch), mean and precision within one context."""
     net = whole_net().eval()
     net.columns[0].requires_grad_(False)
     windows = tuple(torch.randint(0, 256, (4, 3, each.window, each.window), dtype=torch.uint8) for each in net.inputs)
@@ -297,7 +297,7 @@ def test_kept_features_follow_what_becomes_of_the_layers():
 
 
 def test_features_are_of_one_reduction_one_number_of_layers_and_one_precision(tmp_path):
-    """A file has those of all; a float64 network's come back as they were."""
+    """One file holds the features of all; a float64 network's are read back unchanged."""
     kept, blocks = tmp_path / "kept.sqlite", small.column("warp").blocks
     flat = replace(small.column("warp", dropout=0.0), plane=small.column("warp").window)
     columns = {
@@ -315,7 +315,7 @@ def test_features_are_of_one_reduction_one_number_of_layers_and_one_precision(tm
         net.columns[0].blocks.requires_grad_(False)
         digests.add(net.columns[0].features_digest())
     assert counts == [16, 32, 48, 64, 64] and len(digests) == 4
-    with closing(sqlite3.connect(kept)) as file, file:  # rows of another form, whole as they are
+    with closing(sqlite3.connect(kept)) as file, file:  # undamaged rows of another form
         file.execute("DELETE FROM features")
         shown = net.columns[0].features_digest()
         window, value = b"w" * 16, b"v" * 8
@@ -359,7 +359,7 @@ def test_only_whole_views_of_frozen_blocks_are_kept():
     net = whole_net()
     assert keepers_of(net) == []
     net.columns[0].blocks[0].requires_grad_(False)
-    net.columns[1].requires_grad_(False)  # it sees windows that hardly ever come again
+    net.columns[1].requires_grad_(False)  # its windows hardly ever repeat
     assert keepers_of(net) == [net.columns[0]]
 
 

@@ -1,4 +1,4 @@
-"""A run that was interrupted, by SIGKILL too and in the middle of writing, ends as one that was not."""
+"""A run interrupted at any moment, also by SIGKILL during a write, ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _one_thread():
 
 
 def program(out, *options, wait=True, python=None):
-    """run_program.py as a process of its own, of `warm.python()` unless another Python is named."""
+    """Start run_program.py as a separate process, by `warm.python()` unless another Python is named."""
     command = [python or warm.python(), "-c", "from tests.training.run_program import main; main()", out, *options]
     process = subprocess.Popen(
         list(map(str, command)), cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
@@ -53,7 +53,7 @@ def assert_same_run(one, other):
 
 
 def test_killed_in_the_middle_of_writing_it_ends_the_same(tmp_path):
-    """An epoch puts three checkpoints, the best model if it is, one more checkpoint and the log on the disk; each process is
+    """An epoch writes three checkpoints, its model if it is the best, one more checkpoint and the log; each process is
     killed while one of them is written, or just before it gets its name."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(sets.net(), sets.data_set(), SETTINGS, whole)
@@ -86,11 +86,11 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_finishes_the_step_and_leaves_a_checkpoint(tmp_path, number):
     options = ("--epochs", 1000, "--workers", 1)
-    process = program(tmp_path / "run", *options, wait=False, python=sys.executable)  # which leads a group of its own
+    process = program(tmp_path / "run", *options, wait=False, python=sys.executable)  # leads its own process group
     while not (tmp_path / "run" / "best.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, number)  # as a terminal and a batch system do: the workers get it too
+    os.killpg(process.pid, number)  # like a terminal or a batch system, also to the workers
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT) and "KeyboardInterrupt" in errors
     assert "DataLoader" not in errors
@@ -107,7 +107,7 @@ def test_a_run_grows_by_epochs(tmp_path):
     outcome = train(sets.net(), sets.data_set(), SETTINGS, tmp_path / "grown", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "grown")
     again = train(sets.net(seed=5), sets.data_set(), SETTINGS, tmp_path / "grown", resume=True)
-    assert again == outcome  # nothing is left to do
+    assert again == outcome  # nothing left to do
 
 
 def test_fp16_keeps_its_loss_scale(tmp_path):

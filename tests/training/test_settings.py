@@ -1,4 +1,4 @@
-"""Settings, schedules and drops: what they mean, and what is refused."""
+"""Settings, schedules and drops: their meaning and refusals."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_rate_of_a_step_is_schedule_times_drops():
 
 
 def test_a_cosine_falls_to_nothing_after_a_warm_up():
-    """0.5 (1 + cos pi t), t from 0 where the warm-up ends, which rises in a straight line."""
+    """A linear warm-up, then 0.5 (1 + cos pi t) with t from 0 at its end."""
     settings = Settings(epochs=4, schedule="cosine", warmup=0.5)
     assert [settings.factor(0, step, 4) for step in (0, 1)] == [0.5, 1.0]
     assert settings.factor(0, 2, 4) == 1.0 and settings.factor(2, 1, 4) == pytest.approx(0.5)
@@ -84,7 +84,7 @@ def test_settings_go_through_json():
     for each in (settings, replace(settings, class_weights=(1.0, 2.0)), replace(settings, class_weights="balanced")):
         assert settings_from_dict(json.loads(json.dumps(each.to_dict()))) == each
     before = {name: value for name, value in Settings().to_dict().items() if name not in NEW}
-    assert settings_from_dict(before) == Settings()  # of a checkpoint of version 0.1
+    assert settings_from_dict(before) == Settings()  # from a checkpoint of version 0.1
 
 
 def test_what_keeps_a_run_from_going_on():

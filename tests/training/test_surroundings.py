@@ -1,4 +1,4 @@
-"""A run neither asks nor changes what the process around it has set."""
+"""A run neither depends on nor changes the process's global settings."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ OTHERWISE = {
 
 
 def state():
-    """What a run could have changed and must not have."""
+    """The global state that a run must not change."""
     return {
         "dtype": torch.get_default_dtype(), "device": torch.get_default_device(), "grad": torch.is_grad_enabled(),
         "inference": torch.is_inference_mode_enabled(), "autocast": torch.is_autocast_enabled("cpu"),
@@ -113,7 +113,7 @@ def test_a_run_that_fails_leaves_everything_as_it_was(tmp_path):
 
 
 def test_the_generator_of_other_devices_is_not_touched():
-    """torch.manual_seed seeds every GPU's as well, or asks for it once there is one."""
+    """torch.manual_seed also seeds every GPU's generator, or queues that until CUDA starts."""
     waiting = len(torch.cuda._queued_calls)
     generator_of(torch.device("cpu")).manual_seed(3)
     first = torch.rand(3)

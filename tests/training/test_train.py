@@ -1,4 +1,4 @@
-"""A training run: it learns, leaves what it should, freezes what it should, and refuses what it cannot use."""
+"""A training run: it learns, writes its files, keeps frozen layers, and refuses unusable input."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_dropout_is_drawn_anew_each_step_and_off_in_columns_that_stay(tmp_path):
     net, seeds, modes = sets.net(), [], []
 
     def watch(layer, inputs):
-        if layer.training:  # not in the look at the held-out examples
+        if layer.training:  # the pass over held-out examples does not count
             seeds.append(torch.initial_seed())
             modes.append([column.training for column in net.columns])
 
@@ -94,7 +94,7 @@ def test_dropout_is_drawn_anew_each_step_and_off_in_columns_that_stay(tmp_path):
 
 def test_a_step_is_cuda_convnets_rule_at_the_rates_of_column_and_schedule(tmp_path):
     """One step by hand: increment = -rate * gradient of the mean - decay * rate * weight; half the rate for column 1. The decay
-    is large enough to be seen."""
+    is large enough to show."""
     net, data = sets.net(dropout=0.0), sets.data_set(8, 0)
     settings = Settings(epochs=1, batch=8, column_rates=(1.0, 0.5), drops=((0, 0.1),), mean="spec", decay=10.0)
     reference = sets.net(dropout=0.0)
@@ -103,7 +103,7 @@ def test_a_step_is_cuda_convnets_rule_at_the_rates_of_column_and_schedule(tmp_pa
             if name.endswith("bias"):
                 parameter.data.fill_(0.1)
     train(net, data, settings, tmp_path)
-    from dcnn_fast.training.mini_batches import Draws, Request, epoch_order  # noqa: PLC0415 - what the run is to have drawn
+    from dcnn_fast.training.mini_batches import Draws, Request, epoch_order  # noqa: PLC0415 - the run's expected draws
     from dcnn_fast.training.photographs import Pictures  # noqa: PLC0415
 
     numbers = tuple(epoch_order(0, 0, 8).tolist())
@@ -145,7 +145,7 @@ def test_bad_pictures_are_counted_named_and_skipped(tmp_path):
     assert outcome.history[0]["test_count"] == 7
     clean = train(sets.net(dropout=0.0), DataSet(sets.LABELS, tuple(without), ()), Settings(epochs=1, batch=20), tmp_path / "b")
     again = train(sets.net(dropout=0.0), DataSet(sets.LABELS, tuple(spoilt), ()), Settings(epochs=1, batch=20), tmp_path / "c")
-    assert again.history[0]["loss"] == pytest.approx(clean.history[0]["loss"], rel=1e-5)  # the mean is over those there are
+    assert again.history[0]["loss"] == pytest.approx(clean.history[0]["loss"], rel=1e-5)  # the mean is over readable examples
 
 
 def test_nothing_readable_is_an_error(tmp_path):
@@ -198,7 +198,7 @@ def test_torchs_rule_for_ties_follows_the_loss_of_cuda_convnets(tmp_path):
 
 
 def test_the_loss_scale_of_fp16_skips_a_step_that_overflows(tmp_path):
-    """The first scale, 2**16, is far too large for a loss of 1000s: the weights stay until it has fallen."""
+    """The first scale, 2**16, is far too large for a loss in the thousands: weights stay until the scale has fallen."""
     net = sets.net(dropout=0.0)
     net.label.weight.data *= 3e4
     before = sets.weights(net)
@@ -209,7 +209,7 @@ def test_the_loss_scale_of_fp16_skips_a_step_that_overflows(tmp_path):
 
 
 class TwoTasks(nn.Module):
-    """A network of another making, with two label layers."""
+    """A foreign network with two label layers."""
 
     inputs = (Input("warp:0", "warp", 16, 16),)
 
@@ -235,7 +235,7 @@ def test_any_module_with_inputs_learns_both_tasks(tmp_path):
 
 
 class Beside(nn.Module):
-    """A network that holds one of columns beside a module of its own."""
+    """A network that holds a network of columns beside its own module."""
 
     def __init__(self, ours):
         super().__init__()
@@ -280,11 +280,11 @@ def test_two_label_layers_of_ours_learn_and_are_kept(tmp_path):
     with pytest.raises(ValueError, match="the network's attributes must be the data's"):
         train(net, replace(data, attributes=("a", "b", "c")), Settings(), tmp_path / "other")
     single = train(sets.net(), data, Settings(epochs=1, batch=16), tmp_path / "single")
-    assert single.history[0]["images"] == 16  # those that only have the second label are not for it
+    assert single.history[0]["images"] == 16  # examples with only the second label are left out
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
-    """The loss of the only step is finite, and its step is not."""
+    """The only step has a finite loss and an infinite update."""
     net = sets.net()
     net.label.weight.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(DivergedError, match="the weights must stay finite, got NaN or infinity at step 1"):

@@ -1,4 +1,4 @@
-"""cuda-convnet's update rule as an optimiser: against numpy, and against torch's SGD where the two are and are not equal."""
+"""cuda-convnet's update rule as an optimiser: against numpy, and against torch's SGD where both agree and where they differ."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_on_triton_a_step_is_one_launch_for_each_dtype_whatever_the_memory_forma
         assert len(done) == 1
     for ours, theirs in zip(nets[1].parameters(), nets[0].parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
-    # The parameter is laid anew: its increment follows.
+    # The parameter's layout changes: its increment follows.
     nets[1][0].weight.data = nets[1][0].weight.data.contiguous()
     with kernels_on_cpu(80) as done:
         optimisers[1].step()

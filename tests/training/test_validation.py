@@ -1,4 +1,4 @@
-"""The quick look at held-out examples: its measures, and that it is the mean of the views."""
+"""The quick pass over held-out examples: its measures, and that its result is the mean of the views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that decode: what they hand over, and that their death at any moment is an error and never a wait."""
+"""Processes that decode: their results, and that their death at any moment is an error and never a hang."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def made(number):
 
 
 def slow_to_hand_over(number):
-    """More than any pipe holds, so that its maker waits, in the middle of it, for the reader."""
+    """A result larger than any pipe's buffer, so that its worker waits in mid-write for the reader."""
     return np.full(2**23, number, np.uint8)
 
 
@@ -34,7 +34,7 @@ def test_results_come_whole_and_in_order(workers):
     assert [number for number, _, _ in results] == list(range(7))
     for number, full, counted in results:
         assert full.shape == (300, 7) and (full == number).all() and counted.tolist() == list(range(number))
-        full[0] = 3  # arrays are the receiver's own
+        full[0] = 3  # the receiver owns the arrays
     assert list(work(made, [], workers)) == []
 
 
@@ -64,7 +64,7 @@ def test_a_worker_that_dies_or_fails_is_an_error(make, before, why):
 
 
 def test_a_worker_that_dies_while_it_hands_over_is_an_error():
-    """Its results are cut short; the other worker holds no end of its pipe that would keep the reader waiting."""
+    """Its results are cut short; the other worker holds no end of its pipe, which would keep the reader waiting."""
     coming = work(slow_to_hand_over, range(8), 2)
     next(coming)
     for process in multiprocessing.active_children():

@@ -2,7 +2,7 @@
 
 It takes --minutes at most, of which each stage gets its share and later ones what is left over; what a stage does not come to
 is named, and the status is 3 where nothing else is wrong. From a tree that was not installed the C++ engine is built first,
-beside its sources, with the compiler that is there; that takes from the stages' time, and is not cut.
+beside its sources, with the compiler that is there, which has a share of the time, too.
 """
 
 from __future__ import annotations
@@ -65,21 +65,38 @@ def main() -> int:
     found_first = [str(ROOT), str(ROOT / "ptxsim" / "src")]
     sys.path[:0] = [each for each in found_first if each not in sys.path]
     os.environ["PYTHONPATH"] = os.pathsep.join([*found_first, *filter(None, [os.environ.get("PYTHONPATH")])])
-    from tools.gpu_check import plain_tree  # noqa: PLC0415 - what it imports is found only now
+    from tools.gpu_check import plain_tree, shares  # noqa: PLC0415 - what they import is found only now
 
-    if why := plain_tree.built():
-        sys.stderr.write(f"the C++ engine could not be built: {why}\n")
-        return 1
+    options = _options(list(shares.SHARES))
+    names = [name for name in shares.SHARES if options.only is None or name in options.only]
+    granted = shares.building(shares.budget(options.device, options.minutes, names), names)
     try:
+        if why := plain_tree.built(granted):
+            sys.stderr.write(f"the C++ engine could not be built: {why}\n")
+            return 1
         from tools.gpu_check import sequence  # noqa: PLC0415 - as above, and it imports the engine
+    except TimeoutError:
+        return _not_built(options, names, granted, time.monotonic() - began)
     except ModuleNotFoundError as error:
         sys.stderr.write(f"the package {error.name} is not installed, without which nothing can be checked\n")
         return 1
-    options = _options(list(sequence.STAGES))
     return sequence.run(
-        options.device, options.out.resolve(), options.only or list(sequence.STAGES), write=options.write,
-        minutes=options.minutes, began=began,
+        options.device, options.out.resolve(), names, write=options.write, minutes=options.minutes, began=began
     )  # fmt: skip
+
+
+def _not_built(options: argparse.Namespace, names: list[str], granted: float, seconds: float) -> int:
+    """Report that no stage was run, as the engine was not built in time."""
+    from tools.gpu_check import report, shares  # noqa: PLC0415 - as above
+
+    title = "The C++ engine of a tree that was not installed; the next run goes on from what has been compiled."
+    ran = report.Ran(shares.ENGINE, title, report.CUT, seconds, granted, [], "", [shares.ENGINE, *names])
+    out, simulated = options.out.resolve(), options.device.startswith("sim")
+    out.mkdir(parents=True, exist_ok=True)
+    budget = shares.budget(options.device, options.minutes, names)
+    report.write(out, options.device, [ran], len(shares.SHARES), simulated, budget)
+    report.say(ran)
+    return shares.SOME_NOT_DONE
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ _MODELS: dict[bool, dict[str, Sequence[str]]] = {
 
 
 def works(setting: Setting) -> list[Piece]:
-    """Every model in every dtype; when all have been done on a GPU, the findings decide whether `auto` uses it."""
+    """Every model in every dtype; when all have been done on a GPU, the findings decide whether `auto` uses it. As soon as one
+    is wrong it does not, whatever an earlier check has found.
+    """
     found: list[Finding] = []
     done = [
         Piece(f"{name}, {dtype}", partial(_of, name=name, dtype=dtype, found=found))
@@ -47,9 +49,15 @@ def _verdict(setting: Setting, found: Sequence[Finding]) -> Iterator[Finding]:
 
 def _of(setting: Setting, name: str, dtype: str, found: list[Finding]) -> Iterator[Finding]:
     """A model in a dtype. found: gets the findings."""
-    for finding in _judged(setting, name, _model(name), dtype, _photographs(setting.simulated)):
-        found.append(finding)
-        yield finding
+    right = False
+    try:
+        for finding in _judged(setting, name, _model(name), dtype, _photographs(setting.simulated)):
+            found.append(finding)
+            yield finding
+        right = all(each.passed for each in found)
+    finally:
+        if not (right or setting.simulated):
+            verdict.keep(setting.where, False)
 
 
 @lru_cache

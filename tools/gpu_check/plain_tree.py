@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,20 +31,42 @@ _FLAGS = (
 )
 
 
-def built() -> str | None:
-    """Build the engine where it is missing. Returns None, or one sentence on why it cannot be built."""
+def built(seconds: float) -> str | None:
+    """Build the engine where it is missing, in a process of its own. Returns None, or one sentence on why it cannot be built.
+
+    Raises TimeoutError where it takes longer; the next time goes on from what has been compiled.
+    """
     if _is_there():
         return None
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         return "there is no C++ compiler (g++ or clang++)"
+    if find_spec("torch") is None:
+        return "torch, which pybind11 comes with, is not installed"
     sys.stderr.write("building the C++ engine, once for this tree\n")
-    try:
-        _build(compiler, ROOT / "dcnn_fast" / f"_engine{sysconfig.get_config_var('EXT_SUFFIX')}")
-    except subprocess.CalledProcessError as error:
-        return f"{error.cmd[0]} ended with status {error.returncode}: {error.stderr.strip()[-500:]}"
+    program = [sys.executable, "-m", "tools.gpu_check.plain_tree", compiler]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True) as process:
+        try:
+            _, said = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"it was not built within {seconds:.1f} seconds") from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # compilers, too
+    if process.returncode:
+        return said.strip()[-500:]
     invalidate_caches()
     return None
+
+
+def main() -> int:
+    """The process that builds, with the compiler that it is given."""
+    try:
+        _build(sys.argv[1], ROOT / "dcnn_fast" / f"_engine{sysconfig.get_config_var('EXT_SUFFIX')}")
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(f"{error.cmd[0]} ended with status {error.returncode}: {error.stderr.strip()[-400:]}\n")
+        return 1
+    return 0
 
 
 def _is_there() -> bool:
@@ -67,18 +91,20 @@ def sources(text: str) -> dict[str, list[str]]:
 
 
 def _build(compiler: str, library: Path) -> None:
-    import torch  # noqa: PLC0415 - for the folder of pybind11 alone
-
+    torch = find_spec("torch")  # for the folder of pybind11 alone
+    assert torch is not None and torch.origin is not None
     objects = ROOT / "build" / "plain"
     objects.mkdir(parents=True, exist_ok=True)
-    folders = ["csrc", "csrc/cpu", str(Path(torch.__file__).parent / "include"), sysconfig.get_path("include")]
+    folders = ["csrc", "csrc/cpu", str(Path(torch.origin).parent / "include"), sysconfig.get_path("include")]
     base = [compiler, *_FLAGS, *(f"-I{each}" for each in folders)]
 
     def compiled(item: tuple[str, list[str]]) -> Path:
         name, flags = item
         made = objects / name.replace("/", "-").replace(".cpp", ".o")
         if not made.exists() or made.stat().st_mtime < _changed():
-            _run([*base, *flags, "-c", name, "-o", str(made)])
+            part = made.with_suffix(".part")
+            _run([*base, *flags, "-c", name, "-o", str(part)])
+            os.replace(part, made)  # a part that is cut off is not taken for the whole
         return made
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -95,3 +121,7 @@ def _changed() -> float:
 
 def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,22 +29,29 @@ class Measured:
     seconds: float | None
 
 
-def measured(findings: Sequence[Finding]) -> list[Measured]:
-    """Stage 6's times of blocks, by tile."""
+def measured(findings: Sequence[Finding], not_done: Sequence[str] = ()) -> list[Measured]:
+    """Stage 6's times of blocks, by tile; of a block that was not timed in all its tiles (not_done) none: the fastest could be
+    one that is missing.
+    """
+    partly = tuple(f"{name} " for name in not_done)
     return [
         Measured(each.values["problem"], each.values["tile"], each.values["seconds"])
         for each in findings
-        if "tile" in each.values
+        if "tile" in each.values and not each.name.startswith(partly)
     ]
 
 
 def run(setting: Setting) -> Iterator[Finding]:
     """The model of bench/gpu_cost.py for the GPU found."""
-    found, device = measured(setting.before.get("times", ())), _device(setting)
+    found, device = measured(setting.before.get("times", ()), setting.not_done.get("times", ())), _device(setting)
     capability = device.get("capability", setting.capability)
     gpu = next((each for each in GPUS if each.capability == capability), None)
     if not found or gpu is None:
-        why = "stage `times` has not run" if not found else f"no GPU of compute capability {capability} is in the model's table"
+        why = (
+            "stage `times` has timed no block in all its tiles"
+            if not found
+            else f"no GPU of compute capability {capability} is in the model's table"
+        )
         yield Finding("predictions", None, f"not run: {why}")
         return
     counts = {(row.key, row.tile): row.counts for row in counted_tiles().values()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,6 +47,17 @@ def write(folder: Path, device: str, stages: Sequence[Ran], total: int, simulate
     content = {"device": device, "simulated": simulated, "stages": ran, "total": total, "budget": budget}
     _replace(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     _replace(folder / "report.html", Environment(autoescape=True).from_string(_PAGE.read_text()).render(**content) + "\n")
+
+
+def say(ran: Ran) -> None:
+    """Say on the terminal how a stage ended, what is wrong and what it has not done."""
+    sys.stdout.write(f"{ran.name}: {ran.status} ({ran.seconds:.1f} s of {ran.limit:.1f})\n")
+    for each in ran.findings:
+        if each.passed is False:
+            sys.stdout.write(f"  {each.name}: {each.said}\n")
+    if ran.not_done:
+        sys.stdout.write(f"  not done: {'; '.join(ran.not_done)}\n")
+    sys.stdout.flush()
 
 
 def read(file: Path) -> list[Ran]:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -27,27 +28,23 @@ from tools.gpu_check import (
     versions,
 )
 from tools.gpu_check.report import CUT, ENDED, FAILED, PASSED, TIMED_OUT, Ran
+from tools.gpu_check.shares import SHARES, SOME_NOT_DONE, budget
 from tools.gpu_check.stage import Finding, OutOfTimeError, Setting, Stage, whole
 
 STAGES: Mapping[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage("versions", 15, "What is there, and whether both compilers work.", whole("versions", versions.run)),
-        Stage("families", 45, "One launch of every family of kernels against float64, CUDA C++ first.", families.works),
-        Stage("sanitizer", 25, "Every access, race and barrier of four small launches.", sanitizer.works),
-        Stage("tests", 70, "The tests that are marked gpu, with real CUDA tensors.", whole("tests", real_tensors.run)),
-        Stage(
-            "scores", 45, "Scores alone, in batches, by many workers, with and without graphs, and the CPU's.", end_to_end.works
-        ),
-        Stage("times", 70, "Times of blocks, scores and training steps, beside torch's and the paper's.", times.works),
-        Stage("profile", 20, "What three kernels do, by the GPU's own counters.", profile.works),
-        Stage("predictions", 10, "The model's seconds over those that were measured.", whole("predictions", predictions.run)),
+    name: Stage(name, SHARES[name], title, works)
+    for name, title, works in (
+        ("versions", "What is there, and whether both compilers work.", whole("versions", versions.run)),
+        ("families", "One launch of every family of kernels against float64, CUDA C++ first.", families.works),
+        ("sanitizer", "Every access, race and barrier of four small launches.", sanitizer.works),
+        ("tests", "The tests that are marked gpu, with real CUDA tensors.", whole("tests", real_tensors.run)),
+        ("scores", "Scores alone, in batches, by many workers, with and without graphs, and the CPU's.", end_to_end.works),
+        ("times", "Times of blocks, scores and training steps, beside torch's and the paper's.", times.works),
+        ("profile", "What three kernels do, by the GPU's own counters.", profile.works),
+        ("predictions", "The model's seconds over those that were measured.", whole("predictions", predictions.run)),
     )
 }
-MINUTES, MINUTES_OF_SOME = 5.0, 3.0  # for all stages, and for chosen ones
-_SLOWER = 10  # their factor in the simulator
 _LAST_WORDS = 2.0  # seconds of a stage's time, a tenth at most, in which no work begins
-SOME_NOT_DONE = 3  # exit status
 _LOG = 4000  # characters of a log in the report
 
 
@@ -72,33 +69,22 @@ def run(
         sys.stderr.write(f"{error}\n")
         return 2
     wrong = cut = False
-    budget = _seconds(device, minutes, len(names) < len(STAGES))
+    seconds = budget(device, minutes, names)
     chosen = [name for name in STAGES if name in names]
     for i, name in enumerate(chosen):
         share = STAGES[name].share / sum(STAGES[each].share for each in chosen[i:])
-        granted = max(0.0, began + budget - time.monotonic()) * share
-        before = {each: known[each].findings for each in STAGES if each in known and each != name}
-        setting = Setting(device, out, before, write)
+        granted = max(0.0, began + seconds - time.monotonic()) * share
+        others = [each for each in STAGES if each in known and each != name]
+        before, not_done = ({each: getattr(known[each], of) for each in others} for of in ("findings", "not_done"))
+        setting = Setting(device, out, before, write, not_done=not_done)
         ran = _ran(STAGES[name], setting, granted)
         known[name] = ran
         wrong |= ran.status not in (PASSED, CUT)
         cut |= bool(ran.not_done)
         stages = [known[each] for each in STAGES if each in known]
-        report.write(out, device, stages, len(STAGES), setting.simulated, budget)
-        sys.stdout.write(f"{name}: {ran.status} ({ran.seconds:.1f} s of {ran.limit:.1f})\n")
-        for each in ran.findings:
-            if each.passed is False:
-                sys.stdout.write(f"  {each.name}: {each.said}\n")
-        if ran.not_done:
-            sys.stdout.write(f"  not done: {'; '.join(ran.not_done)}\n")
-        sys.stdout.flush()
+        report.write(out, device, stages, len(STAGES), setting.simulated, seconds)
+        report.say(ran)
     return 1 if wrong else SOME_NOT_DONE if cut else 0
-
-
-def _seconds(device: str, minutes: float | None, some: bool) -> float:
-    if minutes is None:
-        minutes = (MINUTES_OF_SOME if some else MINUTES) * (_SLOWER if device.startswith("sim") else 1)
-    return 60 * minutes
 
 
 def _ran(stage: Stage, setting: Setting, limit: float) -> Ran:
@@ -109,8 +95,7 @@ def _ran(stage: Stage, setting: Setting, limit: float) -> Ran:
     # A fork has all modules already. It is safe, as this process has never used a GPU and runs no other thread.
     child = get_context("fork").Process(target=_in_child, args=(stage, setting, found, log))
     child.start()
-    child.join(limit)
-    status = _status(child)
+    status = _status(child, bool(wait([child.sentinel], limit)))
     seconds = time.monotonic() - began
     findings, not_done = _told(stage, found.read_text().splitlines())
     if status == PASSED and any(each.passed is False for each in findings):
@@ -130,16 +115,19 @@ def _told(stage: Stage, lines: Sequence[str]) -> tuple[list[Finding], list[str]]
     return findings, [name for name in planned if name not in done]
 
 
-def _status(child: BaseProcess) -> str:
-    """How the child ended; one past its limit is killed with all its processes."""
-    if child.exitcode is None:
-        assert child.pid is not None
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:  # it has not come to make its group
-            child.kill()
-        child.join()
+def _status(child: BaseProcess, ended: bool) -> str:
+    """How the child ended. It is killed where it has not; so are all processes that it has left, which the next would find on
+    the GPU.
+    """
+    assert child.pid is not None
+    try:
+        os.killpg(child.pid, signal.SIGKILL)  # its number is its own until it is joined
+    except ProcessLookupError:  # it has not come to make its group
+        child.kill()
+    child.join()
+    if not ended:
         return TIMED_OUT
+    assert child.exitcode is not None
     if child.exitcode < 0:
         return f"{ENDED} by {signal.Signals(-child.exitcode).name}"
     return PASSED if child.exitcode == 0 else FAILED

@@ -36,8 +36,8 @@ class Setting:
     """A stage's input.
 
     device: "sim", "sim:80" (which stands in for sm_80), "cuda" or "cuda:1". out: the report's folder. before: the findings of
-    earlier stages, by stage. write: whether to write measured figures into the project. ends: when the stage's time is over, by
-    `time.monotonic`.
+    earlier stages, by stage; not_done: the work that these have not done. write: whether to write measured figures into the
+    project. ends: when the stage's time is over, by `time.monotonic`.
     """
 
     device: str
@@ -45,6 +45,7 @@ class Setting:
     before: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
     write: bool = False
     ends: float = math.inf
+    not_done: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def left(self) -> float:

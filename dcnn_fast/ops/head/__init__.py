@@ -1,4 +1,4 @@
-"""The head for scoring: the columns' last layers, the label layer, softmax, mean and deviation over each image's samples."""
+"""The head for scoring: columns' last layers, label layer, softmax, and the mean and deviation over each image's samples."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def head(
     window_of: Sequence[Tensor | None] | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Every sample's probabilities, and over each image's samples their mean and standard deviation.
+    """Every sample's probabilities, and their mean and standard deviation over each image's samples.
 
     A sample's logits are label_weight @ joined + label_bias; joined holds ReLU(weight @ row + bias) of one row of each column,
     one column after the other. The deviation is the standard deviation of the population, as in `scoring.Score`.
 
     Weights are all in float32 (precision "ieee"), or in float16 or bfloat16: features, in float32 or the weights' dtype, are
-    rounded to it and products summed in float32, in which are biases, label layer and results. Or everything is in float64.
+    rounded to it, and products summed in float32, the dtype of biases, label layer and results. Or everything is in float64.
     The bits of a sample's probabilities depend on its rows alone, not on other samples, images or its place; those of a mean
     and deviation on the image's own samples, in their order. Not differentiable.
 
@@ -182,7 +182,7 @@ def _require_results(sums: torch.dtype, results: torch.dtype | None) -> None:
 
 
 def _require_alike(features: Sequence[Tensor], weights: Sequence[Tensor], others: dict[str, Tensor]) -> None:
-    """Biases and the label layer have the dtype of the sums, and everything is on one device."""
+    """Raise unless biases and label layer have the sums' dtype and everything is on one device."""
     wide, device = _wide(weights[0].dtype), features[0].device
     for name, tensor in others.items():
         if tensor.dtype != wide:

@@ -15,8 +15,8 @@ from dcnn_fast.ops.head.params import HeadParams
 
 @dataclass(frozen=True)
 class Operands:
-    """The operands of a head, as `ops.head` takes it: its columns' rows and layers, the label layer, and which samples each
-    image has. window_of: for each column the row of each sample, None where row i is sample i's.
+    """The operands of a head, as `ops.head` takes them: the columns' rows and layers, the label layer, and each image's number
+    of samples. window_of: for each column the row of each sample, None where row i is sample i's.
     """
 
     features: Sequence[Tensor]
@@ -37,8 +37,8 @@ class Results(NamedTuple):
 
 
 class HeadBackend(Backend[HeadParams], Protocol):
-    """One way to compute the head."""
+    """A backend of the head."""
 
     @abstractmethod
     def forward(self, params: HeadParams, operands: Operands) -> Results:
-        """Probabilities, and their means and standard deviations, in params.dtype."""
+        """Probabilities, and their means and standard deviations, in params.results."""

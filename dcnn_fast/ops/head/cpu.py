@@ -1,7 +1,7 @@
-"""The head on the cpu: every product by the C++ engine's fully-connected layer, the rest by numpy on the thread that calls.
+"""The head on the cpu: products by the C++ engine's fully-connected layer, the rest by numpy on the calling thread.
 
-A row of the layer has the same bits on any number of threads, whatever its neighbours are, and what follows is computed row by
-row. Torch copies and computes nothing: its threads would spin beside the engine's, and a process made by a fork has none.
+A row of the layer has the same bits on any number of threads, whatever its neighbours are, and later steps are computed row by
+row. Torch copies and computes nothing: its threads would spin beside the engine's, and a forked process has none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CpuHead(HeadBackend):
     """The head on the C++ engine."""
 
     def can_run(self, params: HeadParams, device: torch.device) -> str | None:
-        """None, or the sentence that says why not."""
+        """None, or one sentence that says why not."""
         layer = LinearParams(params.samples, params.joined, params.labels, dtype=params.dtype)
         if why := linear.BACKEND.can_run(layer, device):
             return why
@@ -54,14 +54,14 @@ BACKEND = CpuHead()
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
-    """The layer's outputs in float32; beside bfloat16 weights, rows are rounded to it."""
+    """The layer's outputs in float32; with bfloat16 weights, rows are rounded to bfloat16."""
     bf16 = weight.dtype == torch.bfloat16
     params = LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, precision="bf16" if bf16 else "ieee")
     return linear.BACKEND.forward(params, x if x.dtype == torch.float32 else copied(x, torch.float32), weight, bias)
 
 
 def _take(hidden: np.ndarray, rows: np.ndarray | None, out: np.ndarray) -> None:
-    """Write each sample's row to `out`; NaN for one that does not exist."""
+    """Write each sample's row to `out`; NaN for a row that does not exist."""
     if rows is None:
         out[...] = hidden
         return

@@ -44,7 +44,7 @@ class HeadParams:
 
     @property
     def joined(self) -> int:
-        """Values that the label layer sees for a sample."""
+        """Inputs of the label layer for one sample."""
         return sum(self.outputs)
 
     @property
@@ -79,7 +79,7 @@ class HeadParams:
 
 
 def problem_of(network: Network, dtype: torch.dtype, out_dtype: torch.dtype | None = None, samples: int = 50) -> HeadParams:
-    """The problem of a network's head for one image whose samples all differ. dtype: of weights, out_dtype: of results."""
+    """The problem of a network's head for one image whose samples all differ. dtype: the weights'. out_dtype: the results'."""
     last = [(column.features, *column.fc)[-2:] for column in network.columns]
     inputs, outputs = zip(*last, strict=True)
     wide = torch.promote_types(dtype, torch.float32)

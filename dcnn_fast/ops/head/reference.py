@@ -1,4 +1,4 @@
-"""The head in plain PyTorch, on the cpu with numpy's exponential; softmax, mean and standard deviation in float64."""
+"""The head in plain PyTorch; softmax, mean and standard deviation in float64, on the cpu with the cpu backend's softmax."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def forward(params: HeadParams, operands: Operands) -> Results:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
-    # A matrix whose rows are not in order would be summed in another one.
+    # The order of summation depends on the matrix's memory layout.
     return linear.forward(LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype), x, weight.contiguous(), bias)
 
 
 def _softmax(logits: Tensor) -> Tensor:
     if logits.device.type != "cpu":
         return logits.double().softmax(dim=1)
-    return torch.from_numpy(softmax(logits.numpy()))  # the same exponential as beside the engine
+    return torch.from_numpy(softmax(logits.numpy()))  # the same exponential as the cpu backend's
 
 
 def _taken(hidden: Tensor, rows: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from dcnn_fast import engine
 def softmax(logits: np.ndarray) -> np.ndarray:
     """The probabilities of logits [samples, labels], in float64: a row's bits depend on the row alone.
 
-    The engine computes float32 (csrc/core/softmax.h), so that no version of numpy and no other processor gives other bits. NaN
-    where a logit is NaN or the largest one is infinite.
+    The engine computes float32 (csrc/core/softmax.h), so that the bits are the same with every version of numpy and on every
+    processor. NaN where a logit is NaN or the largest one is infinite.
     """
     if logits.dtype != np.float32 or engine.reason():
         return by_numpy(logits)

@@ -1,7 +1,7 @@
-"""The head on Triton: two launches, whatever the number of columns and images, after one copy of a table to the device.
+"""The head in Triton: two launches, whatever the number of columns and images, after one copy of a table to the device.
 
-All columns are in one launch so that a single image, whose rows are few, still gives the GPU a program for every tile of every
-column; the label layer waits for whole rows of all of them, which only a second launch can.
+All columns share one launch, so that even a single image, which has few rows, gives the GPU a program for every tile of every
+column. The label layer needs whole rows of all columns, hence the second launch.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ MAX_LABELS = 64  # a program holds all labels of its samples
 
 
 class TritonHead(HeadBackend):
-    """The head on Triton."""
+    """The head in Triton."""
 
     def can_run(self, params: HeadParams, device: torch.device) -> str | None:
-        """None, or the sentence that says why not."""
+        """None, or one sentence that says why not."""
         if why := launch.refused(device):
             return why
         if params.dtype != torch.float32:
@@ -46,7 +46,7 @@ BACKEND = TritonHead()
 
 
 def launches_of(params: HeadParams, operands: Operands, results: Results) -> tuple[launch.Launch, launch.Launch]:
-    """The two launches, which write to `results`, each contiguous."""
+    """The two launches, which write to `results`, all contiguous."""
     import triton.language as tl  # noqa: PLC0415 - importing the package must not need Triton
 
     from dcnn_fast.ops.head.triton_kernels import head_label_kernel, head_layer_kernel  # noqa: PLC0415
@@ -58,8 +58,8 @@ def launches_of(params: HeadParams, operands: Operands, results: Results) -> tup
     indices = [None if rows is None else rows.contiguous() for rows in operands.window_of]
     sizes = [r * o for r, o in zip(params.rows, params.outputs, strict=True)]
     hidden = label_weight.new_empty(sum(sizes))
-    # A column in the table: the addresses of features, weight, bias and the samples' rows (0: row i is sample i's), the number
-    # of rows, inputs and outputs, and where it begins in `hidden`. Behind the columns, each image's first sample.
+    # A column's row in the table: the addresses of features, weight, bias and the samples' rows (0: row i is sample i's), the
+    # numbers of rows, inputs and outputs, and its start in `hidden`. After the columns: each image's first sample.
     table = [
         (x.data_ptr(), w.data_ptr(), b.data_ptr(), 0 if rows is None else rows.data_ptr(), *w_and_x, place)
         for x, w, b, rows, w_and_x, place in zip(

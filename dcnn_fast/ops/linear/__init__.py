@@ -73,7 +73,7 @@ def _run(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
         _require(x, weight, bias)
     params = _params_of(x, weight, relu)
     backend = BACKENDS[choose(BACKENDS, params, x.device)]
-    if backend is not cpu.BACKEND:  # the engine looks at what it is given by itself
+    if backend is not cpu.BACKEND:  # the engine checks its operands itself
         _require(x, weight, bias)
     return backend.forward(params, x, weight, bias)
 

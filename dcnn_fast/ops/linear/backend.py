@@ -12,7 +12,7 @@ from dcnn_fast.ops.linear.params import LinearParams
 
 
 class LinearBackend(Backend[LinearParams], Protocol):
-    """One way to compute the layer."""
+    """A backend of the layer."""
 
     @abstractmethod
     def forward(self, params: LinearParams, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

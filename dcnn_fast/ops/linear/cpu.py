@@ -1,4 +1,4 @@
-"""The fully-connected layer on the C++ engine (csrc/cpu/linear_impl.h): fp32, each row's bits its own."""
+"""The fully-connected layer on the C++ engine (csrc/cpu/linear_impl.h): fp32; a row's bits do not depend on other rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CpuLinear(LinearBackend):
     """The layer on the C++ engine."""
 
     def can_run(self, params: LinearParams, device: torch.device) -> str | None:
-        """None, or the sentence that says why not."""
+        """None, or one sentence that says why not."""
         if why := engine.reason():
             return why
         if device.type != "cpu":

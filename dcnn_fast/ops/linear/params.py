@@ -50,6 +50,6 @@ class LinearParams:
 
 
 def problems_of(column: Column, rows: int = 50) -> list[LinearParams]:
-    """The problems that a column's fully-connected layers pose for `rows` windows."""
+    """The problems of a column's fully-connected layers for `rows` windows."""
     sizes = (column.features, *column.fc)
     return [LinearParams(rows, inputs, outputs, True) for inputs, outputs in zip(sizes, column.fc, strict=False)]

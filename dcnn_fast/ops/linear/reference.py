@@ -1,8 +1,8 @@
 """The fully-connected layer stated plainly, so that a row's bits depend on nothing but the row and the weights.
 
-Libraries change their summation order with a product's shape, with a row's place in it, with the number of threads and with
-torch's settings. So every row is multiplied alone, by numpy's own loop, which runs on one thread in an order that follows from
-the number of inputs. On another device than the cpu, where numpy is not, by torch.
+Libraries change their summation order with a product's shape, a row's place in it, the number of threads and torch's settings.
+So every row is multiplied alone, by numpy's own loop, which runs on one thread in an order set by the number of inputs; on
+devices other than the cpu, by torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The fully-connected layer on Triton: two launches whose sums are ordered by the number of inputs alone."""
+"""The fully-connected layer in Triton: two launches; the order of their sums depends on the number of inputs alone."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dcnn_fast.ops import launch
 from dcnn_fast.ops.linear.backend import LinearBackend
 from dcnn_fast.ops.linear.params import LinearParams
 
-_ROWS, _OUTPUTS = 64, 64  # of a program
-_SLICE, _MOST = 1024, 32  # inputs of a slice at least, and slices at most
-_BLOCK = 1024  # values of a program that adds slices
-_COUNTED = 2**31  # counted in 32 bits
+_ROWS, _OUTPUTS = 64, 64  # per program
+_SLICE, _MOST = 1024, 32  # fewest inputs of a slice, most slices
+_BLOCK = 1024  # values per program that adds slices
+_COUNTED = 2**31  # the kernels count in 32 bits
 
 
 class TritonLinear(LinearBackend):
-    """The layer on Triton."""
+    """The layer in Triton."""
 
     def can_run(self, params: LinearParams, device: torch.device) -> str | None:
-        """None, or the sentence that says why not."""
+        """None, or one sentence that says why not."""
         if why := launch.refused(device):
             return why
         if params.dtype == torch.float64:

@@ -1,4 +1,4 @@
-"""The inverted residual block: maps expanded at each pixel, filtered one by one, projected at each pixel, and x added."""
+"""The inverted residual block: pointwise expansion, depthwise filters, pointwise projection, and x added."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 def mbconv(
     x: Tensor, weights: MbConvWeights, *, stride: int = 1, residual: bool = False, precision: Precision = "ieee"
 ) -> Tensor:
-    """One inverted residual block: ReLU6 behind the expansion and behind the filters, nothing behind the projection.
+    """One inverted residual block: ReLU6 after the expansion and after the filters, no activation after the projection.
 
     A result's bits depend on the values it sees and the weights alone: not on the batch, its place or the threads
     (docs/design.md#scores). Weights are packed anew in every call; `prepare` packs them once. Not differentiable.
@@ -70,21 +70,21 @@ _in_transform = without_derivatives("mbconv", _operator, _NO_BACKWARD)
 
 
 def prepare(params: MbConvParams, weights: MbConvWeights, device: torch.device | str = "cpu") -> PreparedMbConv:
-    """The block as the backend that is chosen now reads its weights, ready for any number of inputs of any extents.
+    """The block with its weights in the chosen backend's layout, ready for any number of inputs of any extents.
 
-    params: the problem, whose extents are of no account. weights: on `device`; whoever prepares leaves them as they are from
-    then on. Raises BackendError when no backend can run it.
+    params: the problem; its extents do not matter. weights: on `device`; they must not change afterwards. Raises BackendError
+    when no backend can run it.
     """
     return BACKENDS[choose(BACKENDS, params, torch.device(device))].prepare(params, weights)
 
 
 def explain(params: MbConvParams, device: torch.device | str = "cpu") -> list[backends.Answer]:
-    """Every backend's answer to one problem, in order of preference."""
+    """Every backend's answer for one problem, in order of preference."""
     return backends.explain(BACKENDS, params, torch.device(device))
 
 
 def _named(weights: MbConvWeights) -> dict[str, Tensor]:
-    """Each tensor by its name in messages."""
+    """The tensors, keyed by their names in messages."""
     layers = {"expand": weights.expand, "depthwise": weights.depthwise, "project": weights.project}
     return {
         f"weights.{name}{part}": tensor
@@ -104,7 +104,7 @@ def _params_of(x: Tensor, weights: MbConvWeights, stride: int, residual: bool, p
 
 
 def _checked(x: Tensor, weights: MbConvWeights, stride: int, residual: bool, precision: Precision) -> MbConvParams:
-    """The problem that a call poses. Raises as `mbconv` says."""
+    """The problem of one call. Raises as `mbconv` says."""
     depthwise, project = weights.depthwise[0], weights.project[0]
     if x.ndim != 4 or min(x.shape[1:]) < 1:
         raise ValueError(f"x must have shape [N, channels, height, width], got {list(x.shape)}")

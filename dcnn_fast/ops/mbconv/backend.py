@@ -28,7 +28,7 @@ class MbConvWeights:
 
 
 class PreparedMbConv(Protocol):
-    """A block's weights as one backend reads them."""
+    """A block's weights in one backend's layout."""
 
     @abstractmethod
     def run(self, x: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ class PreparedMbConv(Protocol):
 
 
 class MbConvBackend(Backend[MbConvParams], Protocol):
-    """One way to compute the block."""
+    """A backend of the block."""
 
     @abstractmethod
     def prepare(self, params: MbConvParams, weights: MbConvWeights) -> PreparedMbConv:
-        """The weights as this backend reads them, which may share their memory. The extents in `params` are of no account."""
+        """The weights in this backend's layout, which may share their memory. The extents in `params` do not matter."""

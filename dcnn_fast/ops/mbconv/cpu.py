@@ -17,7 +17,7 @@ from dcnn_fast.ops.memory import channels_last, contiguous, empty_channels_last
 
 @dataclass(frozen=True)
 class CpuPrepared(PreparedMbConv):
-    """The weights as the kernels of the instruction set that was in use read them: a copy, whatever becomes of the operands."""
+    """A packed copy of the weights, for the kernels of the instruction set in use when it was made."""
 
     filters: int
     stride: int
@@ -36,7 +36,7 @@ class CpuMbConv(MbConvBackend):
     """The block on the C++ engine."""
 
     def can_run(self, params: MbConvParams, device: torch.device) -> str | None:
-        """None, or the sentence that says why not."""
+        """None, or one sentence that says why not."""
         if why := engine.reason():
             return why
         if device.type != "cpu":
@@ -56,7 +56,7 @@ BACKEND = CpuMbConv()
 
 
 def packed(isa: str, params: MbConvParams, weights: MbConvWeights) -> engine.native.PackedMbConv:
-    """The weights as the kernels of an instruction set read them. Raises ValueError naming what does not fit."""
+    """The weights packed for an instruction set's kernels. Raises ValueError naming a weight that does not fit."""
     return engine.native.PackedMbConv(
         isa, channels=params.channels, expanded=params.expanded, filters=params.filters, size=params.size, stride=params.stride,
         residual=params.residual, bf16=params.precision == "bf16",

@@ -1,4 +1,4 @@
-"""One inverted residual block as data (Sandler et al. 2018, section 3; as EfficientNet-Lite has it, without excitation)."""
+"""One inverted residual block as data (Sandler et al. 2018, section 3; in EfficientNet-Lite's form, without excitation)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dcnn_fast.ops.precision import Precision
 def same_padding(extent: int, size: int, stride: int) -> tuple[int, int]:
     """Zeros before and after an axis of `extent` inputs so that ceil(extent / stride) windows of `size`, `stride` apart, fit.
 
-    TensorFlow's "SAME", which those weights were trained with: an odd zero lies after the axis, so where the stride is 2 and
-    the extent even, one zero less lies before it than torch's symmetric padding would put there.
+    TensorFlow's "SAME", which EfficientNet-Lite's weights were trained with: an odd zero goes after the axis, so with stride 2
+    and an even extent, one zero less goes before it than with torch's symmetric padding.
     """
     missing = max((-(-extent // stride) - 1) * stride + size - extent, 0)
     return missing // 2, missing - missing // 2
@@ -21,11 +21,11 @@ def same_padding(extent: int, size: int, stride: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class MbConvParams:
-    """`images` maps of `channels` x `height` x `width`: expanded to `expanded` channels, filtered one by one, projected.
+    """`images` inputs of `channels` x `height` x `width`: expanded to `expanded` channels, filtered depthwise, projected.
 
-    size, stride: of the depthwise filters, whose input is padded as `same_padding` says. expands: False where a block has no
-    expansion (then `expanded` is `channels`). residual: x is added to the result, which has its shape then.
-    precision: "ieee", or "bf16", where the operands of the products at each pixel are rounded to it and summed in float32.
+    size, stride: of the depthwise filters, whose input is padded as `same_padding` says. expands: False for a block without an
+    expansion (then `expanded` is `channels`). residual: x is added to the result, which then has x's shape.
+    precision: "ieee", or "bf16": the pointwise products' operands are rounded to bfloat16 and summed in float32.
     """
 
     images: int
@@ -56,14 +56,14 @@ class MbConvParams:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds, those with zeros of the padding included."""
+        """Multiply-adds, including those with the padding's zeros."""
         pixels, outputs = self.height * self.width, self.out_height * self.out_width
         expansion = pixels * self.channels * self.expanded if self.expands else 0
         return self.images * (expansion + outputs * self.expanded * (self.size**2 + self.filters))
 
     @property
     def bytes(self) -> int:
-        """Bytes that must move: input, weights, biases and result, each once. The wide maps between are not among them."""
+        """Bytes that must move: input, weights, biases and result, each once, without the expanded maps."""
         expansion = self.expanded * (self.channels + 1) if self.expands else 0
         weights = expansion + self.expanded * (self.size**2 + 1) + self.filters * (self.expanded + 1)
         maps = self.channels * self.height * self.width + self.filters * self.out_height * self.out_width
@@ -71,12 +71,12 @@ class MbConvParams:
 
     @property
     def depth(self) -> int:
-        """Products summed one after the other for an output, over its three layers."""
+        """Products summed in sequence for an output, over the three layers."""
         return (self.channels if self.expands else 0) + self.size**2 + self.expanded
 
     def tolerance(self) -> float:
-        """Largest allowed error relative to the largest magnitude: 4 * sqrt(depth) * eps, as for blocks; in "bf16" two of its
-        steps, as what is rounded between two layers may fall on either side.
+        """Largest allowed error relative to the largest magnitude: 4 * sqrt(depth) * eps, as for blocks; in "bf16" two steps of
+        bfloat16, since rounding between two layers may go either way.
         """
         rounded = 2 * torch.finfo(torch.bfloat16).eps if self.precision == "bf16" else 0.0
         return float(4 * max(self.depth, 16) ** 0.5 * torch.finfo(self.dtype).eps) + rounded

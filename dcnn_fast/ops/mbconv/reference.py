@@ -1,7 +1,7 @@
-"""The inverted residual block stated plainly, so that an output's bits depend on nothing but what it sees and the weights.
+"""The inverted residual block stated plainly, so that an output's bits depend on its receptive field and the weights alone.
 
 A pixel's products are those of `ops.linear`'s reference, one pixel at a time; the depthwise filters are summed tap by tap, in
-row order, then the bias is added. The zeros that pad the maps lie behind the expansion: an expanded zero would be the bias.
+row order, then the bias is added. Zero padding comes after the expansion: an expanded zero would be the bias.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class ReferenceMbConv(MbConvBackend):
         return None
 
     def prepare(self, params: MbConvParams, weights: MbConvWeights) -> PreparedMbConv:
-        """The weights as they are."""
+        """The weights unchanged."""
         return ReferencePrepared(params, weights)
 
 
 @dataclass(frozen=True)
 class ReferencePrepared(PreparedMbConv):
-    """A block's problem, whatever the extents, and its weights."""
+    """A block's problem (its extents do not matter) and its weights."""
 
     params: MbConvParams
     weights: MbConvWeights
@@ -60,7 +60,7 @@ def forward(params: MbConvParams, x: Tensor, weights: MbConvWeights) -> Tensor:
 
 
 def _at_each_pixel(params: MbConvParams, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution of 1 x 1, its operands rounded where the problem says so."""
+    """A 1 x 1 convolution, with operands rounded where the problem says so."""
     if params.precision == "bf16":
         maps, weight = maps.bfloat16().to(maps.dtype), weight.bfloat16()
     images, channels, height, width = maps.shape
@@ -71,7 +71,7 @@ def _at_each_pixel(params: MbConvParams, maps: Tensor, weight: Tensor, bias: Ten
 
 
 def _depthwise(params: MbConvParams, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Every map with its own filter."""
+    """Each map filtered by its own filter."""
     above, below, left, right = params.padding
     images, channels, height, width = maps.shape
     padded = maps.new_zeros(images, channels, above + height + below, left + width + right)

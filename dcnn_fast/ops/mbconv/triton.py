@@ -1,7 +1,7 @@
-"""The inverted residual block on Triton: one launch, each of whose programs has a rectangle of one image's pixels.
+"""The inverted residual block in Triton: one launch, in which each program computes a rectangle of one image.
 
-Weights are packed once: transposed, so that a program reads the maps or filters side by side, and padded with zeros, so that it
-reads without asking. Which rectangles an image is cut into changes no bits: all sums are in one order (triton_kernels.py).
+Weights are packed once: transposed, so that a program reads maps or filters contiguously, and padded with zeros, so that it
+reads without masks. The choice of rectangles changes no bits: all sums are in one order (triton_kernels.py).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from dcnn_fast.ops.gpus import MOST_REGISTERS, WARP
 from dcnn_fast.ops.mbconv.backend import MbConvBackend, MbConvWeights, PreparedMbConv
 from dcnn_fast.ops.mbconv.params import MbConvParams, same_padding
 
-LARGEST = 8, 512  # filters' size and number: every rectangle has room for a window, and the smallest for these sums
-_PIXELS = 256  # of a program
+LARGEST = 8, 512  # filters' size and number: every rectangle has room for a window, and the smallest rectangle for these sums
+_PIXELS = 256  # most per program
 _WARPS = 8
-_STEP = 16  # maps, and channels, at a time
-_HELD = {"ieee": 80, "bf16": 144}  # values of a thread; with more the registers do not suffice (devtools/kernel_report.csv)
-_FEW = 40  # values of a thread up to which the compiler aims at 128 registers in fp32 and may miss, unless it is told better
-_COUNTED = 2**31  # counted in 32 bits
+_STEP = 16  # expanded maps, and channels, per step
+_HELD = {"ieee": 80, "bf16": 144}  # most values per thread; more exceed the registers (devtools/kernel_report.csv)
+_FEW = 40  # values per thread up to which the compiler, unless told otherwise, aims at 128 registers in fp32 and may spill
+_COUNTED = 2**31  # the kernel counts in 32 bits
 
 
 @dataclass(frozen=True)
 class Tile:
-    """rows, cols: of a program's pixels. out_rows, out_cols: of the outputs that there is room for."""
+    """rows, cols: a program's input pixels. out_rows, out_cols: the outputs that it has room for."""
 
     rows: int
     cols: int
@@ -47,7 +47,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Cut:
-    """How an image is cut. own_rows, own_cols: outputs of a program. down, across: programs."""
+    """A division of an image among programs. own_rows, own_cols: outputs per program. down, across: numbers of programs."""
 
     tile: Tile
     own_rows: int
@@ -61,10 +61,10 @@ class Cut:
 
 
 class TritonMbConv(MbConvBackend):
-    """The block on Triton."""
+    """The block in Triton."""
 
     def can_run(self, params: MbConvParams, device: torch.device) -> str | None:
-        """None, or the sentence that says why not."""
+        """None, or one sentence that says why not."""
         if why := launch.refused(device):
             return why
         if params.dtype != torch.float32:
@@ -77,7 +77,7 @@ class TritonMbConv(MbConvBackend):
         return _refused_sizes(params)
 
     def prepare(self, params: MbConvParams, weights: MbConvWeights) -> TritonPrepared:
-        """The weights packed, in memory of their own."""
+        """The weights packed, in new memory."""
         return prepared(params, weights)
 
 
@@ -86,7 +86,7 @@ BACKEND = TritonMbConv()
 
 @dataclass(frozen=True)
 class TritonPrepared(PreparedMbConv):
-    """A block's problem, whatever the extents, and its weights by the kernel's names."""
+    """A block's problem (its extents do not matter) and its weights, by the kernel's names."""
 
     params: MbConvParams
     weights: dict[str, Tensor]
@@ -102,7 +102,7 @@ class TritonPrepared(PreparedMbConv):
 
 
 def prepared(params: MbConvParams, weights: MbConvWeights) -> TritonPrepared:
-    """The weights as the kernel reads them, in memory of their own."""
+    """The weights in the kernel's layout, in new memory."""
     operand = torch.bfloat16 if params.precision == "bf16" else torch.float32
     maps = _padded(params.expanded, _STEP)
     filters = _padded(params.filters, _STEP)
@@ -123,9 +123,9 @@ def prepared(params: MbConvParams, weights: MbConvWeights) -> TritonPrepared:
 def launch_of(
     params: MbConvParams, weights: dict[str, Tensor], x: Tensor, out: Tensor, cut: Cut | None = None
 ) -> launch.Launch:
-    """The launch, which writes to `out` (channels_last). weights: as `prepared` packs them. cut: `cut_of` it, by default.
+    """The launch, which writes to `out` (channels_last). weights: as `prepared` packs them. cut: by default `cut_of(params)`.
 
-    Raises ValueError for maps too large to be counted.
+    Raises ValueError for maps too large for the kernel's 32-bit counts.
     """
     from dcnn_fast.ops.mbconv.triton_kernels import mbconv_kernel  # noqa: PLC0415 - Triton on first use
 
@@ -158,12 +158,12 @@ def launch_of(
 
 @lru_cache(maxsize=1024)
 def cut_of(params: MbConvParams) -> Cut:
-    """The cheapest cut; of two, that with more programs. images are of no account."""
+    """The cheapest cut; of equally cheap ones that with the most programs. `images` does not matter."""
     return min(cuts(params), key=lambda cut: (_cost(params, cut), -cut.programs))
 
 
 def cuts(params: MbConvParams) -> Iterator[Cut]:
-    """Every way to cut an image, each of which gives the same bits."""
+    """Every possible cut of an image; all give the same bits."""
     for tile in _tiles(params):
         own_rows = owned(params.height, params.size, params.stride, tile.rows, tile.out_rows)
         own_cols = owned(params.width, params.size, params.stride, tile.cols, tile.out_cols)
@@ -172,12 +172,12 @@ def cuts(params: MbConvParams) -> Iterator[Cut]:
 
 
 def multiplications(params: MbConvParams, cut: Cut) -> int:
-    """Multiply-adds of an image, those of padding and of the tiles' excess included, as `MbConvParams.macs`."""
+    """Multiply-adds of an image as in `MbConvParams.macs`, including the padding's and the tiles' excess."""
     return _work(params, cut, params.channels if params.expands else 0, 1)
 
 
 def _cost(params: MbConvParams, cut: Cut) -> int:
-    """As `multiplications`; besides, a pixel's value is read, bounded and laid out, and a tap's shuffled and selected."""
+    """`multiplications`, plus the costs of reading, bounding and laying out a pixel, and of shuffling and selecting a tap."""
     return _work(params, cut, 12 + (params.channels if params.expands else 0), 3)
 
 
@@ -188,8 +188,8 @@ def _work(params: MbConvParams, cut: Cut, pixel: int, tap: int) -> int:
 
 @lru_cache(maxsize=1024)
 def owned(extent: int, size: int, stride: int, pixels: int, most: int) -> int:
-    """How many outputs along an axis a program can have of so many pixels, which begin with what its first output sees and end
-    with the map: the largest number up to `most` with which every program sees its windows; 0 where there is none.
+    """The outputs per program along an axis of `pixels` pixels per program, which start at its first output's first input and
+    end with the map: the largest number up to `most` for which every program covers its windows; 0 if there is none.
     """
     before, _ = same_padding(extent, size, stride)
     outputs = -(-extent // stride)
@@ -203,8 +203,8 @@ def owned(extent: int, size: int, stride: int, pixels: int, most: int) -> int:
 
 
 def _tiles(params: MbConvParams) -> Iterator[Tile]:
-    """Those whose sums fit a program's registers."""
-    halved = params.stride.bit_length() - 1  # a stride of two or three leaves half of the pixels' rows and columns at most
+    """The tiles whose sums fit a program's registers."""
+    halved = params.stride.bit_length() - 1  # a stride of two or three leaves at most half of the rows and columns
     room = _HELD[params.precision] * _WARPS * WARP
     for rows in (8, 16, 32):
         for cols in (8, 16, 32):
@@ -216,12 +216,12 @@ def _tiles(params: MbConvParams) -> Iterator[Tile]:
 
 
 def _held(params: MbConvParams, tile: Tile) -> int:
-    """Values of sums, and of the wide maps before and behind the filters."""
+    """Values held: the sums, and the expanded maps before and after the filters."""
     return tile.outputs * _padded(params.filters, _STEP) + 2 * tile.pixels * _STEP
 
 
 def _refused_sizes(params: MbConvParams) -> str | None:
-    """The sentence that says why maps are too large for the kernel's numbers, or None."""
+    """None, or one sentence that says why the problem is too large for the kernel's 32-bit counts."""
     row = max(params.width * params.channels, params.out_width * params.filters)
     weights = params.expanded * max(params.channels, params.filters)
     programs = params.images * params.height * params.width
@@ -231,7 +231,7 @@ def _refused_sizes(params: MbConvParams) -> str | None:
 
 
 def laid(weight: Tensor, rows: int, cols: int) -> Tensor:
-    """The matrix in memory of its own, with zeros below and to the right."""
+    """A copy of the matrix with zeros below and to the right, [rows, cols]."""
     laid = weight.new_zeros(rows, cols)
     laid[: weight.shape[0], : weight.shape[1]] = weight
     return laid

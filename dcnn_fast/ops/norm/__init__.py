@@ -40,7 +40,7 @@ def response_norm(x: Tensor, norm: Norm) -> Tensor:
         raise ValueError(f"x must have shape [N, C, H, W], got {list(x.shape)}")
     if not isinstance(norm, (CrossMapNorm, SameMapNorm)):
         raise ValueError(f"norm must be CrossMapNorm or SameMapNorm, got {norm!r}")
-    if in_transform() or has_tangent(x):  # which torch's operations all know
+    if in_transform() or has_tangent(x):  # torch's operations support all of them
         with without_autocast(x.device):
             return reference.forward(x, norm)
     result: Tensor = _ResponseNorm.apply(x, norm)  # type: ignore[no-untyped-call]
@@ -48,7 +48,7 @@ def response_norm(x: Tensor, norm: Norm) -> Tensor:
 
 
 class _ResponseNorm(torch.autograd.Function):
-    """Keeps x alone; its backward is made of torch's operations, which can be differentiated again."""
+    """Saves only x; its backward consists of torch's operations, which can be differentiated again."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, norm: Norm) -> Tensor:

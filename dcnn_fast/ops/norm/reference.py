@@ -46,5 +46,5 @@ def _window_sum(x: Tensor, norm: Norm, transposed: bool = False) -> Tensor:
         padded, extent = F.pad(x, pad), x.shape[dim]
         x = padded.narrow(dim, 0, extent)
         for shift in range(1, norm.size):
-            x = x + padded.narrow(dim, shift, extent)  # not in place: torch.export lowers what is a function alone
+            x = x + padded.narrow(dim, shift, extent)  # not in place: torch.export lowers only functional operations
     return x

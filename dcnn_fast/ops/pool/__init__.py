@@ -57,7 +57,7 @@ def max_pool(x: Tensor, size: int, stride: int, *, rounding: Rounding = "up", ti
 
 
 class _MaxPool(torch.autograd.Function):
-    """Keeps x alone; its backward is made of torch's operations, which can be differentiated again."""
+    """Saves only x; its backward consists of torch's operations, which can be differentiated again."""
 
     generate_vmap_rule = True
 
@@ -79,7 +79,7 @@ class _MaxPool(torch.autograd.Function):
 
 
 class _TransformedMaxPool(_MaxPool):
-    """With a word about tangents that only a transform sees; torch.compile takes no function that has one."""
+    """`_MaxPool` with a `jvp` that refuses tangents, for transforms only: torch.compile takes no function with a `jvp`."""
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> Any:

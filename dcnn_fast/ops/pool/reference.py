@@ -20,7 +20,7 @@ def forward(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
 
 
 def clipped(x: Tensor, pool: Pool, covered: tuple[int, int]) -> Tensor:
-    """The windows that cover so many rows and columns of x, each clipped to x."""
+    """The pool over windows that cover `covered` (rows, columns) from x's corner, each window clipped to x."""
     pad = (0, covered[1] - x.shape[3], 0, covered[0] - x.shape[2])
     if pool.kind == "max":
         return F.max_pool2d(F.pad(x, pad, value=float("-inf")), pool.size, pool.stride)
@@ -29,7 +29,7 @@ def clipped(x: Tensor, pool: Pool, covered: tuple[int, int]) -> Tensor:
 
 
 def _counts(x: Tensor, pool: Pool, covered: tuple[int, int]) -> Tensor:
-    """How many values of x each window has, [1, 1, rows, cols]."""
+    """The number of values of x in each window, [1, 1, rows, cols]."""
     ones = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
     ones = F.pad(ones, (0, covered[1] - x.shape[3], 0, covered[0] - x.shape[2]))
     return F.avg_pool2d(ones, pool.size, pool.stride, divisor_override=1)
@@ -74,7 +74,7 @@ def _of_averages(grad: Tensor, x: Tensor, pool: Pool, rounding: Rounding) -> Ten
 
 
 def hits(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
-    """Which elements of each window of x equal its maximum: int16 [N, C, H', W'], bit i * size + j for row i, column j.
+    """The elements of each window of x that equal its maximum: int16 [N, C, H', W'], bit i * size + j for row i, column j.
 
     No bit is set where the maximum is not positive. Windows of at most 16 elements.
     """
@@ -99,13 +99,13 @@ def backward_of_hits(
 
 
 def _padded(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
-    """x extended by -inf, or cut, to just the extent that the windows cover."""
+    """x extended by -inf, or cropped, to exactly the extent that the windows cover."""
     height, width = _covered(x, pool, rounding)
     return F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), value=float("-inf"))
 
 
 def _taps(pool: Pool, rows: int, cols: int) -> Iterator[tuple[slice, slice]]:
-    """For each position inside a window, in row order, the slices of it over all windows."""
+    """For each position in a window, in row order, the slices that select it in all windows."""
     for i in range(pool.size):
         for j in range(pool.size):
             yield (

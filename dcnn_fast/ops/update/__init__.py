@@ -34,7 +34,7 @@ def update(
     """increment <- momentum * increment - rate * gradient - decay * rate * parameter; parameter <- parameter + increment.
 
     In place, for each parameter W with its gradient dE/dW of a loss that is a mini-batch's mean (cuda-convnet's own gradient
-    is that of -E, hence its plus), its increment, rate, momentum and decay. A parameter whose rate is 0 is left alone, and so
+    is of -E, hence its plus sign), its increment, rate, momentum and decay. A parameter whose rate is 0 is left alone, and so
     is its increment, as in cuda-convnet. The increment is the step that was taken, rate included: torch.optim.SGD, which
     keeps a mean of gradients, takes the same steps only while the rate is constant.
 
@@ -91,7 +91,7 @@ def _run(
         all(dense(w) and same_order(w, own) for w, own in zip(weights, steps, strict=True)),
     )  # fmt: skip
     backend = BACKENDS[choose(BACKENDS, params, weights[0].device)]
-    if backend is not cpu.BACKEND:  # the engine looks at what it is given by itself
+    if backend is not cpu.BACKEND:  # the engine checks its operands itself
         _require(parameters, gradients, increments, options)
         _require_apart(step)
     backend.update(params, step)
@@ -150,7 +150,7 @@ def _require_like(name: str, tensor: Tensor, parameter: Tensor, dtype: torch.dty
 
 
 def _require_apart(step: Step) -> None:
-    """Raise ValueError where a written tensor shares memory with anything else."""
+    """Raise ValueError where a written tensor shares memory with another tensor."""
     named = {
         f"{name}[{i}]": tensor
         for name, tensors in (("parameters", step.parameters), ("increments", step.increments), ("gradients", step.gradients))

@@ -26,7 +26,7 @@ class Step:
 
 
 class UpdateBackend(Backend[UpdateParams], Protocol):
-    """One way to compute the update."""
+    """A backend of the update."""
 
     @abstractmethod
     def update(self, params: UpdateParams, step: Step) -> None:

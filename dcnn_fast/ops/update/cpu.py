@@ -15,7 +15,7 @@ class CpuUpdate(UpdateBackend):
     """The update on the C++ engine."""
 
     def can_run(self, params: UpdateParams, device: torch.device) -> str | None:
-        """None, or the sentence that says why not."""
+        """None, or one sentence that says why not."""
         if why := engine.reason():
             return why
         if device.type != "cpu":
@@ -27,7 +27,7 @@ class CpuUpdate(UpdateBackend):
         return None
 
     def update(self, params: UpdateParams, step: Step) -> None:
-        """In place. A value's bits are its own, on any number of threads, and those of the reference."""
+        """Update in place. A value's bits equal the reference's, on any number of threads."""
         laid = [laid_like(g, w) for g, w in zip(step.gradients, step.parameters, strict=True)]
         engine.native.update(
             parameters=[engine.array_of(tensor) for tensor in step.parameters],

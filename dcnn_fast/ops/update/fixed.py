@@ -1,4 +1,4 @@
-"""The update as a launch that comes again: what it moves stays where it is, and only its table says at which rates."""
+"""The update as a launch to repeat: its tensors' addresses are fixed, and only its table of rates changes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _COUNT, _RATE, _MOMENTUM, _PULL = 3, 5, 6, 7
 
 
 class FixedUpdate:
-    """The launch of an update of these parameters, gradients and increments.
+    """A repeatable launch that updates the given parameters with their gradients and increments.
 
-    here, there: its table [parameters, FIELDS] int64 in the host's memory, which is written to, and on the device, where it is
-    to be copied before each launch. Raises ValueError where the kernel does not take the tensors.
+    here, there: its table [parameters, FIELDS] int64 in the host's memory, where it is written, and on the device, to which the
+    caller copies it before each launch. Raises ValueError where the kernel does not take the tensors.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class FixedUpdate:
         self._launch = launch_over(self._there, params, moved)
 
     def enter(self, rates: Sequence[float], momenta: Sequence[float], decays: Sequence[float]) -> None:
-        """Write the numbers of the next update; a parameter whose rate is 0 is left alone, and its increment too."""
+        """Write the next update's rates to the table; a parameter whose rate is 0 is left alone, and so is its increment."""
         numbers = self._here.view(np.float64)
         numbers[:, _RATE], numbers[:, _MOMENTUM] = rates, momenta
         numbers[:, _PULL] = np.multiply(decays, rates)
         self._here[:, _COUNT] = self._counts * (numbers[:, _RATE] != 0)
 
     def launch(self, unless: Tensor | None = None) -> None:
-        """Update them all. unless: a number on the device that leaves everything as it is where it is not 0."""
+        """Update all parameters. unless: a number on the device; if it is not 0, nothing changes."""
         if unless is not None:
             self._there[:, _COUNT].mul_((unless == 0).to(torch.int64))
         launch.launch(self._launch)

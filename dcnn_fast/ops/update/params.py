@@ -68,7 +68,7 @@ def same_order(one: Tensor, other: Tensor) -> bool:
 
 
 def dense(tensor: Tensor) -> bool:
-    """Whether its values fill their memory without gaps or overlap, in whatever order of the axes."""
+    """Whether the values fill their memory without gaps or overlap, in any order of the axes."""
     expected = 1
     for stride, size in sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1):
         if stride != expected:
@@ -78,7 +78,7 @@ def dense(tensor: Tensor) -> bool:
 
 
 def laid_like(tensor: Tensor, other: Tensor) -> Tensor:
-    """The tensor itself where it lies in memory as `other` does, else a copy that does. Raises ValueError for another shape."""
+    """The tensor, or a copy if its memory layout differs from `other`'s. Raises ValueError for another shape."""
     if tensor.shape != other.shape:
         raise ValueError(f"gradients must have their parameters' shapes, got {list(tensor.shape)} for {list(other.shape)}")
     if same_order(tensor, other):

@@ -16,7 +16,7 @@ class ReferenceUpdate(UpdateBackend):
         return None
 
     def update(self, params: UpdateParams, step: Step) -> None:
-        """In place."""
+        """Update parameters and increments in place."""
         columns = step.parameters, step.gradients, step.increments, step.rates, step.momenta, step.decays
         with torch.no_grad():
             for w, g, own, rate, momentum, decay in zip(*columns, strict=True):

@@ -1,4 +1,4 @@
-"""The update on Triton: one launch, whatever the number of parameters, over a table of their addresses."""
+"""The update in Triton: one launch, whatever the number of parameters, over a table of their addresses."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams, laid_like
 
 BLOCK = 1024  # values per program
-FIELDS = 8  # of a row: three addresses, values, first block, and the bits of rate, momentum and decay * rate
+FIELDS = 8  # per row: three addresses, number of values, first block, and the bits of rate, momentum and decay * rate
 
 
 class TritonUpdate(UpdateBackend):
-    """The update on Triton."""
+    """The update in Triton."""
 
     def can_run(self, params: UpdateParams, device: torch.device) -> str | None:
-        """None, or the sentence that says why not."""
+        """None, or one sentence that says why not."""
         if why := launch.refused(device):
             return why
         if not params.in_step:
@@ -29,7 +29,7 @@ class TritonUpdate(UpdateBackend):
         return None
 
     def update(self, params: UpdateParams, step: Step) -> None:
-        """In place."""
+        """Update parameters and increments in place."""
         what = launch_of(params, step)
         if what is not None:
             launch.launch(what)
@@ -49,7 +49,7 @@ def launch_of(params: UpdateParams, step: Step) -> launch.Launch | None:
 
 @dataclass(frozen=True)
 class Moved:
-    """The rows of the kernel's table, how many blocks they are, and the memory that they name."""
+    """The rows of the kernel's table, their total number of thread blocks, and the tensors that they address."""
 
     rows: Sequence[tuple[int, ...]]
     blocks: int
@@ -58,7 +58,7 @@ class Moved:
 
 
 def moved_by(step: Step) -> Moved:
-    """What an update reads and writes: a row for each parameter that has a value."""
+    """An update's table and tensors: a row for each parameter that has values."""
     rows: list[tuple[int, ...]] = []
     reads: list[Tensor] = []
     writes: list[Tensor] = []

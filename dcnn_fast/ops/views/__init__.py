@@ -20,14 +20,14 @@ from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.offsets import draw_windows
 from dcnn_fast.ops.views.params import ViewParams
 
-MAX_PLANE_PIXELS = 2**25  # of what is enlarged, or twice its own: 131,072 x 256, of which a strip of 1 : 512 makes as much
-MAX_COPY_BYTES = 2**30  # of an image that is not dense, which may stand for more than there is memory
+MAX_PLANE_PIXELS = 2**25  # after enlarging, or twice the photograph's: 131,072 x 256, the plane of a strip of 1 : 512
+MAX_COPY_BYTES = 2**30  # of a strided image, whose dense copy may exceed the memory
 BACKENDS: Mapping[str, ViewsBackend] = {"cuda": cuda.BACKEND, "cpu": cpu.BACKEND}
 
 
 @dataclass(frozen=True)
 class Plane:
-    """What windows are cut from: pixels [H, W, 3] uint8, and notes on how it came about."""
+    """The pixels that windows are cut from, [H, W, 3] uint8, and notes on how they were made."""
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
@@ -37,8 +37,8 @@ def plane(pixels: np.ndarray, view: View, size: int = 256) -> Plane:
     """The plane of a photograph [H, W, 3] uint8 for one view.
 
     warp: both sides resized to `size`. center: the shorter side resized, the centre kept. pad: the longer side resized,
-    centred on black. All three give size x size. local: the photograph itself, which is enlarged isotropically until its
-    shorter side is `size` when it is smaller; a note says so.
+    centred on black. All three give size x size. local: the photograph itself, or where its shorter side is below `size`, the
+    photograph enlarged isotropically until that side is `size`; a note says so.
 
     Resampling is antialiased bilinear, Pillow's BILINEAR reducing filter. Rounding and pixel conventions: `ViewParams`.
     Raises ValueError naming the argument, also for a sliver of an image whose enlargement would exceed `MAX_PLANE_PIXELS` and
@@ -52,13 +52,13 @@ def plane(pixels: np.ndarray, view: View, size: int = 256) -> Plane:
 
 
 def planned(pixels: np.ndarray, view: View, size: int = 256) -> tuple[ViewParams, tuple[str, ...]]:
-    """The geometry and the notes of what `plane` would make of a photograph; raises as it does."""
+    """The geometry and the notes of the plane that `plane` would make; raises as `plane` does."""
     return _planned(pixels.shape[0], pixels.shape[1], view, size)
 
 
 @lru_cache(maxsize=1024)
 def _planned(height: int, width: int, view: View, size: int) -> tuple[ViewParams, tuple[str, ...]]:
-    """Photographs come in few sizes."""
+    """Cached, as photographs come in few sizes."""
     params = ViewParams(height, width, view, size)
     _require_room((height, width), params)
     if view != "local" or params.resized == (height, width):
@@ -77,14 +77,14 @@ def planes(
     dtype: torch.dtype = torch.uint8,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> list[Tensor]:
-    """The planes of decoded photographs of any sizes, on their device, in one launch: [4, h, w] each, a pixel's channels
-    beside each other in memory and the fourth zero; for other views than local they are the images of one [N, 4, size, size].
+    """The planes of decoded photographs of any sizes, on their device, in one launch: [4, h, w] each, with a pixel's channels
+    adjacent in memory and the fourth zero; for views other than local they are slices of one tensor [N, 4, size, size].
 
     images: uint8 [H, W, C] of one device: C 3, or 1 for grey, or 4 with alpha, which is laid over `background`. view, size:
     as in `plane`. dtype: uint8, or float16 and bfloat16, in which a pixel is (pixel - mean) * scale, black borders included;
     mean: three numbers, or none for zeros. Resampling is Pillow's to within 1 level.
 
-    Raises ValueError naming the argument and BackendError where nothing can do it.
+    Raises ValueError naming the argument, and BackendError where no backend can run it.
     """
     _require_images(images, mean, dtype)
     params = [ViewParams(image.shape[0], image.shape[1], view, size) for image in images]
@@ -114,11 +114,11 @@ def windows(
     dtype: torch.dtype = torch.uint8,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> Tensor:
-    """Windows of planes that are never made as a whole, in one launch: [N, 4, window, window] in channels_last memory.
+    """Windows cut without making whole planes, in one launch: [N, 4, window, window] in channels_last memory.
 
-    places: (photograph, top, left, flip) of each window, an offset in the photograph's plane as `draw_windows` gives it;
-    flip: mirrored left to right. Local windows are cut straight out of the photograph unless it had to be enlarged.
-    Otherwise as `planes`.
+    places: (photograph, top, left, flip) of each window, with an offset in the photograph's plane as from `draw_windows`;
+    flip: mirrored left to right. Local windows are cut directly from the photograph unless it must be enlarged.
+    Other arguments: as in `planes`.
     """
     _require_images(images, mean, dtype)
     params = [ViewParams(image.shape[0], image.shape[1], view, size) for image in images]
@@ -179,9 +179,9 @@ def _require_copy(name: str, shape: Sequence[int], dense: bool) -> None:
 
 
 def cut(plane: np.ndarray, windows: np.ndarray, size: int = 224) -> np.ndarray:
-    """The windows of a plane [H, W, 3] as images: [views, size, size, 3], of the plane's dtype.
+    """The windows of a plane [H, W, 3] as images: [samples, size, size, 3], of the plane's dtype.
 
-    windows: [views, 2] (top, left), inclusive, as `draw_windows` gives them. Raises ValueError for one that leaves the plane.
+    windows: [samples, 2] (top, left), inclusive, as from `draw_windows`. Raises ValueError for a window outside the plane.
     """
     limits = np.array(plane.shape[:2]) - size
     if windows.ndim != 2 or windows.shape[1] != 2 or (windows < 0).any() or (windows > limits).any():

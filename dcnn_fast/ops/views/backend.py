@@ -15,7 +15,7 @@ from dcnn_fast.ops.views.cuts import Cut, CutList
 
 @dataclass(frozen=True)
 class Cutting:
-    """Cut i of `cuts`, of photograph cuts[i].image, goes to outputs[i].
+    """Cuts and their operands: cut i, of photograph cuts[i].image, goes to outputs[i].
 
     images: uint8 [H, W, C] each, C of 1, 3 or 4, pixels and channels without gaps, rows of any pitch. outputs: contiguous
     [height, width, 4], all uint8, float16 or bfloat16; in the last two a pixel is (pixel - mean) * scale, mean of three numbers
@@ -31,7 +31,7 @@ class Cutting:
 
 
 class ViewsBackend(Backend[CutList], Protocol):
-    """One way to make views."""
+    """A backend of the views."""
 
     @abstractmethod
     def run(self, cutting: Cutting) -> None:

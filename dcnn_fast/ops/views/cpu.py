@@ -1,4 +1,4 @@
-"""Planes on the CPU, to Pillow's bytes: the engine makes them (csrc/core/resample.h), or Pillow where it was not built."""
+"""Planes on the CPU, equal to Pillow's byte for byte: made by the engine (csrc/core/resample.h), or by Pillow without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CpuViews(ViewsBackend):
     """Views on the cpu."""
 
     def can_run(self, params: CutList, device: torch.device) -> str | None:
-        """None on the cpu, else one sentence."""
+        """None on the cpu, else one sentence that says why not."""
         return None if device.type == "cpu" else f"these views are made on the cpu, not on {device.type}"
 
     def run(self, cutting: Cutting) -> None:
@@ -40,7 +40,7 @@ BACKEND = CpuViews()
 
 
 def without_alpha(pixels: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """[H, W, 1], [H, W, 3] or [H, W, 4] uint8 as [H, W, 3]: grey three times, transparent pixels laid over `background`."""
+    """[H, W, 1], [H, W, 3] or [H, W, 4] uint8 as [H, W, 3]: grey repeated, transparent pixels laid over `background`."""
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
     if pixels.shape[2] == 3:
@@ -51,7 +51,7 @@ def without_alpha(pixels: np.ndarray, background: tuple[int, int, int]) -> np.nd
 
 
 def plane(pixels: np.ndarray, params: ViewParams) -> np.ndarray:
-    """The plane of `pixels` [H, W, 3] uint8, as params.shape says: [h, w, 3] uint8; it may be the same array."""
+    """The plane of `pixels` [H, W, 3] uint8: [h, w, 3] uint8 of params.shape; it may be the same array."""
     dense = np.ascontiguousarray(pixels)
     if pixels.shape[:2] == params.resized == params.shape:
         return dense
@@ -62,7 +62,7 @@ def plane(pixels: np.ndarray, params: ViewParams) -> np.ndarray:
 
 
 def resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The whole photograph [H, W, 3] uint8 in `shape` (rows, columns), antialiased; itself where that is its own."""
+    """The photograph [H, W, 3] uint8 resized to `shape` (rows, columns), antialiased; itself if it has that shape."""
     if pixels.shape[:2] == shape:
         return pixels
     dense = np.ascontiguousarray(pixels)
@@ -76,7 +76,7 @@ def resized_by_pillow(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """`resized` without the engine."""
     height, width = shape
     image = Image.fromarray(pixels)
-    # Pillow does so by itself since version 13, and bytes must not depend on its version.
+    # Pillow does this itself since version 13, and bytes must not depend on its version.
     if image.height > height and image.height - height > 2 * (image.width - width):
         image = image.resize((image.width, height), Image.Resampling.BILINEAR)
     return np.array(image.resize((width, height), Image.Resampling.BILINEAR))

@@ -1,4 +1,4 @@
-"""Views in CUDA C++: the host's side of csrc/cuda/views/planes.cu, which cuts photographs of any sizes in one launch."""
+"""Views in CUDA C++: the host code for csrc/cuda/views/planes.cu, which cuts photographs of any sizes in one launch."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ KERNEL = CudaKernel(
 )  # fmt: skip
 OUTPUTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2}
 
-# The kernel's own numbers: bytes of its stage and its ring, and the warps of a block.
+# The kernel's constants: bytes of its stage and its ring, and the warps of a thread block.
 _STAGE, _RING, _WARPS = 32768, 14336, 8
-_GROUPS = (32, 16, 8, 4, 2, 1)  # source rows staged at a time; fewer of them may be longer
+_GROUPS = (32, 16, 8, 4, 2, 1)  # source rows staged at a time; the fewer, the longer they may be
 _WIDTHS, _HEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128, 256), (8, 16, 32, 64, 128, 256)
-_LEAST = 256  # outputs of a tile, one a thread, where the image has them
-_ALLOWED, _MOST = 1.2, 1.25  # bytes read over those there are: the smallest tile within the first, or the second, is taken
-_FEW = 4  # cuts of a launch whose tables are kept for the next one
-_MAX_SIDE = 2**24  # 32 bits hold the offsets inside an image's row in the kernel
+_LEAST = 256  # fewest outputs of a tile, one per thread, where the image has that many
+_ALLOWED, _MOST = 1.2, 1.25  # bytes read / bytes needed: the smallest tile within the first, else the second, is taken
+_FEW = 4  # most cuts of a launch whose tables are cached
+_MAX_SIDE = 2**24  # the kernel's offsets inside an image's row have 32 bits
 
 
 class CudaViews(ViewsBackend):
@@ -84,18 +84,18 @@ def launch_of(cutting: Cutting) -> Launch:
 
 
 def _tables_of(cuts: tuple[tuple[Cut, int], ...]) -> Packed:
-    """The kernel's tables, records of csrc/core/tables.h, of cuts, each with its photograph's channels, without addresses."""
+    """The kernel's tables (records of csrc/core/tables.h) for (cut, photograph's channels) pairs, without addresses."""
     growing = _Growing()
     for cut, channels in cuts:
         growing.add(cut, channels)
     return growing.tables()
 
 
-_kept_tables = lru_cache(maxsize=64)(_tables_of)  # photographs come in few sizes, and whole planes have nothing drawn
+_kept_tables = lru_cache(maxsize=64)(_tables_of)  # photographs come in few sizes, and whole planes have no random offsets
 
 
 class _Growing:
-    """The kernel's tables as cuts are added."""
+    """Builds the kernel's tables cut by cut."""
 
     def __init__(self) -> None:
         self._cuts: list[tuple[int, ...]] = []
@@ -132,7 +132,7 @@ class _Growing:
         })  # fmt: skip
 
     def _axis(self, size: int, target: int, outputs: range, across: bool) -> int:
-        """Where output 0 of a filter would be, across or down; one that is there already is not entered again."""
+        """The table index of a filter's output 0, which may lie before its entries; a known filter is not entered again."""
         if not outputs:
             return 0
         filter_, start = bilinear(size, target, outputs)
@@ -155,8 +155,8 @@ def _joined(tables: Sequence[Rows]) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _fits(cut: Cut) -> bool:
-    """Whether tiles of one column have a stage and a ring, whatever the photograph's channels, for the cut and for one in the
-    middle, by which their sides are chosen.
+    """Whether tiles of one column fit the stage and the ring, whatever the photograph's channels, both for this cut and for a
+    cut of its size in the middle, by which tiles' sides are chosen.
     """
     wanted = _wanted(cut)
     if not wanted[0] or not wanted[1]:
@@ -174,7 +174,7 @@ def _fitting(source: tuple[int, int], resized: tuple[int, int], outputs: tuple[r
 
 
 def _wanted(cut: Cut) -> tuple[range, range]:
-    """The rows and columns of the resized photograph that the cut holds."""
+    """The rows and columns of the resized photograph inside the cut."""
     rows, cols = (
         range(inside.start + first, inside.stop + first) for inside, first in zip(cut.inside, cut.origin, strict=True)
     )
@@ -182,14 +182,14 @@ def _wanted(cut: Cut) -> tuple[range, range]:
 
 
 def _middle(resized: tuple[int, int], extent: tuple[int, int]) -> tuple[range, range]:
-    """As many rows and columns as `extent` in the middle of the resized photograph."""
+    """The ranges of `extent` rows and columns in the middle of the resized photograph."""
     rows, cols = (range((side - part) // 2, (side + part) // 2) for side, part in zip(resized, extent, strict=True))
     return rows, cols
 
 
 @dataclass(frozen=True)
 class _Tiles:
-    """The tiles of a cut, number 0, and their chunks, from 0 on: records of csrc/core/tables.h, in pixels of the cut."""
+    """The tiles of one cut and their chunks, numbered from 0: records of csrc/core/tables.h, in pixels of the cut."""
 
     rows: Rows
     chunks: Rows
@@ -203,7 +203,7 @@ def _tiles(cut: Cut, channels: int) -> _Tiles | None:
 def _tiles_of(
     source: tuple[int, int], resized: tuple[int, int], origin: tuple[int, int], outputs: tuple[range, range], channels: int
 ) -> _Tiles | None:
-    """Tiles of the rows and columns `outputs` of the resized photograph; None where none fits the kernel's memory."""
+    """Tiles of the rows and columns `outputs` of the resized photograph; None where no tile fits the kernel's memory."""
     if not outputs[0] or not outputs[1]:
         return _Tiles(zeros(0, CUT_TILE), zeros(0, CUT_CHUNK))
     side = _side(source, resized, (len(outputs[0]), len(outputs[1])), channels)
@@ -228,13 +228,13 @@ def _tiles_of(
 
 @lru_cache(maxsize=1024)
 def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, int], channels: int) -> tuple[int, int] | None:
-    """Rows and columns of the smallest tiles, for the sake of parallel work, that read hardly more than there is to read; None
-    where none fits.
+    """Rows and columns of the smallest tiles (for parallelism) that read little more than the bytes needed; None where no tile
+    fits.
 
-    A tile of m x n outputs reads the pixels of (m + 1) x (n + 1) where the photograph shrinks, whole sectors, and its weights.
-    Where that cannot be little beside the photograph, which is small then, it is to be little beside what is written as well.
-    A lane has a row, so tiles are as narrow as it takes to have most rows staged. Wherever the outputs lie, they are judged in
-    the middle.
+    Where the photograph shrinks, a tile of m x n outputs reads the pixels of (m + 1) x (n + 1), in whole sectors, and weights.
+    For small photographs, where this excess is never small beside the bytes needed, the bytes written count too. A lane takes
+    a row, so tiles are narrow enough to have the most rows staged. Outputs are judged as if they lay in the middle, wherever
+    they lie.
     """
     rows, cols = (_Axis(*sides) for sides in zip(source, resized, _middle(resized, extent), strict=True))
     need = rows.reach * cols.reach * channels
@@ -245,7 +245,7 @@ def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, 
         if (group := _group(rows, cols, n, channels)) is None:
             continue
         wide = cols.spans(n)
-        # Bytes of whole sectors; where a row ends the next one begins, so only parts of rows have sectors read for a part.
+        # Bytes of whole sectors; rows are contiguous, so only partial rows read sectors in part.
         across = int((channels * wide + np.where(wide == cols.size, 0, SECTOR)).sum())
         for m, tall, count in down:
             read = tall * across + cols.table_bytes * count + rows.table_bytes * len(wide)
@@ -262,7 +262,7 @@ def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, 
 
 
 class _Axis:
-    """The outputs wanted along one axis: their first pixels, those after their last ones, their taps in groups of four."""
+    """The outputs wanted along one axis: their first pixels, the ends of their pixels, their taps in groups of four."""
 
     def __init__(self, size: int, target: int, outputs: range) -> None:
         filter_, start = bilinear(size, target, outputs)
@@ -273,23 +273,23 @@ class _Axis:
 
     @property
     def reach(self) -> int:
-        """Pixels that the outputs depend on."""
+        """Number of pixels that the outputs depend on."""
         return int(self.end.max() - self.first.min())
 
     def spans(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The pixels that each `count` outputs in turn depend on."""
+        """The number of pixels that each run of `count` outputs depends on."""
         starts = np.arange(0, len(self.first), count)
         spans: np.ndarray[Any, np.dtype[np.int64]] = np.maximum.reduceat(self.end, starts) - self.first[starts]
         return spans
 
     @computed_once
     def table_bytes(self) -> int:
-        """Bytes of the entries and the weights."""
+        """Bytes of the filter's entries and weights."""
         return 16 * (len(self.first) + int(self.quads.sum()))
 
 
 def _group(rows: _Axis, cols: _Axis, n: int, channels: int) -> int | None:
-    """The most source rows whose part under the longest filter fits the stage, and that fit the ring; None if not one."""
+    """The most source rows that fit the ring and whose part under the longest filter fits the stage; None if no row does."""
     planes = 1 if channels == 1 else 3
     pitch = 4 * ((min(n, len(cols.first)) * planes + 3) // 4 | 1)
     tall, words = int(rows.taps.max()), _words(4 * int(cols.quads.max()), channels)
@@ -300,12 +300,12 @@ def _group(rows: _Axis, cols: _Axis, n: int, channels: int) -> int | None:
 
 
 def _staged_words(group: int) -> int:
-    """The most of a row, so that with what precedes it in its first sector whole requests of the kernel cover it."""
+    """The most words of a staged row, leaving room for the words before it in its first sector."""
     return _STAGE // 4 // group - SECTOR // 4
 
 
 def _words(pixels: int, channels: int) -> int:
-    """Words of a staged row: its bytes, and one that the last shift may look at."""
+    """Words of a staged row: its bytes, and one word more that the last shift may read."""
     return -(-pixels * channels // 4) + 1
 
 

@@ -1,4 +1,4 @@
-"""Cuts of a photograph made in one go: a rectangle of one of its views, maybe flipped, black outside the view."""
+"""Cuts of a photograph: a rectangle of one of its views, optionally flipped, black outside the view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Cut:
     """The rectangle of `height` x `width` at (`top`, `left`) of the view `params` of photograph `image` of a batch; flip:
     mirrored left to right after cutting.
 
-    Convention: (top, left) is the first row and column, inclusive, of what `params.shape` says; it lies inside.
+    Convention: (top, left) is the first row and column, inclusive, on the plane of `params.shape`; the cut lies inside it.
     """
 
     image: int
@@ -41,7 +41,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class CutList:
-    """What one launch makes: the problem that backends are asked about."""
+    """The cuts of one launch: the problem that backends are asked about."""
 
     cuts: tuple[Cut, ...]
 

@@ -1,7 +1,7 @@
-"""The weights of Pillow's antialiased bilinear filter, in its own fixed point: one axis, from `size` pixels to `target`.
+"""The weights of Pillow's antialiased bilinear filter along one axis, from `size` pixels to `target`, in Pillow's fixed point.
 
-Pillow computes in doubles, one operation after the other, and rounds to 22 bits behind the point (libImaging/Resample.c); the
-same steps give the same integers, and with them the same bytes. The engine takes them (csrc/core/resample.h), or numpy where it
+Pillow computes in doubles, one operation after the other, and rounds to 22 fractional bits (libImaging/Resample.c); the same
+steps give the same integers, and so the same bytes. The engine performs them (csrc/core/resample.h), or numpy where the engine
 was not built.
 """
 
@@ -17,15 +17,15 @@ from dcnn_fast import engine
 from dcnn_fast.ops.records import FILTER
 from dcnn_fast.ops.tables import Rows, zeros
 
-FRACTION = 22  # bits of a weight behind the point
-_WHOLE = 1024  # outputs up to which all are made at once: what cuts of the same photograph share
+FRACTION = 22  # fractional bits of a weight
+_WHOLE = 1024  # up to this many outputs, the whole filter is made, for all cuts of the photograph to share
 Array = np.ndarray[Any, np.dtype[np.int32]]
 
 
 @dataclass(frozen=True)
 class Filter:
     """entries: [outputs] records `FilterRow` of csrc/core/tables.h. quads: [groups, 4] int32, the weights in groups of four,
-    those behind an output's last tap zero.
+    zero after an output's last tap.
     """
 
     entries: Rows
@@ -45,8 +45,8 @@ class Filter:
 
     @property
     def cut_quads(self) -> Array:
-        """The weights cut in bytes: of each group of four their lowest bytes in one word, the middle ones in the next, then
-        the highest ones, then nothing. A whole weight of 2**22 fits.
+        """The weights split into bytes: for each group of four, a word with their lowest bytes, one with the middle bytes, one
+        with the highest, and a zero. A weight of 1, 2**22, fits.
         """
         octets = self.quads[:, :, None] >> np.array([0, 8, 16]) & 255  # [groups, tap, byte of the weight]
         words = (octets.transpose(0, 2, 1).astype(np.int64) << np.array([0, 8, 16, 24])).sum(axis=2)
@@ -55,7 +55,7 @@ class Filter:
 
 
 def bilinear(size: int, target: int, outputs: range) -> tuple[Filter, int]:
-    """The filter of one axis, and the output of its first entry; all of `outputs` are there.
+    """The filter of one axis, with entries for at least `outputs`, and the output of its first entry.
 
     Outputs lie at (i + 0.5) * size / target among pixels whose centres lie at +0.5.
     """
@@ -72,8 +72,8 @@ def _bilinear(size: int, target: int, start: int, stop: int) -> Filter:
 
 
 def by_numpy(size: int, target: int, start: int, stop: int) -> Filter:
-    """The filter of outputs `start` to before `stop` without the engine."""
-    scale = float(np.float32(size)) / target  # Pillow's box is of floats
+    """The filter of outputs range(start, stop), without the engine."""
+    scale = float(np.float32(size)) / target  # Pillow's box has float32 corners
     support = max(scale, 1.0)
     inverse = 1.0 / support
     centres = (np.arange(start, stop) + 0.5) * scale
@@ -91,7 +91,7 @@ def by_numpy(size: int, target: int, start: int, stop: int) -> Filter:
 
 
 def _packed(first: np.ndarray[Any, np.dtype[np.int64]], fixed: Array) -> Filter:
-    """Without the zeros before and behind."""
+    """The filter without leading and trailing zeros."""
     outputs, most = fixed.shape
     positive = fixed > 0
     lead = positive.argmax(axis=1)

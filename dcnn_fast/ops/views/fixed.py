@@ -1,6 +1,6 @@
-"""Planes and windows by launches whose shape follows from what they make: only tables say which photographs it is made of.
+"""Planes and windows by launches whose shape depends on the result alone: only tables name the photographs.
 
-The host's side of csrc/cuda/views/tables.cu and windows.cu. Of each photograph the host writes two rows of numbers; the
+The host code for csrc/cuda/views/tables.cu and windows.cu. For each photograph the host writes two rows of numbers; the
 filters, tiles and chunks that views_planes_kernel reads are made on the device.
 """
 
@@ -26,14 +26,14 @@ TABLES_KERNEL = CudaKernel(
 WINDOWS_KERNEL = CudaKernel("views/windows.cu", "views_windows_kernel", ("sources", "out", "side"))
 CUT_FIELDS, RESIZE_FIELDS = fields(CUT), 4
 
-QUADS = 33  # groups of four weights that an output has room for: photographs of up to 65 times a plane's side
+QUADS = 33  # most groups of four weights per output: photographs of up to 65 times a plane's side
 MOST_PLANE = 1024  # pixels along a plane's side
-_TILE, _OUTSIDE = 16, 4  # the kernel's own: a tile's sides, and rectangles that a photograph may leave black
+_TILE, _OUTSIDE = 16, 4  # the kernel's: a tile's sides, and the most black rectangles beside a photograph
 _WARPS, _PIXELS = 8, 256
 
 
 def refused(params: ViewParams) -> str | None:
-    """None where the kernels have room for a photograph's view, else one sentence that says why not."""
+    """None where a photograph's view fits the kernels' tables, else one sentence that says why not."""
     if params.view == "local":
         if params.resized != (params.height, params.width):
             return f"a photograph of {params.width} x {params.height} is enlarged for its local view"
@@ -59,16 +59,16 @@ class FixedPlanes:
 
     @classmethod
     def of(cls, view: View, plane: int, pictures: int, device: torch.device) -> FixedPlanes:
-        """With memory of their own on the device."""
+        """Planes in new memory on the device."""
         return cls(view, plane, torch.zeros(pictures, plane, plane, 4, dtype=torch.uint8, device=device))
 
     @property
     def pictures(self) -> int:
-        """How many planes there are."""
+        """The number of planes."""
         return len(self.out)
 
     def address(self, picture: int) -> int:
-        """The address of one picture's plane."""
+        """The address of a picture's plane."""
         return self._base + picture * self.plane * self.plane * 4
 
     @computed_once
@@ -76,11 +76,11 @@ class FixedPlanes:
         return self.out.data_ptr()
 
     def cut(self, picture: int) -> tuple[int, ...]:
-        """The row of the table of cuts (`CutRow` of csrc/core/tables.h) for one picture, without a photograph."""
+        """A picture's row in the table of cuts (`CutRow` of csrc/core/tables.h), without a photograph."""
         return 0, 0, 3, 0, 0, self.address(picture), self.plane, 2 * picture * self.plane, (2 * picture + 1) * self.plane, 0
 
     def launches(self, cuts: Tensor, resizes: Tensor, photographs: Sequence[Tensor]) -> tuple[Launch, Launch]:
-        """The two launches.
+        """The two launches that make the planes.
 
         cuts, resizes: [pictures, fields] int64, rows as `cut` and `resize_of` give them, with the photograph entered in the
         first. photographs: the memory that these lie in.
@@ -105,15 +105,15 @@ class FixedPlanes:
 
 
 def resize_of(params: ViewParams) -> tuple[int, int, int, int]:
-    """The row of the table of resizes for a photograph's view: rows and columns of what it is resized to, and the plane's
-    corner on that, (row, column), negative where the plane begins before it, with black.
+    """A photograph's row in the table of resizes: rows and columns of the resized photograph, and the (row, column) of the
+    plane's corner on it, negative where the plane begins with black.
     """
     return *params.resized, *params.origin
 
 
 def windows_launch(sources: Tensor, out: Tensor, reads: Sequence[Tensor]) -> Launch:
-    """What copies windows to `out`, [windows, side, side, 3] bytes. sources: [windows, fields] int64, `SourceRow` of
-    csrc/core/tables.h, in bytes. reads: the memory that these lie in.
+    """The launch that copies windows to `out`, [windows, side, side, 3] bytes. sources: [windows, fields] int64, `SourceRow`
+    of csrc/core/tables.h, in bytes. reads: the memory that the sources lie in.
     """
     windows, side = out.shape[:2]
     grid = (windows, -(-side * side // _PIXELS))

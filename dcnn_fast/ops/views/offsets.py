@@ -1,6 +1,6 @@
-"""Where windows lie: draws from a counter-based generator keyed by seed, picture and column (docs/design.md#scores).
+"""Windows' offsets: draws from a counter-based generator keyed by seed, picture and column (docs/design.md#scores).
 
-The generator is csrc/core/offsets.h. Where the engine was not built, numpy draws the same.
+The generator is in csrc/core/offsets.h. Where the engine was not built, numpy gives the same draws.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from dcnn_fast import engine, former
 from dcnn_fast.networks import VIEWS, View
 
-_END = 2**31 - 1  # the most that a side, and with it a draw, may be
+_END = 2**31 - 1  # the largest side, and so the largest draw
 
 
 @former.renamed(views="samples")
@@ -31,11 +31,11 @@ def draw_windows(
     """(top, left) of each sample's window in its plane: [samples, 2] int64.
 
     digest: the picture's (`Photo.digest`). column_key: e.g. "warp:0" (`Network.column_keys`). plane_shape: (height, width) of
-    what windows are cut from. grid: every draw is a multiple of it.
+    the plane. grid: every draw is a multiple of it.
 
     The window's offset in the plane is uniform over 0, grid, ... up to plane - window. For `local`, a plane x plane crop is
     drawn first, at 0, grid, ... up to height - plane (width - plane), and the offset is the sum of both draws. Sample i depends
-    on its number and the key alone, so more samples begin with the same ones.
+    on i and the key alone, so a larger number of samples starts with the same ones.
 
     Convention: (top, left) is the first row and column, inclusive; the window covers `window` pixels from there.
     Raises ValueError naming the argument.
@@ -55,7 +55,7 @@ def draw_windows(
 def by_numpy(key: tuple[int, int], samples: int, windows: tuple[int, int], crops: tuple[int, int], grid: int) -> np.ndarray:
     """The offsets without the engine: [samples, 2] int64.
 
-    key: two words of 64 bits. windows, crops: the most that either draw may be, along rows and columns.
+    key: two words of 64 bits. windows, crops: the largest value of each draw, along rows and columns.
     """
     limits = *windows, *crops
     words = np.random.Philox(key=np.array(key, np.uint64)).random_raw(samples * len(limits)).reshape(samples, len(limits))

@@ -14,8 +14,8 @@ class ViewParams:
     height, width: the image's. view: its kind. plane: the side of the normalised input, in pixels.
 
     Convention: resizing maps pixel areas, so pixel centres lie at +0.5 and the image's edges on the plane's; the longer
-    side of an isotropic resize is rounded half up and is never below the shorter one's target or below 1. Offsets are rows and
-    columns of the first pixel, inclusive; the odd pixel of a difference falls to the right and bottom.
+    side of an isotropic resize is rounded half up and is never below the shorter side's target or below 1. Offsets are rows and
+    columns of the first pixel, inclusive; the odd pixel of a difference goes to the right and bottom.
     """
 
     height: int
@@ -63,7 +63,7 @@ class ViewParams:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width) of what windows are cut from: the plane, or for local the whole (enlarged) image."""
+        """(height, width) of the plane; for local that is the whole (enlarged) image."""
         return self.resized if self.view == "local" else (self.plane, self.plane)
 
     def _scaled(self, side: int, basis: int) -> int:

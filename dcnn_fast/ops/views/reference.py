@@ -1,4 +1,4 @@
-"""Planes stated plainly in numpy float64: what every backend's resampling is judged against."""
+"""Planes stated plainly in numpy float64: the reference for every backend's resampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small backbones, weights for them, torch's own layers as their statement, and the operation as the tester sees it."""
+"""Small backbones, their weights, a statement in torch's layers, and the operation's description for the tester."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCKS = (
     BlockShape(10, 50, 10, 3, 1, True, True),
 )
 TINY = BackboneParams(1, 31, 42, Stem(9, 3, 2, (120.0, 110.5, 100.0), 1 / 64), BLOCKS, 37, (0, 2))
-# Of so many channels that a tile unit forms all products in bf16.
+# Wide enough that a tile unit forms all products in bf16.
 WIDE = BackboneParams(
     1, 37, 26, Stem(17, 3, 2, (120.0, 110.5, 100.0), 1 / 64),
     (
@@ -27,7 +27,7 @@ WIDE = BackboneParams(
     ),
     70, (0, 2),
 )  # fmt: skip
-# Strides of 1, an even filter, four channels, one pixel left at the end.
+# Strides of 1, an even filter size, four channels, one pixel left over at the end.
 OTHER = BackboneParams(1, 9, 2, Stem(5, 4, 1, (1.0, 2.0, 3.0, 4.0)), (BlockShape(5, 15, 8, 3, 3, True, False),), 3)
 
 
@@ -50,7 +50,7 @@ def images_of(params, count=None):
 
 
 def by_torch(params, weights, x):
-    """float64, by torch's own convolutions."""
+    """The features in float64, by torch's convolutions."""
 
     def padded(maps, size, stride):
         pads = []
@@ -80,7 +80,7 @@ def by_torch(params, weights, x):
 
 
 def _compute(way, params, operands, results, threads):
-    """On the GPU's kernels the input lies between canaries too."""
+    """Compute one result; for the GPU's kernels the input lies between canaries too."""
     x, weights = operands
     if way.backend == "reference":
         results[0].copy_(BACKENDS["reference"].prepare(params, weights).features(x))
@@ -96,7 +96,7 @@ def _compute(way, params, operands, results, threads):
 
 
 def _stated(params, operands):
-    """In ieee torch's layers; what bf16 rounds on the way is what the reference rounds."""
+    """torch's layers in ieee; the reference in bf16, which states where intermediate values are rounded."""
     x, weights = operands
     if params.precision == "ieee":
         return [by_torch(params, weights, x)]

@@ -1,4 +1,4 @@
-"""ops.backbone: features as torch's own layers give them, on every backend; bits that belong to the image."""
+"""ops.backbone: the features of torch's layers on every backend; an image's bits depend on that image alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The block by one of the engine's instruction sets: results between canaries that must stay as they are."""
+"""The block by one of the engine's instruction sets: results between canaries that must stay unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.ops import guarded
 
 
 def regions(isa, sources, table, weight, bias, params, mean=(), scale=1.0, threads=2):
-    """The outputs of a list of regions; what nothing is stored to stays NaN."""
+    """The outputs of a list of regions; values that no store covers stay NaN."""
     made = [guarded.output((images, params.filters, rows, cols)) for images, rows, cols in table.outputs]
     cpu.run(isa, sources, table, weight, bias, params, mean, scale, [result for result, _ in made], threads)
     guarded.assert_untouched(*(buffer for _, buffer in made))
@@ -18,7 +18,7 @@ def regions(isa, sources, table, weight, bias, params, mean=(), scale=1.0, threa
 
 
 def result(isa, x, weight, bias, params):
-    """A forward's result that no backward follows."""
+    """The result of a forward that no backward follows."""
     return regions(isa, [x], whole_images(params), weight, bias, params)[0]
 
 

@@ -18,7 +18,7 @@ SAME = SameMapNorm(3, 0.3, 0.75)
 
 
 def problem(images, channels, height, width, filters, size, dtype=torch.float64, **options):
-    """BlockParams from plain numbers."""
+    """Build BlockParams from plain numbers."""
     return BlockParams(images, channels, height, width, filters, size, BlockOptions(**options), dtype, dtype)
 
 
@@ -46,7 +46,7 @@ SMALL = [
 
 
 def preset_problems(side: int = 40, dtype=torch.float32) -> list[BlockParams]:
-    """Every different block of every preset in both geometries, on planes of about `side` instead of 224."""
+    """Every distinct block of every preset in both geometries, on planes of about `side` pixels instead of 224."""
     found: dict[str, BlockParams] = {}
     for name in networks.preset_names():
         for geometry in networks.GEOMETRIES:
@@ -82,7 +82,7 @@ def keywords(options: BlockOptions) -> dict:
 
 
 def typed(params: BlockParams, dtype: torch.dtype, source: torch.dtype | None = None, **options) -> BlockParams:
-    """The problem with weights and result in a dtype, x in it or in `source`, and with some options changed."""
+    """The problem with weights and result in `dtype`, x in `dtype` or `source`, and some options changed."""
     return changed(replace(params, dtype=source or dtype, weight_dtype=dtype, out_dtype=dtype), **options)
 
 
@@ -103,7 +103,7 @@ def grad_of(params: BlockParams, seed: int = 5) -> torch.Tensor:
 
 
 def tied_operands(params: BlockParams, seed: int) -> list[torch.Tensor]:
-    """Whole numbers whose sums fp32 holds exactly, with many equal outputs."""
+    """Small integers whose sums are exact in fp32, with many equal outputs."""
     generator = torch.Generator().manual_seed(seed)
     pairs = zip((0, -1, -1), operands(params), strict=True)
     return [torch.randint(low, 2, like.shape, generator=generator).to(params.dtype) for low, like in pairs]
@@ -124,7 +124,7 @@ def errors_of(found, expected) -> list[float]:
 
 
 def require_gradients(found, expected, tolerances) -> None:
-    """The gradients of x, weight and bias are within what each is allowed."""
+    """Assert that the gradients of x, weight and bias are within their tolerances."""
     for name, error, tolerance in zip(("x", "weight", "bias"), errors_of(found, expected), tolerances, strict=True):
         assert error <= tolerance, f"gradient of {name}: {error:.2e} > {tolerance:.2e}"
 

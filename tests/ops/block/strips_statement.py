@@ -1,4 +1,4 @@
-"""How regions are cut into strips for the CUDA C++ kernel: the statement that csrc/core/launch/strips.cpp is judged by."""
+"""The cutting of regions into strips for the CUDA C++ kernel: the statement for csrc/core/launch/strips.cpp."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 
 _BELOW = (2, 3, 4, 6, 8)  # strips below each other in a region
-_LEAST_ROWS = 4  # of a strip below another, in sizes of the pool
-_MANY = 8  # strips a thread block from which on no cut makes them end at one time
+_LEAST_ROWS = 4  # fewest rows of a strip that lies below another, in pool sizes
+_MANY = 8  # strips per thread block from which finer cuts are not tried
 _Beside = tuple[tuple[int, int, int, int], ...]  # strips beside each other: first column, columns, own columns, rows of a step
 
 
@@ -35,7 +35,7 @@ def rows_of(config: CudaConfig, cols: int) -> int:
 
 
 def plane_units(config: CudaConfig, cols: int, rows: int) -> int:
-    """16-byte units of a plane of the patch that rows x cols outputs see."""
+    """The 16-byte units in one plane of the patch that rows x cols outputs read."""
     width = cols + (2 * config.steps - 1) // config.span
     pitch = config.stride * width + (cols - config.stride * width) % 8
     last = (rows - 1) * config.stride + config.size - 1
@@ -43,14 +43,14 @@ def plane_units(config: CudaConfig, cols: int, rows: int) -> int:
 
 
 def fetched_units(config: CudaConfig, cols: int, rows: int) -> int:
-    """Units that are fetched for it."""
+    """The 16-byte units that are fetched for that patch."""
     units = (cols - 1) * config.span + 2 * config.steps
     return ((rows - 1) * config.stride + config.size) * (-(-units // 8) * 8)
 
 
 def strips_of(regions: RegionList, config: CudaConfig, blocks: int) -> Tensor:
-    """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into as many strips below
-    each other as let `blocks` thread blocks, which share them out in order, be done soonest.
+    """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into the
+    number of strips below each other with which `blocks` thread blocks, which divide them in order, finish soonest.
     """
     pool = Pool(config.pool, config.pool_stride)
     shapes, of = _shapes(regions)
@@ -63,16 +63,17 @@ def strips_of(regions: RegionList, config: CudaConfig, blocks: int) -> Tensor:
 
 
 def shared_out(strips: Tensor, blocks: int, empty: int) -> Tensor:
-    """The strips with others between them that have nothing to do, so that each of `blocks` thread blocks has as many and the
-    strips that it would have had. empty: the region of those, which holds nothing: an output of theirs sees no pixel and has
-    no piece, and takes a step.
+    """The strips, padded with idle ones so that each of `blocks` thread blocks has equally many and keeps its own share.
+
+    empty: the region of the idle strips. Its only output reads no pixel and belongs to no piece;
+    an idle strip takes one step.
     """
     each = -(-len(strips) // blocks)
     idle = zeros(blocks * each, STRIP)
     idle["region"] = empty
     idle["rows"] = idle["cols"] = idle["step"] = 1
     found = matrix(idle)
-    number = torch.arange(blocks + 1) * len(strips) // blocks  # as the kernel counts
+    number = torch.arange(blocks + 1) * len(strips) // blocks  # the kernel's division of the strips
     owner = torch.searchsorted(number, torch.arange(len(strips)), right=True) - 1
     found[owner * each + torch.arange(len(strips)) - number[owner]] = strips
     return found
@@ -83,7 +84,7 @@ _PLACE = ("top", "left", "rows", "cols")  # a piece's fields that decide which p
 
 
 def _shapes(regions: RegionList) -> tuple[list[_Shape], np.ndarray]:
-    """The different shapes of regions, and which of them each region has: those of one shape are cut alike."""
+    """The distinct shapes of regions and the index of each region's shape: regions of one shape are cut alike."""
     pieces = records(regions.pieces, PIECE)
     content, width = np.stack([pieces[name] for name in _PLACE], axis=1).tobytes(), len(_PLACE) * pieces.dtype[0].itemsize
     table = regions.rows()
@@ -107,7 +108,7 @@ def _all_strips(shapes: Sequence[_Shape], of: np.ndarray, pool: Pool, config: Cu
 
 
 def _longest(strips: Rows, blocks: int) -> int:
-    """Steps of the thread block that has most."""
+    """The steps of the busiest thread block."""
     steps = np.concatenate([[0], np.cumsum(-(-strips["rows"] // strips["step"]))])
     blocks = min(blocks, len(strips))
     bounds = len(strips) * np.arange(blocks + 1) // max(blocks, 1)
@@ -116,7 +117,7 @@ def _longest(strips: Rows, blocks: int) -> int:
 
 @lru_cache(maxsize=8192)
 def _cut(extents: tuple[int, int], pieces: bytes, pool: Pool, config: CudaConfig, parts: int) -> Rows:
-    """One region's strips: beside each other as many as take the fewest steps, below each other `parts`.
+    """One region's strips: `parts` below each other, and as many beside each other as take the fewest steps.
 
     pieces: `_PLACE` of each, int64.
     """
@@ -125,7 +126,7 @@ def _cut(extents: tuple[int, int], pieces: bytes, pool: Pool, config: CudaConfig
         return zeros(0, STRIP)
     down = _evenly(starts[0], extents[0], pool.size, min(parts, max(1, extents[0] // (_LEAST_ROWS * pool.size))))
     best: tuple[int, _Beside] | None = None
-    taken: dict[int, int] = {}  # steps down all parts, by the rows of one
+    taken: dict[int, int] = {}  # steps down all parts, keyed by the rows of a step
     for across in _beside(starts[1], extents[1], pool.size, config):
         for *_, step in across:
             if step not in taken:
@@ -155,7 +156,7 @@ def _starts(pieces: bytes, pool: Pool) -> tuple[tuple[int, ...], tuple[int, ...]
 
 @lru_cache(maxsize=8192)
 def _beside(starts: tuple[int, ...], extent: int, pool: int, config: CudaConfig) -> tuple[_Beside, ...]:
-    """Every way to share columns out to strips that fit."""
+    """Every division of the columns into strips that fit."""
     found = []
     for count in range(1, max(1, -(-extent // 12)) + 1):
         across = _evenly(starts, extent, pool, count)
@@ -166,7 +167,7 @@ def _beside(starts: tuple[int, ...], extent: int, pool: int, config: CudaConfig)
 
 
 def _evenly(starts: Sequence[int], extent: int, pool: int, count: int) -> list[tuple[int, int, int]]:
-    """Pool windows shared out evenly: of each part the first output, its outputs, and those in which windows start."""
+    """Pool windows divided evenly: each part's first output, its outputs, and the outputs in which its windows start."""
     count = min(count, len(starts))
     bounds = [len(starts) * i // count for i in range(count + 1)]
     parts = []

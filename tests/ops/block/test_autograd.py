@@ -35,12 +35,12 @@ every_kind = pytest.mark.parametrize(
     ("kind", "backend"),
     [pytest.param(*each, marks=[pytest.mark.needs_engine] if each[1] == "cpu" else []) for each in EVERY_KIND],
     indirect=["backend"],
-)  # of the simulator's, the one that has every kernel
+)  # of the simulated cases, only the kind that launches every kernel
 
 
 @pytest.fixture(params=[*_FAST, "triton"])
 def backend(request, monkeypatch):
-    """The backend by which the test's blocks are computed; Triton's kernels run in the simulator."""
+    """The backend that computes the test's blocks; Triton's kernels run in the simulator."""
     monkeypatch.setenv("DCNN_FAST_BACKEND", request.param)
     torch.set_num_threads(1)
     if request.param != "triton":
@@ -52,7 +52,7 @@ def backend(request, monkeypatch):
 
 @pytest.fixture(params=_FAST)
 def fast(request, monkeypatch):
-    """The backends that need no simulator, for what is the same with it and would take it long."""
+    """The backends that need no simulator, for tests in which it would be slow and show nothing more."""
     monkeypatch.setenv("DCNN_FAST_BACKEND", request.param)
     torch.set_num_threads(1)
     return request.param
@@ -63,13 +63,13 @@ def _randn(*shape, dtype=torch.float32, seed=0):
 
 
 def _operands(dtype=torch.float32, images=2):
-    """x, weight and bias that ask for their gradients."""
+    """x, weight and bias that require gradients."""
     shapes = (images, 4, 6, 7), (8, 4, 3, 3), (8,)
     return [_randn(*shape, dtype=dtype, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
 
 
 def _gradients(result, operands, seed=9):
-    """Of the operands, from one fixed gradient of the result."""
+    """The operands' gradients, from one fixed gradient of the result."""
     return torch.autograd.grad(result, operands, _randn(*result.shape, seed=seed).to(result.dtype), retain_graph=True)
 
 
@@ -146,7 +146,7 @@ def test_between_torchs_layers_under_autocast(backend):
 
 @every_kind
 def test_a_scaled_loss_gives_scaled_gradients(kind, backend):
-    """A power of two changes no digit."""
+    """Scaling by a power of two changes no digit."""
     operands = _operands()
     expected = _gradients(ops.block(*operands, **KINDS[kind]), operands)
     result = ops.block(*operands, **KINDS[kind])
@@ -158,7 +158,7 @@ def test_a_scaled_loss_gives_scaled_gradients(kind, backend):
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
 @every_kind
 def test_a_gradient_that_is_not_finite_makes_the_scaler_skip_the_step(kind, bad, backend):
-    """One such value, at a result that is not zero, is enough."""
+    """One such value, at a nonzero result, is enough."""
     x, weight, bias = _operands()
     before = weight.detach().clone(), bias.detach().clone()
     optimizer = torch.optim.SGD([weight, bias], 0.1)
@@ -260,7 +260,7 @@ def test_functional_call_of_a_module(fast):
     _assert_equal((by["weight"], by["bias"]), torch.autograd.grad(expected.sum(), (weight, bias)))
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------------
 
 FORWARD_MODE = r"block has no derivative in forward mode .*: use reverse mode"
 SECOND = r"block has no second derivative: .*conv2d and relu, ops.max_pool and ops.response_norm can"
@@ -276,7 +276,7 @@ def test_forward_mode_is_refused_by_name(number, fast):
             ops.block(*dual)
         with torch.no_grad(), pytest.raises(RuntimeError, match=FORWARD_MODE):
             ops.block(*dual)
-        ops.block(*operands)  # beside a level that is not ours
+        ops.block(*operands)  # no operand is dual at this level
 
     def of(tensor):
         return ops.block(*(tensor if i == number else t for i, t in enumerate(operands)))
@@ -298,7 +298,7 @@ def test_a_second_derivative_is_refused_by_name(kind, backend):
     x, weight, bias = _operands()
     result = ops.block(x, weight, bias, **KINDS[kind])
     (of_x,) = torch.autograd.grad(result.sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match=SECOND):  # although the gradient of the result is a constant
+    with pytest.raises(RuntimeError, match=SECOND):  # even though the gradient of the result is a constant
         (result.sum() + of_x.square().sum()).backward()
 
 
@@ -311,7 +311,7 @@ def test_a_gradient_that_could_be_differentiated_again_is_right(fast):
     result.backward(_randn(*result.shape, seed=9), create_graph=True)
     _assert_equal([tensor.grad for tensor in operands], expected)
     for tensor in operands:
-        tensor.grad = None  # else they hold each other
+        tensor.grad = None  # breaks the reference cycle of tensor and gradient
 
 
 @pytest.mark.parametrize("argument", ["x", "weight", "bias", "grad"])
@@ -349,12 +349,12 @@ def test_block_regions_is_refused_by_name_where_it_would_lose_something(fast):
         vmap(lambda each: ops.block_regions([each[None]], table, weight, bias))(x)
 
 
-# --- the rest of what surrounds a layer -------------------------------------------------------------------------------------
+# --- the rest of torch's tools ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcheck(kind, monkeypatch):
-    """Finite differences in float64; that of a second derivative is refused."""
+    """Gradients equal finite differences in float64; second derivatives are refused."""
     torch.set_num_threads(1)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
     operands = [tensor.detach()[..., :5].double().requires_grad_() for tensor in _operands(images=1)[:2]]
@@ -392,7 +392,7 @@ def test_a_change_of_the_result_is_torchs_error_or_changes_nothing(kind, fast):
     result = ops.block(*operands, **KINDS[kind])
     with torch.no_grad():
         result.zero_()
-    if KINDS[kind]:  # what is kept is something else
+    if KINDS[kind]:  # the backward does not use the result itself
         _assert_equal(torch.autograd.grad(result.sum(), operands), expected)
         in_place = F.relu_(ops.block(*operands, **KINDS[kind]))
         assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(in_place.sum(), operands))
@@ -454,7 +454,7 @@ def test_copies_and_pickles_of_a_module_are_it(fast):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_shapes_without_values(kind):
-    """On the meta device and for fake tensors: shape, dtype and memory of the result and of the gradients."""
+    """Meta and fake tensors give the shape, dtype and memory layout of the result and of the gradients."""
     from torch._subclasses import FakeTensorMode  # noqa: PLC0415 - torch has no public name for it
 
     operands = _operands()

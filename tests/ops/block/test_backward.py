@@ -1,4 +1,4 @@
-"""The backward of the block on the C++ engine, for every instruction set this processor has, against the reference in fp64."""
+"""The backward of the block on the C++ engine, on every instruction set of this processor, against the reference in fp64."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ VARIETY += [
 ]
 VARIETY += [
     problem(1, 16, 9, 11, 20, 3, torch.float32, padding=1, norm=norm)
-    for norm in (CROSS, SAME)  # in tiles, without a pool
+    for norm in (CROSS, SAME)  # convolutions in tiles, without a pool
 ]
-VARIETY += [problem(1, 4, 14, 11, 6, 3, torch.float32, pool=Pool(4, 3), norm=CROSS)]  # all sixteen bits
+VARIETY += [problem(1, 4, 14, 11, 6, 3, torch.float32, pool=Pool(4, 3), norm=CROSS)]  # all sixteen bits of a hit mask
 VARIETY += [problem(17, 2, 8, 9, 5, 3, torch.float32, pool=Pool(4, 3), norm=CROSS, order="conv-norm-pool")]
 
 # averages, and the ReLU last
@@ -79,7 +79,7 @@ LATE += [
     for filters, groups in ((6, 2), (48, 3), (9, 3))
 ]
 
-# one of each kind: nothing but the ReLU, both norms, both orders, rounding down, groups, in tiles, computed again
+# one of each kind: the ReLU alone, both norms, both orders, rounding down, groups, in tiles, recomputed
 SOME = [VARIETY[i] for i in (0, 23, 36, 48, 62, -6, -4, -1)] + LATE[-1:]
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
@@ -124,7 +124,7 @@ TIED = [
     for rounding in ("up", "down")
     for pool in (Pool(3, 2), Pool(4, 3), Pool(5, 3))
 ]
-TIED += [changed(params, ties="first") for params in TIED if params.channels < 12]  # others in tiles: test_first_ties.py
+TIED += [changed(params, ties="first") for params in TIED if params.channels < 12]  # problems in tiles: test_first_ties.py
 
 
 @cache
@@ -145,7 +145,7 @@ def test_ties_are_the_references_bit_for_bit(isa, params):
             assert (hits & (hits - 1)).any(), "no ties: this test shows nothing"
         found = on_engine.gradients(isa, grad, x, weight, bias, params)
         require_gradients(found, expected, params.gradient_tolerances())
-        in_tiles = params.filters >= 12  # the gradient of x is a convolution with so many channels
+        in_tiles = params.filters >= 12  # with this many channels the gradient of x is convolved in tiles
         for mine, theirs in list(zip(found, expected, strict=True))[in_tiles:]:
             assert torch.equal(mine.double(), theirs)
 
@@ -154,7 +154,7 @@ def test_ties_are_the_references_bit_for_bit(isa, params):
 @pytest.mark.parametrize("norm", [CROSS, SAME], ids=str)
 @pytest.mark.parametrize("order", ["conv-pool-norm", "conv-norm-pool"])
 def test_ties_beside_a_norm(isa, norm, order, ties):
-    """An image of one row, repeated: what lies below each other is equal, before and after a norm."""
+    """The image repeats one row: values in a column are equal, before and after a norm."""
     params = problem(1, 3, 24, 15, 9, 5, torch.float32, pool=POOL, norm=norm, order=order, ties=ties)
     x, weight, bias = tied_operands(params, 1)
     x = x[:, :, :1].expand_as(x) + 0.0
@@ -168,7 +168,7 @@ def test_ties_beside_a_norm(isa, norm, order, ties):
 
 @pytest.mark.parametrize(("channels", "size", "stride"), [(16, 3, 1), (16, 5, 1), (3, 11, 4), (3, 11, 2)])
 def test_a_flat_image_ties_whatever_its_values(isa, channels, size, stride):
-    """Winograd's tiles would give equal inputs unequal outputs here; where the first alone takes a gradient they may."""
+    """Winograd's tiles would give equal inputs unequal outputs here, which only ties="first" allows."""
     params = problem(1, channels, 44, 40, 40, size, torch.float32, stride=stride, rounding="down", pool=Pool(2, 2))
     _, weight, bias = operands(params)
     x = torch.full((1, channels, 44, 40), 0.7310585)
@@ -233,7 +233,7 @@ def test_a_batch_of_nothing_has_gradients_of_zero(isa):
 
 
 def test_an_infinity_that_no_gradient_reaches_leaves_no_trace(isa):
-    """The gradient of an output that lost its window is zero, whatever the gradient of the result."""
+    """An output that is not its window's maximum has gradient zero, even where the result's gradient is infinite."""
     params = problem(1, 1, 6, 6, 2, 1, torch.float32, pool=Pool(2, 2))
     x = torch.arange(36.0).view(1, 1, 6, 6)
     weight, grad = torch.ones(2, 1, 1, 1), torch.full(params.out_shape, float("inf"))
@@ -244,7 +244,7 @@ def test_an_infinity_that_no_gradient_reaches_leaves_no_trace(isa):
 
 @pytest.mark.parametrize("params", [SOME[i] for i in (0, 1, 2, 3, -1)], ids=str)
 def test_through_the_public_function(isa, params, monkeypatch):
-    """Values, gradients, opcheck and a whole graph of torch.compile, all by the engine."""
+    """Values, gradients, opcheck and a full torch.compile graph, all by the engine."""
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     kw = keywords(params.options)

@@ -1,4 +1,4 @@
-"""Images of bytes: the block takes them as the floats they stand for, bit for bit, and keeps bytes for the backward."""
+"""Images of bytes: the block gives the bits of the floats they stand for, and keeps bytes for the backward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept between calls of ops.block: never an answer to another question."""
+"""What ops.block keeps between calls is never used for a different call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _call(x, weight, bias=None, **options):
 
 
 def test_a_wrong_call_after_a_right_one_is_refused_all_the_same():
-    """Each differs from the right one in a single thing; those that Python calls equal (1, 1.0, True) too."""
+    """Each wrong call differs in one argument, some only in type: Python calls 1, 1.0 and True equal."""
     x, weight, bias = torch.zeros(1, 4, 8, 8), torch.zeros(6, 4, 3, 3), torch.zeros(6)
     right = {"x": x, "weight": weight, "bias": bias, "stride": 1, "pool": (2, 1), "groups": 1}
     wrong = {
@@ -45,7 +45,7 @@ def test_a_kept_problem_is_the_one_that_the_operands_pose():
 
 
 def test_what_is_equal_to_the_options_before_is_not_taken_for_them(monkeypatch):
-    """Options that differ in one thing, one after the other, give what each gives alone."""
+    """Calls whose options differ in one field give the same results in sequence as alone."""
     monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
     x, weight, bias = operands(SMALL[2])
     base = keywords(SMALL[2].options)

@@ -19,7 +19,7 @@ from dcnn_fast.plan import share
 BLOCKS = (
     Block(16, 5, stride=2, padding=2, pool=Pool(3, 2), norm=CrossMapNorm()),
     Block(24, 3, padding=1, groups=2, pool=Pool(3, 2), norm=SameMapNorm(3), order="conv-norm-pool"),
-    Block(100, 3),  # more than the block before it wrote: what overwrites its input would be seen
+    Block(100, 3),  # more outputs than its input has values: overwriting the input would show
 )
 COLUMN = Column("local", BLOCKS, (4,), plane=96, window=64, mean=(120.0, 110.0, 100.0), scale=1 / 64)
 PLANE = (1, 3, 96, 110)

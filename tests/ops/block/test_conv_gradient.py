@@ -47,19 +47,19 @@ CASES = [
         (SMALL[6], (HALF, "ieee"), "all", 80), (SMALL[7], (BFLOAT, "ieee"), "first", 80),
     )
 ]  # fmt: skip
-# one tap to a tile and several; two tiles of filters, of channels, of pixels
+# one and several taps per tile; two tiles of filters, of channels, of pixels
 WIDE = [
     (_in(problem(1, 64, 9, 9, 72, 3, padding=1, pool=POOL), HALF), 80),
     (_in(problem(1, 72, 5, 6, 40, 3, stride=2, padding=1, pool=Pool(2, 1)), BFLOAT), 80),
     (_in(problem(1, 32, 6, 5, 70, 2, pool=Pool(2, 1)), FLOAT, "bf16"), 80),
 ]
 _HITS = [_in(params, HALF) for params in preset_problems(31) if params.kept.hits]
-# of each size and number of groups the first; all of them were compared once
+# the first problem of each filter size and number of groups
 PRESETS = [(params, 80) for params in {(each.size, each.options.groups): each for each in reversed(_HITS)}.values()]
 
 
 def _kept(params, grad_seed=5):
-    """x, weight and bias, what a training forward keeps of them, and a gradient of the result."""
+    """x, weight and bias, the values and hits of a training forward, and a gradient of the result."""
     x, weight, bias = operands(params)
     _, values, hits = training_by("reference", x, weight, bias, params)
     grad = torch.randn(params.out_shape, generator=torch.Generator().manual_seed(grad_seed)).to(params.out_dtype)
@@ -67,7 +67,7 @@ def _kept(params, grad_seed=5):
 
 
 def _gradients(way, params, x, of, saved, grad, capability, monkeypatch):
-    """The backward that way into guarded outputs and through a guarded plane, and the kernels that ran with their modes."""
+    """The gradients in guarded outputs, computed through a guarded plane, and the kernels that ran, with their modes."""
     monkeypatch.setenv(conv_gradient.VARIABLE, way)
     buffers = []
 
@@ -92,7 +92,7 @@ def test_in_memory_and_from_hits_give_the_same_bits(params, capability, monkeypa
     found, others = _gradients("memory", params, *kept, capability, monkeypatch)
     for mine, theirs in zip(found, expected, strict=True):
         assert mine is theirs is None or (mine.isfinite().all() and torch.equal(mine, theirs))
-    if ran:  # not on a GPU, where launches are not collected
+    if ran:  # a GPU collects no launches
         assert {mode for _, mode in ran} <= {"hits", None}
         assert {name for name, mode in others if mode == "hits"} == {"block_bwd_bias_kernel", "block_bwd_conv_gradient_kernel"}
         assert ("block_bwd_weight_kernel", "direct") in others
@@ -105,7 +105,7 @@ def test_in_memory_and_from_hits_give_the_same_bits(params, capability, monkeypa
     ids=str,
 )
 def test_what_is_written_is_the_statements_gradient_as_an_operand(params, dtype, precision, ties):
-    """Whole numbers, of which sums of many ties are exact in float32; where that is narrower, the operand rounds them."""
+    """Integers make sums over many ties exact in float32; a narrower operand rounds them."""
     params = _in(params, dtype, precision, ties=ties)
     generator = torch.Generator().manual_seed(2)
     hits = torch.randint(-(2**15), 2**15, params.out_shape, dtype=torch.int16, generator=generator)
@@ -152,7 +152,7 @@ NO_CHOICE = [
 
 
 def _launches(params):
-    """What the backward would launch."""
+    """The launches of the backward."""
     x, weight, bias = operands(params)
     values, hits = torch.zeros(params.out_shape), torch.zeros(params.out_shape, dtype=torch.int16)
     found = []

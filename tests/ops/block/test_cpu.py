@@ -1,4 +1,4 @@
-"""What the C++ block alone has, for every instruction set this processor has: regions, bytes, scratch, bf16x3."""
+"""Features of the C++ block alone, on every instruction set of this processor: regions, bytes, scratch, bf16x3."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_what_others_left_in_the_scratch_changes_nothing(isa, params):
 @pytest.mark.parametrize("pool", [Pool(3, 2), AVERAGE], ids=["max", "avg"])
 @pytest.mark.parametrize("precision", ["ieee", "bf16", "bf16x3"])
 def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, pool, precision):
-    """Three windows from one region with three pool phases equal three windows computed alone: what sharing rests on."""
+    """Three windows from one region with three pool phases equal three windows computed alone, as sharing requires."""
     params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=pool, norm=norm, order=order, precision=precision)
     if not reaches(Way("cpu", isa), params):
         return
@@ -119,7 +119,7 @@ def test_pieces_with_a_halo_make_a_same_map_normed_whole(isa):
 
 
 def test_bf16x3_errs_by_no_more_than_its_products_may(isa):
-    """Against float64: 2**-15 of every product's magnitude, and what sums in float32 may add; bf16 alone errs far more."""
+    """The error in float64: at most 2**-15 of each product's magnitude, plus float32 summation; bf16 errs far more."""
     params = problem(1, 64, 20, 17, 32, 5, torch.float32, padding=2, precision="bf16x3")
     if not reaches(Way("cpu", isa), params):
         return
@@ -135,7 +135,7 @@ def test_bf16x3_errs_by_no_more_than_its_products_may(isa):
 
 
 def test_bf16x3_splits_operands_into_what_they_round_to_and_what_is_left(isa):
-    """Bit for bit: a product with one is the sum of both parts, which float32 holds."""
+    """A product with one is bit for bit the sum of both parts, which float32 holds exactly."""
     params = problem(1, 1, 64, 64, 1, 1, torch.float32, precision="bf16x3")
     if not reaches(Way("cpu", isa), params):
         return
@@ -159,8 +159,8 @@ def test_bf16x3_splits_operands_into_what_they_round_to_and_what_is_left(isa):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("rows", "cols"), [(40, 3), (3, 40), (3, 3), (17, 5), (33, 1), (1, 33), (9, 29)])
 def test_narrow_regions_have_the_bits_of_the_whole(isa, rows, cols, precision, stride):
-    """However positions are cut into tiles: a region of the whole's convolution equals it bit for bit."""
-    size = 4 if stride == 1 else 7  # no kernel computes these from tiles of outputs, whose bits depend on more
+    """A region of a convolution equals the whole bit for bit, however positions are cut into tiles."""
+    size = 4 if stride == 1 else 7  # sizes never computed in tiles, where all inputs of a tile decide bits
     params = problem(1, 9 if stride == 1 else 2, 95, 91, 40, size, torch.float32, stride=stride, precision=precision)
     if not reaches(Way("cpu", isa), params):
         return

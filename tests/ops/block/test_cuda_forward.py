@@ -64,7 +64,7 @@ def _whole(params):
 
 
 def _run(sources, table, weight, bias, params, mean=(), scale=1.0, run=_STAGED):
-    """Outputs between canaries that must stay; what nothing is stored to stays NaN."""
+    """Outputs between canaries that must stay unchanged; values that no store covers stay NaN."""
     made = [output((images, params.filters, *extent), params.out_dtype) for images, *extent in table.outputs]
     assert BACKENDS["cuda"].can_run(params, CPU) is None
     run(sources, table, weight, bias, params, mean, scale, [tensor for tensor, _ in made])
@@ -114,7 +114,7 @@ def test_any_shape(params, dtype, run):
 
 
 def _runs(params):
-    """What the test session cannot ask yet: nothing stands in for a GPU while tests are collected."""
+    """Whether the backend runs the problem; can_run would refuse, since no GPU is simulated during collection."""
     return params.options.groups == 1 and not isinstance(params.options.norm, SameMapNorm)
 
 
@@ -130,7 +130,7 @@ def test_every_presets_blocks(params):
 
 
 def _plain(x, weight, bias, params):
-    """The block by torch's own operations in the operands' dtype."""
+    """The block by torch's operations in the operands' dtype."""
     options = params.options
     y = F.conv2d(x, weight, bias, options.stride, options.padding).relu()
     y = F.max_pool2d(y, options.pool.size, options.pool.stride)
@@ -149,7 +149,7 @@ def test_the_error_is_at_most_twice_that_of_torch_in_the_same_dtype(dtype, chann
 
 
 def _four(plane):
-    """The plane as the first three channels of pixels of four."""
+    """The plane as the first three channels of four-channel pixels."""
     return poisoned(F.pad(plane, (0, 0, 0, 0, 0, 1), value=77))[:, :3]
 
 
@@ -222,7 +222,7 @@ def test_one_region_emits_several_phases_to_several_places():
 
 
 def _runnable(column):
-    """The column with what the kernel refuses replaced by what it does."""
+    """The column with unsupported groups and norms replaced by supported ones."""
     blocks = (
         replace(block, groups=1, norm=CROSS if isinstance(block.norm, SameMapNorm) else block.norm) for block in column.blocks
     )
@@ -245,7 +245,7 @@ def test_a_plan_gives_bit_for_bit_what_brute_force_gives():
 
 @pytest.mark.parametrize("blocks", [1, 3, 8])
 def test_strips_and_thread_blocks_do_not_change_a_bit(blocks):
-    """Cut below each other and beside each other, one thread block after another or each by itself."""
+    """Strips below and beside each other, in one thread block or spread over several."""
     params = _typed(problem(2, 16, 50, 41, 16, 3, padding=1, pool=POOL, norm=CROSS), torch.float16)
     x, weight, bias = operands(params)
     (expected,) = _run([x], _whole(params), weight, bias, params)
@@ -274,9 +274,9 @@ def test_outputs_may_start_anywhere(offset):
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("channels", [16, 8, 4])
-@pytest.mark.parametrize("row", [4, 5])  # in the last and in the first row of some pool window, and in no other of it
+@pytest.mark.parametrize("row", [4, 5])  # the last and the first row of some pool window, where no other row sees the NaN
 def test_a_nan_is_never_lost_nor_found_elsewhere(row, channels, dtype):
-    """Neither the ReLU nor a pool may take another number for it; where filters are filled up with zeros it is not read."""
+    """Neither the ReLU nor a pool may replace a NaN by a number; where filters are padded with zeros it is not read."""
     params = _typed(problem(1, channels, 12, 13, 16, 3, pool=POOL, stride=2 if channels == 4 else 1), dtype)
     x, weight, bias = operands(params)
     x[0, 3, row, 6] = float("nan")
@@ -340,7 +340,7 @@ def test_whole_images_through_the_public_function():
 
 @pytest.mark.parametrize("run", [_STAGED, _simply], ids=["staged", "simple"])
 def test_torchs_defaults_change_nothing(run):
-    """The numbers that go with the operands are float32 and on the operands' device, whatever a new tensor would be."""
+    """Tensors that the launch creates are float32 on the operands' device, whatever torch's defaults are."""
     params = _typed(problem(1, 3, 23, 22, 8, 5, stride=2, pool=POOL, norm=CROSS, padding=1), torch.float16, source=torch.uint8)
     _, weight, bias = operands(replace(params, dtype=torch.float16))
     plane = torch.randint(0, 256, (1, 3, 23, 22), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

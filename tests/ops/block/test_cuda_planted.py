@@ -1,4 +1,4 @@
-"""Bugs planted in copies of the hand-staged block's source: each is caught, by the simulator's checks or by the numbers."""
+"""Bugs planted in copies of the hand-staged block's source: each is caught by the simulator's checks or by wrong numbers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ BUGS = {
 
 
 def _caught(params, folder):
-    """What the copy in `folder` breaks: the simulator's finding, "numbers", or "nothing"."""
+    """The fault of the copy in `folder`: the simulator's finding, "numbers", or "nothing"."""
     params = _typed(params, torch.float16)
     if params.channels == 3:
         params = _typed(params, torch.float16, source=torch.uint8)

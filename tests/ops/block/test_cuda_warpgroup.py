@@ -40,20 +40,20 @@ def _results(params, operands_, source, table=None, *, config=None, blocks=2, ca
     with simulated(capability, sources=folder):
         launch(what)
     assert_untouched(*(buffer for _, buffer in made))
-    if folder is None:  # the compiler names products that wait for each other
+    if folder is None:  # the compiler reports products that wait for each other
         assert cuda_compile.compiled(what.kernel.source, what.constants, capability).log == ""
     return [tensor for tensor, _ in made], what.kernel.name
 
 
 def _by_warps(params, operands_, source, table=None):
-    """The same by products of single warps (forward.cu), which sm_80's tests judge."""
+    """The same outputs by products of single warps (forward.cu), which sm_80's tests judge."""
     found, name = _results(params, operands_, source, table, config=config_of(params), capability=80)
     assert name == "block_fwd_strip_kernel"
     return found
 
 
 def _judged(params):
-    """Asserts a problem's results: the reference's within the rounding, and those by single warps exactly."""
+    """Assert that a problem's results equal the reference's up to rounding and those of single warps exactly."""
     x, weight, bias = operands(params)
     source = poisoned(x) if params.channels > 4 else x
     (found,), name = _results(params, Operands(weight, bias), source)
@@ -63,8 +63,8 @@ def _judged(params):
     assert torch.equal(found, _by_warps(params, Operands(weight, bias), source)[0])
 
 
-# Rows and columns beyond a step's, one row of a product and several, both norms' orders, several parts of filters, chunks of
-# channels that are not full.
+# More rows and columns than a step has, one and several rows of a product, both orders of the norm, several parts of
+# filters, partly filled chunks of channels.
 VARIETY = [
     problem(1, 64, 11, 13, 64, 5, padding=2, pool=POOL, norm=CROSS),
     problem(1, 24, 7, 62, 64, 3, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
@@ -92,7 +92,7 @@ def test_block_1_from_bytes_less_their_mean():
 
 
 def test_regions_and_thread_blocks_do_not_change_a_bit():
-    """A part of an image, and several phases of it, have the bits that the whole has, by however many thread blocks."""
+    """A part of an image, and several of its phases, have the bits of the whole, on any number of thread blocks."""
     params = _typed(problem(1, 16, 26, 61, 64, 3, pool=POOL, norm=CROSS))
     x, weight, bias = operands(params)
     values = Operands(weight, bias)
@@ -118,7 +118,7 @@ def test_a_nan_reaches_its_own_results_alone():
 
 
 PLANTED = problem(1, 32, 6, 12, 64, 3, padding=1)
-SMALL = replace(warpgroup_of(_typed(PLANTED)), pack=2, products=1, columns=56)  # as little to compile as can be
+SMALL = replace(warpgroup_of(_typed(PLANTED)), pack=2, products=1, columns=56)  # the least code to compile
 BUGS = {
     "no proxy fence": ("publish_to_tensor_cores();", "", "missing proxy fence"),
     "no wait for the products": ("wait_products();", "", "wgmma register touched before wait"),
@@ -179,7 +179,7 @@ def test_only_hopper_has_such_products_and_their_tiles_fit_it():
 
 
 def test_the_name_of_the_precision_chooses_no_other_products():
-    """16-bit operands are multiplied as they are, whatever it is called."""
+    """16-bit operands are multiplied unrounded, whatever the precision's name."""
     for params in map(_typed, preset_problems(60)):
         named = (replace(params, options=replace(params.options, precision=name)) for name in ("ieee", "tf32", "fp16"))
         assert len({tile_of(each, HOPPER) for each in named}) == 1, str(params)
@@ -187,7 +187,7 @@ def test_the_name_of_the_precision_chooses_no_other_products():
 
 
 class _Older:
-    """NVRTC as it is, but for a target that it does not know."""
+    """NVRTC, but without support for sm_90a."""
 
     def __init__(self, library):
         self._library = library
@@ -221,7 +221,7 @@ def test_a_compiler_that_does_not_know_them_compiles_products_of_single_warps(ol
     assert (answer.refusal, answer.kernel) == (None, "by products of warps (mma.sync)")
     (said,) = caplog.messages
     assert "does not know sm_90a: the CUDA C++ block multiplies by warps (mma.sync)" in said
-    with pytest.raises(CudaCompileError, match="sm_90a"):  # what it is spared
+    with pytest.raises(CudaCompileError, match="sm_90a"):  # the error that the caller avoids
         cuda_compile._compile("k.cu", {"k.cu": ""}, ("--gpu-architecture=sm_90a",))
 
 

@@ -15,7 +15,7 @@ from tests.ops.block import on_engine
 from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, grad_of, gradients_by, keywords, operands, problem
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
-# every kind of tiles, groups, filters and channels that fill no vector, fewer outputs than a tile has
+# every kind of tile, groups, filters and channels that do not fill a vector, fewer outputs than a tile
 CONVOLUTIONS = [
     problem(2, channels, height, width, filters, size, torch.float32, stride=stride, padding=padding, groups=groups)
     for channels, filters, size, stride, padding, groups in (
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
 
 def _gradients(isa, grad, x, weight, bias, params, threads=2):
-    """The engine's gradients after its own training forward, and what that kept."""
+    """The engine's gradients after its own training forward, and the values and hits it kept."""
     _, values, hits = on_engine.training(isa, x, weight, bias, params, threads)
     made = [guarded.output(tensor.shape) for tensor in (x, weight, bias)]
     wanted = tuple(tensor for tensor, _ in made)
@@ -48,7 +48,7 @@ def _gradients(isa, grad, x, weight, bias, params, threads=2):
 
 @pytest.mark.parametrize("params", FIRST, ids=str)
 def test_gradients_are_the_references_of_what_was_kept(isa, params):
-    """Rounding may decide which of nearly equal outputs hits: the reference in float64 is given the engine's hits."""
+    """Rounding may decide between nearly equal outputs, so the float64 reference is given the engine's hits."""
     operand, grad = operands(params), grad_of(params)
     found, values, hits = _gradients(isa, guarded.poisoned(grad), guarded.poisoned(operand[0]), *operand[1:], params)
     wide = replace(params, dtype=torch.float64, out_dtype=torch.float64)
@@ -100,7 +100,7 @@ def test_bits_do_not_depend_on_threads_or_batch(isa, params):
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_of_equal_outputs_one_takes_the_gradient(isa, size):
-    """A flat image: which of a window's outputs is the largest is a matter of rounding, but each gradient is given once."""
+    """On a flat image rounding decides which output of a window is largest, but each gradient is given once."""
     params = problem(1, 16, 24, 20, 40, size, torch.float32, rounding="down", pool=Pool(2, 2), ties="first")
     _, weight, bias = operands(params)
     x = torch.full((1, 16, 24, 20), 0.7310585)
@@ -114,7 +114,7 @@ def test_of_equal_outputs_one_takes_the_gradient(isa, size):
     ("channels", "size", "stride", "largest"), [(64, 5, 1, 7e-6), (64, 3, 1, 2e-6), (3, 11, 2, 1.2e-5), (3, 11, 4, 2e-6)]
 )
 def test_the_error_is_what_the_documents_say(isa, channels, size, stride, largest):
-    """Of the weights' gradient, relative to the largest; as plain sums over positions it errs by 2e-7 to 4e-7 here."""
+    """The error of the weights' gradient, relative to the largest; plain sums over positions err by 2e-7 to 4e-7 here."""
     params = problem(2, channels, 60, 60, 64, size, torch.float32, stride=stride, rounding="down", ties="first")
     x, weight, bias = operands(params)
     x, grad = x.relu() if channels == 64 else 40 * x, grad_of(params)

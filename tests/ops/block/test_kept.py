@@ -1,4 +1,4 @@
-"""What a training forward keeps until its backward: less than the same block of torch's operations."""
+"""A training forward keeps less until its backward than the same block of torch's operations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dcnn_fast import nets
 
 
 def _block(preset, number):
-    """A block of a preset with two of its inputs, all asking for gradients."""
+    """A block of a preset and a batch of two inputs, all requiring gradients."""
     column = nets.build(preset).columns[0]
     block, extent = column.blocks[number - 1], column.spec.extents()[number - 1]
     channels = column.spec.channels if number == 1 else column.blocks[number - 2].spec.filters
@@ -20,7 +20,7 @@ def _block(preset, number):
 
 @pytest.mark.parametrize(("preset", "number"), [("scnn-arch1", 1), ("scnn-arch1", 2), ("alexnet", 1), ("alexnet", 2)])
 def test_a_block_keeps_at_most_two_fifths_of_what_torchs_chain_keeps(preset, number):
-    """With its input, which is the previous block's result, beside torch's norm; without it, beside the frugal own norm too."""
+    """Counting its input (the previous block's result) against torch's norm; without it against the frugal own norm too."""
     block, x = _block(preset, number)
     weights = (block.weight, block.bias)
     torch.testing.assert_close(block(x), torch_chain(x, *weights, block.spec, block.rounding), rtol=0, atol=1e-3)
@@ -34,7 +34,7 @@ def test_a_block_keeps_at_most_two_fifths_of_what_torchs_chain_keeps(preset, num
 
 @pytest.mark.parametrize(("preset", "largest"), [("scnn-arch1", 0.35), ("alexnet", 0.16)])
 def test_two_blocks_keep_at_most_this_share(preset, largest):
-    """Both blocks and their inputs, each counted once, beside the chain with the frugal own norm."""
+    """Both blocks and their inputs, each counted once, against the chain with the frugal own norm."""
     total = {"mine": 0, "chain": 0}
     for number in (1, 2):
         block, x = _block(preset, number)

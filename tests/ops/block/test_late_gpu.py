@@ -51,7 +51,7 @@ def _average(size, stride):
     return Pool(size, stride, "avg")
 
 
-# Whole images; more in test_triton_property.py.
+# Whole images; test_triton_property.py has other regions.
 FORWARD = [
     problem(2, 3, 7, 23, 7, 5, stride=2, padding=2, pool=AVERAGE, norm=CROSS, order=LAST),
     problem(1, 3, 9, 8, 5, 3, padding=1, norm=CROSS, order=BOTH),
@@ -106,7 +106,7 @@ def test_cuda_cpp_computes_any_list_of_regions(params):
 
 
 def _in_tiles(params, x, weight, bias):
-    """Triton's result in each kernel's tile."""
+    """Triton's result with each tile."""
     for name in ("small", "strip"):
         result, buffer = output(params.out_shape, params.out_dtype)
         tile = triton_config.forward_candidates(params)[name]
@@ -148,7 +148,7 @@ def test_a_nan_is_never_lost_nor_found_elsewhere(backend, pool, order):
     params = typed(problem(1, 16, 12, 13, 16, 3, pool=pool, order=order), torch.float16)
     x, weight, bias = operands(params)
     x[0, 3, 4, 6] = float("nan")
-    x[0, 3, 11, 12] = float("nan")  # seen by the last window alone, which hangs over both edges
+    x[0, 3, 11, 12] = float("nan")  # only the last window, which hangs over both edges, sees it
     result, _ = output(params.out_shape, torch.float16)
     with kernels_on_cpu():
         run_by(backend, [x], cuda._whole(params), weight, bias, params, (), 1.0, [result])
@@ -158,7 +158,7 @@ def test_a_nan_is_never_lost_nor_found_elsewhere(backend, pool, order):
 
 
 def test_planes_enter_as_they_are_less_their_mean():
-    """From bytes, of several windows of two planes, in CUDA C++ (in Triton: test_triton_property.py)."""
+    """Several windows of two planes of bytes, in CUDA C++ (for Triton: test_triton_property.py)."""
     options = {"stride": 2, "padding": 1, "pool": AVERAGE, "norm": CROSS, "order": LAST}
     params = typed(problem(3, 3, 13, 12, 8, 5, **options), torch.float16, source=torch.uint8)
     _, weight, bias = operands(replace(params, dtype=torch.float16))
@@ -172,7 +172,7 @@ def test_planes_enter_as_they_are_less_their_mean():
     assert error_of(result, expected) <= params.tolerance()
 
 
-# As large as the paper's, in the tile that is taken where none was chosen.
+# The paper's sizes, in the default tile.
 WHOLE = [
     problem(1, 3, 60, 60, 64, 11, torch.float16, stride=2, pool=AVERAGE, norm=CROSS, order=LAST),
     problem(1, 64, 30, 30, 64, 5, torch.float16, pool=AVERAGE, norm=CROSS, order=BOTH),
@@ -189,7 +189,7 @@ def test_nothing_spills(params, capability):
         assert sass.read(aot.compiled(launch, capability).cubin).stack == 0
 
 
-# One convolution, so that its kernels are compiled once: each way through what follows it.
+# One convolution, so that its kernels are compiled once, with every sequence of layers after it.
 BACKWARD = [
     problem(2, 3, 9, 8, 5, 3, torch.float32, padding=1, pool=pool, norm=norm, order=order, ties=ties)
     for pool, norm, order, ties in (
@@ -228,7 +228,7 @@ def _check_gradients(params, extents, images, seed):
 
 def test_gradients_of_any_extent_and_batch():
     params = BACKWARD[3]
-    # 2 to 14, which no kernel is compiled anew for, as it is for 1 and multiples of 16.
+    # 2 to 14: Triton recompiles only for 1 and for multiples of 16.
     extent, number = st.integers(2, 14), st.integers(0, 2**31 - 1)
     drawn = st.tuples(st.tuples(extent, extent), st.integers(2, 3), number)
     examples(drawn, 4)(lambda each: _check_gradients(params, *each))
@@ -241,8 +241,8 @@ def test_gradients_in_16_bits_as_another_gpu_has_them(capability, monkeypatch):
 
 
 def test_the_gradient_of_an_average_is_shared_by_what_is_there():
-    """A window over the corner has four outputs, of which each gets a quarter."""
-    params = replace(BACKWARD[0], height=6, width=6)  # of filters that pass the first channel on
+    """A window over the corner has four outputs; each gets a quarter of the gradient."""
+    params = replace(BACKWARD[0], height=6, width=6)  # the filters copy the first channel
     x, weight = torch.ones(2, 3, 6, 6), torch.zeros(5, 3, 3, 3)
     weight[:, 0, 1, 1] = 1.0
     grad = torch.zeros(2, 5, 3, 3)

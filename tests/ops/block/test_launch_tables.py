@@ -1,4 +1,4 @@
-"""Tiles, strips and all tables of a column, which csrc/core/launch lays out, against the statements in Python."""
+"""Tiles, strips and all tables of a column, as csrc/core/launch lays them out, against the statements in Python."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _plans():
 
 
 def _random_regions(rng):
-    """Regions that need be of no plan: any extents, any phases, none or several pieces."""
+    """Regions that need not come from a plan: any extents, any phases, no or several pieces."""
     regions = []
     for _ in range(int(rng.integers(0, 12))):
         rows, cols = map(int, rng.integers(1, 70, 2))
@@ -76,7 +76,7 @@ def test_strips_are_those_of_the_statement():
                 expected = strips_statement.strips_of(regions, config, blocks)
                 assert torch.equal(strips, expected), (config, number, blocks)
                 shared += len(set(strips[:, 0].tolist())) < len(strips)
-    assert shared > 100  # regions that are several strips
+    assert shared > 100  # regions of several strips
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_tiles_cover_every_regions_outputs_once_and_in_order(tile, flat):
 
 
 def _shapes(kind):
-    """The engine's records of the column's blocks, and for each how its programs are cut."""
+    """The engine's record of each of the column's blocks and the configuration that cuts its programs."""
     made = []
     for block in COLUMN.blocks:
         if kind == "tiles":
@@ -118,7 +118,7 @@ def _laid(tables, plan, source=(4096, 5, 6, 7, 8)):
 
 
 def _read(memory, tables, block):
-    """A block's tables, by name, as they lie in the memory."""
+    """A block's tables in the memory, by name."""
     found = {}
     for name, (first, size) in zip(TABLES, tables.places(block), strict=True):
         found[name] = memory[first : first + size]
@@ -126,7 +126,7 @@ def _read(memory, tables, block):
 
 
 def _rows(memory, record):
-    """The rows that fit, of a table that may have more room than it needs."""
+    """The whole rows of a table whose memory may be larger than needed."""
     return memory[: len(memory) // record.itemsize * record.itemsize].view(record)
 
 
@@ -147,7 +147,7 @@ def test_a_columns_tables_are_those_of_its_blocks_one_by_one(kind, again):
             for name in ("regions", "pieces", "stores"):
                 expected = getattr(regions, name).numpy().tobytes()
                 assert found[name].tobytes()[: len(expected)] == expected, name
-            empty = _rows(found["regions"], REGION)[len(regions)]  # for programs that have nothing to do
+            empty = _rows(found["regions"], REGION)[len(regions)]  # for idle programs
             assert empty["rows"] == 0 and empty["cols"] == 1 and empty["count"] == 0
             sources = _rows(found["sources"], SOURCE)
             if number == 0:
@@ -249,7 +249,7 @@ def test_bad_tables_are_refused():
 
 @pytest.mark.parametrize("kind", ["tiles", "strips"])
 def test_what_is_written_is_what_was_checked(kind):
-    """Whatever is done to the regions after they were laid out, or by another thread meanwhile: they are arrays to it."""
+    """The caller, or another thread, may change the regions' arrays while or after they are laid out."""
     tables = engine.load().ColumnTables([shape for shape, _ in _shapes(kind)], True)
     regions = held(next(_plans()).blocks)
     size, *_ = tables.lay(regions, (0,) * 5)

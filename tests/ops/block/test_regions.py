@@ -1,4 +1,4 @@
-"""Regions: any way of cutting the work gives what the whole image gives; bad lists are refused before any launch."""
+"""Regions: any way of cutting the work gives the whole image's results; bad lists are refused before any launch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_one_region_per_image_is_the_block(params, monkeypatch):
 
 @pytest.mark.parametrize("params", SMALL[1:], ids=str)
 def test_a_window_sees_nothing_outside_itself(params):
-    """A window of a larger source gives what the cut-out window gives, though the source has pixels beyond."""
+    """A window of a larger source gives the results of the cut-out window, though the source has pixels beyond it."""
     x, weight, bias = operands(replace(params, images=2, height=params.height + 6, width=params.width + 7))
     regions = of_windows(WINDOWS, params.height, params.width, **geometry(params))
     (result,) = ops.block_regions([x], regions, weight, bias, **_region_keywords(params.options))
@@ -53,7 +53,7 @@ def test_pixels_enter_less_their_mean_times_the_scale_and_padding_stays_zero():
 
 
 def test_one_region_emits_several_pool_phases():
-    """Windows at offsets (0, 0), (1, 2) and (3, 1) of a stride-1 conv share one region: what sharing plans are made of."""
+    """Windows at offsets (0, 0), (1, 2) and (3, 1) of a stride-1 conv share one region, as in sharing plans."""
     params = problem(1, 2, 14, 15, 3, 3, pool=Pool(3, 2), norm=ops.CrossMapNorm(3, 0.4))
     x, weight, bias = operands(params)
     extent, rows = 9, 3  # a 9 x 9 window: conv 7 x 7, pooled 3 x 3
@@ -249,7 +249,7 @@ def test_a_table_that_was_right_is_checked_again_where_it_or_its_sources_are_oth
         ops.block_regions([torch.zeros(1, 2, 7, 8)], table, weight, padding=1, pool=(3, 2))
     with pytest.raises(ValueError, match="top and left must not pass"):
         ops.block_regions([torch.zeros(1, 2, 8, 8)], table, weight, padding=0, pool=(3, 2))
-    table.stores[0, 5] = 1  # its image, of which there is one
+    table.stores[0, 5] = 1  # the image's index; there is only image 0
     with pytest.raises(ValueError, match="the rectangle must lie in its output"):
         ops.block_regions([torch.zeros(1, 2, 8, 8)], table, weight, padding=1, pool=(3, 2))
 

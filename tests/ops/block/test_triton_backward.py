@@ -72,19 +72,19 @@ VARIETY = [
     problem(1, 6, 9, 14, 6, 2, torch.float32, stride=2, groups=3, pool=Pool(4, 3), norm=SAME4, rounding="down"),
     problem(1, 2, 13, 7, 3, 3, torch.float32, stride=3, padding=1, pool=Pool(2, 2), norm=CrossMapNorm(9, 0.3)),
     problem(1, 3, 19, 23, 4, 11, torch.float32, stride=4, pool=POOL),
-    problem(1, 64, 5, 6, 18, 3, torch.float32, padding=1, groups=2),  # one tap for each tile, two tiles of a group's filters
+    problem(1, 64, 5, 6, 18, 3, torch.float32, padding=1, groups=2),  # one tap per tile, two tiles of a group's filters
     problem(1, 32, 5, 4, 70, 2, torch.float32, pool=Pool(2, 1)),
-    problem(1, 72, 4, 5, 6, 3, torch.float32, stride=2, padding=1),  # two tiles of channels in each of four phases
+    problem(1, 72, 4, 5, 6, 3, torch.float32, stride=2, padding=1),  # two channel tiles in each of four phases
     problem(1, 32, 4, 4, 20, 3, torch.float32, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
-    problem(1, 3, 7, 6, 40, 3, torch.float32, pool=POOL, norm=CrossMapNorm(18, 0.3)),  # a window that is summed in a loop
+    problem(1, 3, 7, 6, 40, 3, torch.float32, pool=POOL, norm=CrossMapNorm(18, 0.3)),  # a window summed in a loop
     problem(1, 3, 6, 6, 37, 3, torch.float32, pool=POOL, norm=CrossMapNorm(64, 0.3), order="conv-norm-pool"),
 ]
-# nothing but the ReLU, a norm alone, hits with and without a norm, computed again, groups
+# the ReLU alone, a norm alone, hits with and without a norm, recomputed, groups
 SOME = [VARIETY[i] for i in (2, 3, 5, 9, 11, 15)]
 
 
 def _kept(x, weight, bias, params):
-    """What a training forward keeps, by the reference, in the dtypes of `params`."""
+    """The reference's values and hits of a training forward, in the dtypes of `params`."""
     result, values, hits = training_by("reference", x, weight, bias, params)
     if params.kept.result:
         values = result
@@ -92,7 +92,7 @@ def _kept(x, weight, bias, params):
 
 
 def _gradients(grad, x, weight, bias, params, needs=(True, True, True), kept=None):
-    """The backward into guarded outputs, None where not needed."""
+    """The gradients in guarded outputs, None where not needed."""
     values, hits = kept or _kept(x, weight, bias, params)
     made = [
         guarded.output(tensor.shape, tensor.dtype) if tensor is not None and need else (None, None)
@@ -106,7 +106,7 @@ def _gradients(grad, x, weight, bias, params, needs=(True, True, True), kept=Non
 
 
 def _stated(grad, x, weight, bias, params):
-    """The reference's gradients in float64, from what was kept in float64."""
+    """The reference's gradients in float64, from values and hits kept in float64."""
     wide = typed(params, torch.float64)
     x, weight, bias = (None if t is None else t.double() for t in (x, weight, bias))
     return gradients_by("reference", grad.double(), x, weight, bias, *_kept(x, weight, bias, wide), wide, (True, True, True))
@@ -127,7 +127,7 @@ def test_gradients_are_the_references(params):
 
 
 def _plainly(grad, x, weight, bias, params, dot):
-    """The gradients by plain torch that rounds operands of products to `dot` and sums in float32."""
+    """The gradients by plain torch, with operands of products rounded to `dot` and sums in float32."""
     options = params.options
     values, hits = _kept(x, weight, bias, params)
     g = grad.float()
@@ -203,7 +203,7 @@ def test_ties_are_the_references_bit_for_bit(params, ties):
 @pytest.mark.parametrize("ties", ["all", "first"])
 @pytest.mark.parametrize("norm", [CROSS, SAME], ids=str)
 def test_ties_beside_a_norm(norm, ties):
-    """An image of one row, repeated: what lies below each other is equal, before and after a norm."""
+    """The image repeats one row: values in a column are equal, before and after a norm."""
     params = problem(1, 3, 12, 9, 5, 3, torch.float32, pool=POOL, norm=norm, order="conv-norm-pool", ties=ties)
     x, weight, bias = tied_operands(params, 1)
     x = x[:, :, :1].expand_as(x) + 0.0
@@ -240,11 +240,11 @@ def test_chunks_of_images_change_the_rounding_of_sums_only(params, monkeypatch):
 
 @pytest.mark.parametrize("params", [SOME[i] for i in (1, 2)], ids=str)
 def test_sums_in_many_slices(params, monkeypatch):
-    """Of the fewest positions that a slice can have: 16 or 32."""
+    """Slices have the fewest positions possible, 16 or 32."""
     monkeypatch.setattr(triton_backward, "_PROGRAMS", 1 << 20)
     grad, x, weight, bias, expected = _case(params)
     require_gradients(_gradients(grad, x, weight, bias, params), expected, params.gradient_tolerances())
-    monkeypatch.setattr(triton_backward, "_PARTIAL_BYTES", 1)  # and of the most
+    monkeypatch.setattr(triton_backward, "_PARTIAL_BYTES", 1)  # and the most
     require_gradients(_gradients(grad, x, weight, bias, params), expected, params.gradient_tolerances())
 
 
@@ -304,7 +304,7 @@ def test_a_batch_of_nothing_has_gradients_of_zero(order):
 
 @pytest.mark.parametrize("pool", [Pool(2, 2), Pool(5, 5)])
 def test_an_infinity_that_no_gradient_reaches_leaves_no_trace(pool):
-    """The gradient of an output that lost its window is zero, whatever the gradient of the result."""
+    """An output that is not its window's maximum has gradient zero, even where the result's gradient is infinite."""
     side = 3 * pool.size
     params = problem(1, 1, side, side, 1, 1, torch.float32, pool=pool)
     x = torch.arange(float(side**2)).view(1, 1, side, side)
@@ -337,7 +337,7 @@ def test_what_32_bits_do_not_count_is_named():
 
 
 def _launches(params):
-    """What the backward would launch."""
+    """The launches of the backward."""
 
     def empty(shape, dtype=params.weight_dtype):
         return torch.empty(shape, dtype=dtype).contiguous(memory_format=LAST)

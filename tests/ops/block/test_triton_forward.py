@@ -71,7 +71,7 @@ pytestmark = pytest.mark.usefixtures("triton_on_cpu")
 
 
 def _run(sources, table, weight, bias, params, mean=(), scale=1.0):
-    """Triton's outputs between canaries that must stay; what nothing is stored to stays NaN."""
+    """Triton's outputs between canaries that must stay unchanged; values that no store covers stay NaN."""
     made = [output((images, params.filters, *extent), params.out_dtype) for images, *extent in table.outputs]
     assert BACKENDS["triton"].can_run(params, torch.device("cpu")) is None
     run_by("triton", sources, table, weight, bias, params, mean, scale, [tensor for tensor, _ in made])
@@ -98,7 +98,7 @@ def test_every_presets_blocks_in_fp16(params):
 
 
 def _plain(x, weight, bias, params):
-    """The block by torch's own operations in the operands' dtype."""
+    """The block by torch's operations in the operands' dtype."""
     options = params.options
     y = F.conv2d(x, weight, bias, options.stride, options.padding).relu()
     y = F.max_pool2d(y, options.pool.size, options.pool.stride)
@@ -222,7 +222,7 @@ def test_a_plan_gives_bit_for_bit_what_brute_force_gives():
 def test_training_keeps_the_norms_input_and_the_pools_hits(params):
     params = typed(params, torch.float32)
     x, weight, _ = operands(params)
-    # Of small whole numbers every sum is exact: the ties are those of the reference.
+    # Sums of small integers are exact, so ties equal the reference's.
     x, weight = (x / 2).round(), (weight * params.depth**0.5 / 2).round()
     result, values, hits = training_by("triton", x, weight, None, params)
     expected, wide_values, wide_hits = training_by(
@@ -296,9 +296,9 @@ def test_outputs_may_start_anywhere(offset):
 
 
 @pytest.mark.parametrize("name", ["small", "strip"])
-@pytest.mark.parametrize("row", [4, 5])  # in the last and in the first row of some pool window, and in no other of it
+@pytest.mark.parametrize("row", [4, 5])  # the last and the first row of some pool window, where no other row sees the NaN
 def test_a_nan_is_never_lost(name, row):
-    """Neither the ReLU nor a pool may take another number for it."""
+    """Neither the ReLU nor a pool may replace a NaN by a number."""
     params = typed(problem(1, 16, 12, 13, 16, 3, pool=POOL), torch.float16)
     x, weight, bias = operands(params)
     x[0, 3, row, 6] = float("nan")
@@ -327,7 +327,7 @@ def test_addresses_beyond_32_bits():
 
 
 def test_a_flat_tile_of_one_column_reaches_beyond_32_bits():
-    """The rows of a source lie so far apart that those of one tile do not fit 32 bits; its memory is only reserved."""
+    """A source's rows lie so far apart that the offsets within a tile exceed 32 bits; its memory is only reserved."""
     params = typed(problem(1, 16, 129, 1, 16, 1), torch.float16, source=torch.uint8)
     _, weight, bias = operands(replace(params, dtype=torch.float16))
     apart = 2**24 + 2**18
@@ -340,7 +340,7 @@ def test_a_flat_tile_of_one_column_reaches_beyond_32_bits():
 
 @pytest.mark.parametrize("norm", [None, CROSS])
 def test_outputs_may_start_at_any_address(norm):
-    """They are views of a buffer, each a value further on; what nothing is stored to stays as it was."""
+    """Outputs are views of a buffer, each one value further on; values that no store covers stay unchanged."""
     params = typed(problem(1, 16, 6, 7, 16, 3, padding=1, norm=norm), torch.float16)
     x, weight, bias = operands(params)
     (expected,) = _run([x], whole_images(params), weight, bias, params)
@@ -403,7 +403,7 @@ def test_the_interpreter_agrees():
     """Triton's own interpreter, which knows neither layouts nor bfloat16, runs this file's tests too."""
     if INTERPRETED:
         return
-    chosen = "any_shape or phases or planes or training or (presets and (x3x or x64x))"  # wider ones take it most of a minute
+    chosen = "any_shape or phases or planes or training or (presets and (x3x or x64x))"  # wider tiles take most of a minute
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", __file__, "-k", chosen]
     done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -41,7 +41,7 @@ def _averages(size, stride):
 
 
 def _case(tile, source, dtype, channels, filters, size, **options):
-    """A tile's name and a problem whose extents do not matter."""
+    """A tile's name and a problem whose extents are ignored."""
     params = problem(1, channels, 1, 1, filters, size, **options)
     return tile, replace(params, dtype=source, weight_dtype=dtype, out_dtype=dtype)
 
@@ -93,9 +93,9 @@ def lists(draw, params):
     for _ in range(number(1, 3)):
         source = number(0, len(sources) - 1)
         images, height, width = sources[source]
-        axes = []  # of each axis: the window's start and extent, the region's first pixel and its outputs
+        axes = []  # for each axis: the window's start and extent, the region's first pixel and its outputs
         for extent in (height, width):
-            # As a rule nearly all of it, since small windows meet fewer edges of tiles.
+            # Mostly nearly the whole extent, since small windows meet fewer edges of tiles.
             window = extent - number(0, min(4, extent - 1))
             start = number(0, extent - window)
             skipped = number(0, 3)
@@ -145,7 +145,7 @@ def _pixels(shape, dtype, generator):
 
 
 def check_list(backend, params, drawn):
-    """A backend's results of a list that was drawn of `lists` are the reference's, and nothing else is written."""
+    """Assert that a backend gives the reference's results for a list drawn from `lists` and writes nothing else."""
     shapes, table, seed = drawn
     generator = torch.Generator().manual_seed(seed)
     sources = [_pixels((images, params.channels, *extent), params.dtype, generator) for images, *extent in shapes]
@@ -183,7 +183,7 @@ def _check_hits(tile, params, shape, seed):
     if min(params.out_shape[2:]) < 1:
         return
     generator = torch.Generator().manual_seed(seed)
-    # Of small whole numbers every sum is exact and most windows have ties.
+    # Sums of small integers are exact, and most windows have ties.
     x = torch.randint(-1, 3, (shape[0], params.channels, *shape[1:]), generator=generator).to(params.dtype)
     weight = torch.randint(
         -1, 2, (params.filters, params.channels // params.options.groups, *[params.size] * 2), generator=generator

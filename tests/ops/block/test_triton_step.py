@@ -20,7 +20,7 @@ WINDOW, BATCH = 31, 2
 
 
 def _column(dtype):
-    """Arch 1 with small windows and fully-connected layers: its blocks as they are."""
+    """Arch 1 with its own blocks, small windows and small fully-connected layers."""
     column = networks.preset("scnn-arch1").columns[0]
     net = Column(replace(column, window=WINDOW, plane=WINDOW + 1, fc=(8, 4), dropout=0.0)).to(dtype)
     net.initialise(torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Timing tiles: only when asked for, once for each problem, and never worse than what the file says."""
+"""Timing tiles: only on request, once per problem, and never worse than the file's choice."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_place_that_cannot_be_written_to_is_no_error(tmp_path, monkeypatch):
 def test_a_columns_launches_are_in_the_tile_that_was_timed(monkeypatch):
     candidates, times = forward_candidates(PARAMS), []
 
-    def seconds(what):  # a clock needs a GPU; the launches are what would be timed
+    def seconds(what):  # timing needs a GPU; these are the launches that would be timed
         times.append(what.constants["ROWS"] * what.constants["COLS"])
         return -times[-1] + what.warps / 100
 

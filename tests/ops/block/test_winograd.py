@@ -55,7 +55,7 @@ def test_values_are_the_references(isa, params):
     ("channels", "size", "stride", "largest"), [(64, 5, 1, 7e-6), (64, 3, 1, 2e-6), (3, 11, 2, 5e-6), (3, 11, 4, 2e-6)]
 )
 def test_the_error_is_what_the_documents_say(isa, channels, size, stride, largest, seed):
-    """Relative to the largest output; fp32's plain sum errs by 2e-7 to 8e-7 here."""
+    """The error relative to the largest output; fp32's plain sum errs by 2e-7 to 8e-7 here."""
     params = problem(2, channels, 60, 60, 64, size, torch.float32, stride=stride, rounding="down")
     x, weight, bias = operands(params, seed)
     x = x.relu() if channels == 64 else 40 * x
@@ -67,7 +67,7 @@ def test_the_error_is_what_the_documents_say(isa, channels, size, stride, larges
 @pytest.mark.parametrize("lattice", [(0, 0), (1, 2), (5, 3)])
 @pytest.mark.parametrize("params", TILED[1::2], ids=str)
 def test_a_tiles_inputs_and_no_others_decide_an_outputs_bits(isa, params, lattice):
-    """What `OutputTile` says is what the kernel does: a plan's exactness rests on it."""
+    """The kernel keeps to `OutputTile`, on which a plan's exactness rests."""
     params = replace(params, options=replace(params.options, pool=None))
     tile, stride, padding = _tile(params), params.options.stride, params.options.padding
     x, weight, bias = operands(params)
@@ -116,7 +116,7 @@ def test_an_output_has_the_same_bits_in_every_region_with_its_tile(isa, params):
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
 @pytest.mark.parametrize("operand", ["weight", "bias"])
 def test_what_is_changed_in_place_is_packed_anew(isa, operand, precision):
-    """One at a time: a change of either must be seen by itself."""
+    """A change of the weight or of the bias alone must be noticed."""
     params = replace(TILED[0], options=replace(TILED[0].options, precision=precision))
     x, weight, bias = operands(params)
     (before,) = _run(isa, x, whole_images(params), weight, bias, params)

@@ -1,4 +1,4 @@
-"""The block as the tester of operations sees it: whole images, by every backend."""
+"""The block's description for the tester: whole images, by every backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.ops.block.problems import operands, run_by, stated, typed
 
 
 def _operands(params):
-    """The images lie among NaN, with gaps between their rows."""
+    """The operands; the images lie among NaN, with gaps between their rows."""
     x, weight, bias = operands(params)
     return guarded.poisoned(x), weight, bias
 
@@ -49,7 +49,7 @@ def _allowed(params, given, expected):
 
 
 def reaches(way, params):
-    """Whether the way has the problem's precision: bf16x3 takes a tile unit."""
+    """Whether the way supports the problem's precision: bf16x3 needs a tile unit."""
     return params.options.precision != "bf16x3" or engine.load().has_tiles(way.isa)
 
 
@@ -60,4 +60,4 @@ BY_LOOPS = tester.Operation(
     statement=_by_loops,
     allowed=_allowed,
 )
-BLOCK = replace(BY_LOOPS, statement=_by_the_reference)  # for problems that loops are too slow for
+BLOCK = replace(BY_LOOPS, statement=_by_the_reference)  # problems for which loops are too slow

@@ -31,7 +31,7 @@ BACKEND = pytest.mark.parametrize("backend", [*ON_CPU, "triton"])
 
 @dataclass(frozen=True)
 class Problem:
-    """rows, inputs, outputs: of each column. indexed: the columns whose samples share rows."""
+    """rows, inputs, outputs: one for each column. indexed: the columns whose samples share rows."""
 
     rows: tuple[int, ...]
     inputs: tuple[int, ...]
@@ -63,14 +63,14 @@ class Problem:
 
     @property
     def params(self):
-        """The problem as the operation sees it."""
+        """The operation's description of the problem."""
         wide = torch.promote_types(self.weight, torch.float32)
         sizes = self.rows, self.inputs, self.outputs, sum(self.counts), len(self.counts), self.labels
         return HeadParams(*sizes, self.weight, wide, None if self.out_dtype == wide else self.out_dtype)
 
     @property
     def shapes(self):
-        """Those of the probabilities of samples, and of their means and deviations of images."""
+        """The shapes of the samples' probabilities and of each image's means and deviations."""
         return [(count, self.labels) for count in (sum(self.counts), len(self.counts), len(self.counts))]
 
     def __str__(self):
@@ -88,14 +88,14 @@ PROBLEMS = [
     Problem((7, 40), (63, 64), (33, 16), 2, (7, 33), (0,), torch.bfloat16),
     Problem((40, 7), (72, 40), (20, 35), 3, (40,), (1,), torch.bfloat16, torch.bfloat16),
 ]
-# Triton has no tensor cores for sm_75, and packed arithmetic for sm_120.
+# Triton uses no tensor cores on sm_75, and packed arithmetic on sm_120.
 COMPILED = [(problem, 80) for problem in PROBLEMS] + [(PROBLEMS[i], capability) for i in (3, 6) for capability in (75, 90, 120)]
 DOUBLE = Problem((5, 9), (20, 63), (7, 16), 3, (1, 8), (0,), torch.float64, torch.float64, torch.float64)
 PAPER = Problem((5, 5), (1000, 1000), (64, 64), 2, (5,))
 
 
 def _compute(way, problem, operands, results, threads):
-    """Triton's launches write to the results; the others make results of their own."""
+    """Compute the results: Triton's launches write to them, the other backends return new ones."""
     if way.backend == "triton":
         launches = triton.launches_of(problem.params, Operands(*operands), Results(*results))
         assert len(launches) == 2
@@ -114,7 +114,7 @@ def _run(operands, out_dtype=None):
 
 
 def _wide(operands):
-    """Features as they are multiplied, weights and biases, the labels' weight and bias, and the rows: in float64."""
+    """The rounded features, weights and biases, the labels' weight and bias, all in float64, and the rows."""
     features, weights, biases, label_weight, label_bias, _, window_of = operands
     rounded = [x.to(w.dtype).double().numpy() for x, w in zip(features, weights, strict=True)]
     wide = [[tensor.double().numpy() for tensor in group] for group in (weights, biases)]
@@ -128,7 +128,7 @@ def _stated(problem, operands):
 
 
 def _allowed(problem, operands, expected):
-    """How far from the statement's each result may be: errors of two layers carried through the softmax."""
+    """Each result's allowed distance from the statement's: errors of two layers carried through the softmax."""
     features, weights, biases, label, rows_of = _wide(operands)
     probs = expected[0].numpy()
     hidden_error, logit_error = problem.params.tolerances()
@@ -141,7 +141,7 @@ def _allowed(problem, operands, expected):
     joined, errors = np.concatenate(joined, 1), np.concatenate(errors, 1)
     magnitudes = np.abs(label[0]).T
     logits = errors @ magnitudes + logit_error * (joined @ magnitudes + np.abs(label[1]))
-    # A logit's error moves a probability by its own share of it, and the largest other one by as much; the exponential of
+    # A probability's relative error is at most its logit's error plus the largest error of the others; the exponential of
     # a difference d, whose rounding counts d times, is within 8 units in the last place.
     depth = np.log(probs.max(1, keepdims=True)) - np.log(np.maximum(probs, 1e-300))
     allowed = torch.from_numpy(probs * (2 * logits.max(1, keepdims=True) + (8 + 2 * depth) * eps) + 1e-30)
@@ -186,7 +186,7 @@ AMONG_NAN = [
 
 @pytest.mark.parametrize(("way", "problem"), AMONG_NAN, ids=str)
 def test_nothing_beside_the_operands_is_read_wherever_they_lie(way, problem):
-    """Operands lie among NaN, at addresses that are no multiple of 16."""
+    """Operands lie among NaN, at addresses that are not multiples of 16."""
     tester.memory(HEAD, way, problem, offset=1)
 
 
@@ -214,7 +214,7 @@ def test_the_public_function_is_two_launches_on_triton():
 
 
 def _check(problem, results):
-    """What the public function gave is the statement's."""
+    """Assert that the public function's results are the statement's."""
     operands = problem.operands()
     expected = _stated(problem, operands)
     for found, right, most in zip(results, expected, _allowed(problem, operands, expected), strict=True):
@@ -223,7 +223,7 @@ def _check(problem, results):
 
 @pytest.mark.parametrize("backend", ON_CPU)
 def test_results_in_float64_are_those_that_float32_rounds(backend):
-    """With probabilities that sum to 1 as float64 does: the logits are float32's, and nothing after them."""
+    """Probabilities sum to 1 in float64's precision: only the logits are float32."""
     with Way(backend).running():
         exact, rounded = (_run(PROBLEMS[3].operands(), dtype) for dtype in (torch.float64, torch.float32))
     assert all(torch.equal(wide.float(), narrow) for wide, narrow in zip(exact, rounded, strict=True))
@@ -317,7 +317,7 @@ def test_no_images_and_strided_operands(backend):
 
 @BACKEND
 def test_it_is_the_scorers_head(backend):
-    """What the cpu's executor and `summarise` make of two images, from what its columns give for the head."""
+    """The head gives the cpu executor's and `summarise`'s results for two images, from the features of its columns."""
     model = small.model()
     net, executor = model.net, executor_of(model.net)
     photos = [np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3)).astype(np.uint8) for i in range(2)]

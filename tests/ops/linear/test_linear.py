@@ -1,4 +1,4 @@
-"""ops.linear: values, and bits that belong to the row, on the reference, every instruction set of the engine, and Triton."""
+"""ops.linear: values, and bits that depend on the row alone, on the reference, every engine instruction set, and Triton."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _compute(way, params, operands, results, threads):
 
 
 def _stated(params, operands):
-    """The operands rounded to the precision, and nothing else."""
+    """The result in float64 of operands rounded to the precision."""
     x, weight, bias = operands
     x = x.bfloat16() if params.precision == "bf16" else x
     result = x.double() @ weight.double().T + bias.double()
@@ -47,7 +47,7 @@ def _stated(params, operands):
 
 
 def _allowed(params, operands, expected):
-    """Products in 16 bits are summed in float32, and their sum is rounded once."""
+    """The allowed errors: 16-bit products are summed in float32, and the sum is rounded once."""
     x, weight, _ = operands
     if params.dtype.itemsize == 2:
         return [torch.finfo(params.dtype).eps * expected[0].abs().max()]
@@ -117,7 +117,7 @@ for isa in (*engine.isas(), *engine.emulated_isas()):
 
 @pytest.mark.needs_engine
 def test_nothing_past_the_operands_is_touched():
-    """The operands end where memory does; in a process of its own, which a read too far would end."""
+    """The operands end where memory does; a read past them would end the separate process."""
     result = warm.run(AT_THE_END_OF_MEMORY)
     assert result.returncode == 0, result.stderr
 

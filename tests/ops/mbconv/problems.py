@@ -1,4 +1,4 @@
-"""Small inverted residual blocks, weights for them, and the operation as the tester sees it."""
+"""Small inverted residual blocks, their weights, and the operation's description for the tester."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROBLEMS = [
     MbConvParams(1, 2, 1, 1, 12, 2, 5, residual=True),
     MbConvParams(1, 2, 2, 3, 12, 2, 3, stride=2),
 ]
-# Of so many inputs that a tile unit forms their products in bf16: steps of 32 inputs, 16 pixels, 16 outputs, whole and not.
+# Enough inputs that a tile unit forms their products in bf16: full and partial steps of 32 inputs, 16 pixels, 16 outputs.
 WIDE = [
     MbConvParams(2, 16, 13, 11, 96, 24, 3, stride=2),
     MbConvParams(1, 32, 9, 7, 32, 16, 3, expands=False),
@@ -30,20 +30,20 @@ WIDE = [
     MbConvParams(2, 100, 3, 2, 16, 1, 3),
     MbConvParams(1, 16, 20, 33, 18, 100, 7, stride=3),
 ]
-# Several strips and panels of the engine's kernels, each with a rest.
+# Several strips and panels of the engine's kernels, each with a remainder.
 STRIPS = [
     MbConvParams(1, 7, 120, 90, 42, 5, 3),
     MbConvParams(1, 6, 121, 77, 36, 10, 5, stride=2),
     MbConvParams(2, 49, 64, 70, 49, 20, 3, expands=False),  # several panels
-    MbConvParams(1, 3, 30, 40, 51, 4, 7, stride=3),  # of no size that kernels are written for
+    MbConvParams(1, 3, 30, 40, 51, 4, 7, stride=3),  # a size without a specialised kernel
     MbConvParams(1, 40, 41, 39, 240, 40, 5, residual=True),
 ]
-# Several programs of Triton's kernel both ways, each with a rest.
+# Several programs of Triton's kernel in both directions, each with a remainder.
 PROGRAMS = [
     MbConvParams(1, 7, 20, 30, 42, 5, 3),
     MbConvParams(1, 6, 21, 17, 36, 10, 5, stride=2),
     MbConvParams(2, 17, 14, 10, 17, 20, 3, expands=False),
-    MbConvParams(1, 16, 14, 14, 32, 48, 5, stride=2),  # of whole steps, and several parts of the filters
+    MbConvParams(1, 16, 14, 14, 32, 48, 5, stride=2),  # whole steps and several parts of the filters
     MbConvParams(1, 40, 14, 14, 32, 40, 5, residual=True),
     MbConvParams(1, 3, 30, 20, 51, 4, 7, stride=3),
 ]
@@ -71,7 +71,7 @@ def x_of(params, seed=1):
 
 
 def _compute(way, params, operands, results, threads):
-    """On the GPU's kernel the input lies between canaries too."""
+    """Compute the result; for the GPU's kernel the input lies between canaries too."""
     x, weights = operands
     x, (out,) = x.contiguous(memory_format=torch.channels_last), results
     if way.backend == "reference":
@@ -90,5 +90,5 @@ MBCONV = tester.Operation(
     operands=lambda params: (x_of(params), weights_of(params)),
     results=lambda params: ([(params.images, params.filters, params.out_height, params.out_width)], torch.float32),
     compute=_compute,
-    statement=lambda params, operands: [reference.forward(params, *operands)],  # which test_reference.py judges
+    statement=lambda params, operands: [reference.forward(params, *operands)],  # judged by test_reference.py
 )

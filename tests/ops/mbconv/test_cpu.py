@@ -1,4 +1,4 @@
-"""ops.mbconv on the C++ engine alone: its memory, its rounding, its tiles, and what its binding refuses."""
+"""ops.mbconv on the C++ engine alone: its memory, its rounding, its tiles, and its binding's refusals."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_what_lay_in_memory_before_decides_nothing(params, way):
 @pytest.mark.parametrize("expands", [True, False])
 @pytest.mark.parametrize("channels", [5, 16, 37])
 def test_operands_are_rounded_to_the_nearest_bfloat16(channels, expands, way):
-    """Each layer hands on what it gets: the result is the input, rounded once and clipped."""
+    """Each layer is the identity: the result is the input, rounded once and clipped."""
     params = MbConvParams(1, channels, 9, 8, channels, channels, 1, expands=expands, precision="bf16")
     generator = torch.Generator().manual_seed(3)
     drawn = 7 * torch.rand(1, 9, 8, channels, generator=generator)
-    drawn[:, ::2] = ((drawn[:, ::2].view(torch.int32) & -65536) | 0x8000).view(torch.float32)  # in the middle: to the even one
+    drawn[:, ::2] = ((drawn[:, ::2].view(torch.int32) & -65536) | 0x8000).view(torch.float32)  # halfway: rounds to even
     x = drawn.permute(0, 3, 1, 2)
     same, zeros = torch.eye(channels), torch.zeros(channels)
     weights = MbConvWeights((same, zeros) if expands else None, (torch.ones(channels, 1, 1), zeros), (same, zeros))

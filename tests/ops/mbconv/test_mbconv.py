@@ -1,4 +1,4 @@
-"""ops.mbconv on every instruction set of the engine and on Triton: the reference's values, and bits that belong to an image."""
+"""ops.mbconv on every instruction set of the engine and on Triton: the reference's values, bits independent of other images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_bits_on_triton_depend_on_neither_batch_nor_place(params):
     tester.bits(MBCONV, TRITON, params)
 
 
-# NaNs that a rounding without care would make an infinity and minus zero of.
+# NaNs that careless rounding would turn into an infinity and minus zero.
 NANS = torch.tensor([0x7F800001, 0x7FFFFFFF], dtype=torch.int32).view(torch.float32)
 
 
@@ -68,7 +68,7 @@ def test_what_is_no_number_reaches_what_sees_it_and_nothing_else(params, way):
 
 @pytest.mark.parametrize("params", in_both([MbConvParams(1, 5, 12, 11, 21, 3, 3)]), ids=str)
 def test_what_is_no_number_reaches_what_sees_it_on_triton(params):
-    """As many maps as no whole steps have: those that there are not must not turn an infinity into NaN."""
+    """The maps do not fill whole steps: the missing ones must not turn an infinity into NaN."""
     tester.not_a_number(MBCONV, TRITON, params, at=(0, 2, 6, 4))
 
 
@@ -95,7 +95,7 @@ def test_the_operation_is_the_backends_wherever_images_lie(params, way):
 @pytest.mark.parametrize("way", PACKING, ids=str)
 @pytest.mark.parametrize("params", [PROBLEMS[1], MbConvParams(1, 16, 8, 8, 16, 16, 3, expands=False)], ids=str)
 def test_what_is_prepared_keeps_its_weights_and_takes_any_extents(params, way):
-    """The second has whole steps, where packing could be sharing."""
+    """The second problem has whole steps, where packing might share the caller's memory."""
 
     def prepared(weights):
         return BACKENDS[way.backend].prepare(params, weights).run
@@ -154,7 +154,7 @@ def test_autocast_changes_nothing():
 
 
 def _layer(name, change):
-    """A change of a layer's weight and bias."""
+    """A function that changes a layer's weight and bias."""
     return lambda weights: replace(weights, **{name: change(*getattr(weights, name))})
 
 

@@ -13,7 +13,7 @@ from tests.ops.mbconv.problems import PROBLEMS, weights_of
 
 
 def _by_torch(params, x, weights):
-    """float64, by torch's own convolutions."""
+    """The result in float64, by torch's convolutions."""
     maps = x.double()
     if weights.expand is not None:
         weight, bias = weights.expand
@@ -51,7 +51,7 @@ def test_an_images_bits_are_the_same_alone_and_in_a_batch():
 
 
 def test_padding_is_zeros_of_the_expanded_maps():
-    """An expansion to 5 everywhere: in the corner a filter of ones sees four of nine, elsewhere nine, and 6 is the most."""
+    """The expansion is 5 everywhere: in the corner a filter of ones sees four of nine, elsewhere nine; ReLU6 clips at 6."""
     params = MbConvParams(1, 1, 4, 4, 1, 1, 3)
     expand, project = (torch.zeros(1, 1), torch.full((1,), 5.0)), (torch.ones(1, 1), torch.zeros(1))
     found = reference.forward(

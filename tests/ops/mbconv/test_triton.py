@@ -1,4 +1,4 @@
-"""ops.mbconv on Triton alone, its PTX run in the simulator: how images are cut into programs, and what is counted."""
+"""ops.mbconv on Triton alone, its PTX run in the simulator: how images are cut into programs, and counts of work."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_bits_do_not_depend_on_how_an_image_is_cut(params, precision):
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
 def test_bits_depend_on_what_an_output_sees_alone(precision):
-    """A piece of an image has the image's outputs, but for those that see the piece's padding."""
+    """A piece of an image has the image's outputs, except for those that see the piece's padding."""
     params = replace(PROGRAMS[0], precision=precision)
     x, weights = x_of(params), weights_of(params)
     whole = _run(params, x, weights)
@@ -62,7 +62,7 @@ def test_bits_depend_on_what_an_output_sees_alone(precision):
 
 
 def test_padding_is_zeros_of_the_expanded_maps():
-    """An expansion to 5 everywhere: in a corner a filter of 0.1 sees four of nine, at an edge six, elsewhere nine."""
+    """The expansion is 5 everywhere: in a corner a filter of 0.1 sees four of nine, at an edge six, elsewhere nine."""
     params = MbConvParams(1, 1, 4, 4, 1, 1, 3)
     weights = MbConvWeights(
         (torch.zeros(1, 1), torch.full((1,), 5.0)), (torch.full((1, 3, 3), 0.1), torch.zeros(1)),
@@ -74,7 +74,7 @@ def test_padding_is_zeros_of_the_expanded_maps():
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
 def test_one_launch_stores_nothing_but_the_result(precision):
-    """The wide maps never reach memory."""
+    """The expanded maps never reach memory."""
     params = replace(PROBLEMS[2], precision=precision)
     x, weights = MBCONV.operands(params)
     with TRITON.running() as launches:
@@ -120,7 +120,7 @@ def test_whatever_is_not_refused_has_a_cut():
 
 @pytest.mark.parametrize(("lite", "ieee", "bf16"), [("lite0", 1.54, 1.36), ("lite1", 1.44, 1.24), ("lite2", 2.72, 2.71)])
 def test_the_kernels_documentation_counts_right(lite, ieee, bf16):
-    """Multiplications over those of the problem, of all blocks at the variant's own window."""
+    """The ratio of the kernel's multiplications to the problem's, over all blocks at each variant's own window."""
     for precision, expected in (("ieee", ieee), ("bf16", bf16)):
         problems = list(params_of(lite, (), precision, lite_window(lite)).problems())
         counted = sum(triton.multiplications(params, triton.cut_of(params)) for params in problems)

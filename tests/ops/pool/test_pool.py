@@ -67,7 +67,7 @@ def test_an_image_has_the_same_bits_alone_and_anywhere_in_memory():
 @pytest.mark.parametrize("rounding", ["up", "down"])
 @pytest.mark.parametrize(("size", "stride"), SIZES)
 def test_gradients_with_ties_are_those_of_the_loops(size, stride, rounding, ties):
-    """Of whole numbers from 0 to 2; where the first takes all they are torch's too."""
+    """Integers from 0 to 2 tie often; with ties="first" the gradients are torch's too."""
     problem = Problem(size, stride, rounding, (8, 7))
     x = tester.tied(1, 2, 3, 8, 7).requires_grad_()
     result = problem.result(x, ties=ties)

@@ -21,7 +21,7 @@ SHAPES = [(1,), (7,), (0,), (63,), (1024,), (3, 5, 4, 2), (1025,), (), (9, 7), (
 
 
 def _problem(shapes, dtype=torch.float32, offset=0, seed=0):
-    """Parameters, gradients and increments with their buffers, and a rate, momentum and decay for each of its own."""
+    """Parameters, gradients and increments with their buffers, and each parameter's own rate, momentum and decay."""
     generator = torch.Generator().manual_seed(seed)
     step = torch.promote_types(dtype, torch.float32)
     tensors = []
@@ -78,7 +78,7 @@ def test_other_dtypes(backend, dtype):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_engines_bits_are_the_references(dtype, threads):
-    """More values than a thread takes at a time, in parameters that end anywhere; an infinity and a NaN among them."""
+    """More values than a thread takes at a time, in parameters of any size; an infinity and a NaN among them."""
     tensors, options = _problem([(2**16 * 4 + 1,), (7, 9), (2**16,), (3, 5, 4, 2)], dtype, offset=1)
     given = [[inner for inner, _ in kind] for kind in tensors]
     given[1][0][5], given[0][0][9], given[2][2][3] = float("inf"), float("nan"), -float("inf")
@@ -95,7 +95,7 @@ def test_the_engines_bits_are_the_references(dtype, threads):
 @BACKEND
 @pytest.mark.parametrize("count", [1, 2, 3, 37])
 def test_every_parameter_finds_its_own_row(backend, count):
-    """Sizes around a block's, and options of its own for each."""
+    """Sizes around a block's, each with its own options."""
     sizes = (1023, 1024, 1025, 1) if count < 37 else (1, 3, 7)
     _check(backend, [(sizes[i % len(sizes)],) for i in range(count)], torch.float32, 0)
 

@@ -20,7 +20,7 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def among_ones(height: int, width: int, channels: int = 3, seed: int = 0) -> Tensor:
-    """Random pixels inside a larger buffer of 255s: what lies around them must not matter. Alpha is often 0 or 255."""
+    """Random pixels inside a larger buffer of 255s, which must not matter. Alpha is often 0 or 255."""
     random = np.random.default_rng(seed + 7 * height + width)
     pixels = random.integers(0, 256, (height, width, channels)).astype(np.uint8)
     if channels == 4:

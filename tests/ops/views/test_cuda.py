@@ -1,4 +1,4 @@
-"""Views in CUDA C++, as PTX in the simulator: Pillow's bytes for every view, size and kind of photograph, and what is read."""
+"""Views in CUDA C++, as PTX in the simulator: Pillow's bytes for every view, size and kind of photograph, and its reads."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def _one_thread():
 
 
 def _outputs(cuts, dtype=torch.uint8):
-    """For each cut a result full of ones bits or NaN, and the buffer with margins around it."""
+    """For each cut a result filled with one bits or NaN, and its buffer with margins."""
     made = [guarded.output((cut.height, cut.width, 4), dtype) for cut in cuts]
     return [result for result, _ in made], [buffer for _, buffer in made]
 
 
 def _vertical_first(params):
-    """Pillow 13 resizes such photographs the other way round, and rounds in between: the kernel is within a level of it."""
+    """Whether Pillow 13 resizes vertically first and rounds in between: there the kernel is within a level of it."""
     lost = params.height - params.resized[0], params.width - params.resized[1]
     return lost[0] > 0 and lost[0] > 2 * lost[1]
 
@@ -159,7 +159,7 @@ def test_the_public_planes():
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_rows_with_gaps_and_offsets_beyond_31_bits(narrow, tmp_path):
-    """Six rows that lie half a gigabyte apart, of which nothing in between may be read. 32-bit offsets are seen to fail."""
+    """Six rows half a gigabyte apart; nothing in between may be read. The test detects 32-bit offsets."""
     pitch = 2**29 + 3
     apart = torch.from_numpy(np.zeros(5 * pitch + 64, np.uint8)).as_strided((6, 9, 3), (pitch, 3, 1), 13)
     apart[:] = among_ones(6, 9)
@@ -205,7 +205,7 @@ def test_each_byte_of_a_photograph_is_read_about_once(shape, channels, view):
 
 @pytest.mark.parametrize(("channels", "view"), [(3, "warp"), (3, "center"), (4, "warp")])
 def test_each_byte_of_a_photograph_of_50_megapixels_is_read_about_once(channels, view):
-    """One block in the middle, run; the others differ from it by a row and a sector. It reads its share and little more."""
+    """A middle block, which the others match to a row and a sector, reads its share and little more."""
     image = torch.from_numpy(np.zeros((5773, 8660, channels), np.uint8))
     params = ViewParams(5773, 8660, view)
     (output,), _ = _outputs([Cut(0, params, 0, 0, 256, 256)])
@@ -226,7 +226,7 @@ def test_each_byte_of_a_photograph_of_50_megapixels_is_read_about_once(channels,
 
 
 def _staged_share(report):
-    """Of the sectors that the loads of the stage ask for, the part that is used."""
+    """The used fraction of the sectors that the stage's loads request."""
     text = (sources() / "views/planes.cu").read_text().splitlines()
     (line,) = [i for i, code in enumerate(text, 1) if "kInside ? from[32 * i]" in code]
     loads = [counts for source, counts in report.by_source().items() if f"planes.cu:{line}" in source.split(" called")[0]]
@@ -269,7 +269,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("bug", [None, *PLANTED])
 def test_planted_bugs_are_caught(bug, tmp_path):
-    """In a copy of the kernel; with nothing planted the same check passes."""
+    """Bugs are planted in a copy of the kernel; with none planted the same check passes."""
     images = [among_ones(90, 230), among_ones(50, 40, 4), among_ones(30, 30, 1), among_ones(12, 1200)]
     cuts = [
         *_whole(images, "pad", 32),

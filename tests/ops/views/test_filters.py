@@ -1,4 +1,4 @@
-"""Filters: the engine's weights are those of the statement in numpy, and near the exact ones."""
+"""Filters: the engine's weights equal those of the numpy statement and are near the exact ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_engines_weights_are_those_of_the_statement(target):
     random = np.random.default_rng(target)
     for size in [*SIDES, *random.integers(1, 20_000, 30).tolist()]:
         if size > 1000 * target:
-            continue  # its many taps take numpy seconds
+            continue  # numpy takes seconds for its many taps
         right = filters.by_numpy(size, target, 0, target)
         _assert_same(filters.Filter(*engine.load().bilinear_filter(size, target, 0, target)), right)
 

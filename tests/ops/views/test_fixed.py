@@ -1,4 +1,4 @@
-"""Planes made by launches of one shape, as PTX in the simulator: the bytes of the launch that is made for the photographs."""
+"""Planes made by launches of one shape, as PTX in the simulator: the bytes of a launch made for the photographs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def made_of(view, plane, photos):
 
 
 def expected_of(view, plane, photos):
-    """The planes by the launch whose tables the host makes."""
+    """The planes by a launch with tables made on the host."""
     params = [ViewParams(*each.shape[:2], view, plane) for each in photos]
     out = [torch.empty(plane, plane, 4, dtype=torch.uint8) for _ in photos]
     cuda.BACKEND.run(Cutting(photos, [Cut(i, one, 0, 0, *one.shape) for i, one in enumerate(params)], out))

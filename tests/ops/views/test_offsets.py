@@ -1,4 +1,4 @@
-"""Window offsets: keyed by picture, seed and column; the same everywhere; uniform; on the grid."""
+"""Window offsets: keyed by picture, seed and column; the same on every machine; uniform; on the grid."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _block(key, counter):
 
 
 def _stated(key, samples, windows, crops, grid):
-    """The offsets as docs/design.md#scores has them, draw by draw."""
+    """The offsets by docs/design.md#scores, draw by draw."""
     found = []
     for i in range(samples):
         words = _block(key, i + 1)
@@ -115,7 +115,7 @@ def _stated(key, samples, windows, crops, grid):
 
 
 def _problems(count):
-    """Keys of every kind, limits and grids small and as large as can be, and where both meet."""
+    """Keys of every kind, the smallest and largest limits and grids, and where both meet."""
     random = np.random.default_rng(5)
     for case in range(count):
         key = tuple(int(word) for word in random.integers(0, 2**64, 2, dtype=np.uint64))

@@ -1,4 +1,4 @@
-"""Planes: geometry, agreement with Pillow's own cuts, and what is too narrow or too large."""
+"""Planes: geometry, agreement with Pillow's own cuts, and photographs that are too narrow or too large."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_slivers_whose_enlargement_would_not_fit_are_refused():
 
 @pytest.mark.parametrize("view", ["local", "center"])
 def test_a_sliver_takes_no_more_than_a_strip_of_one_to_512(view):
-    """As an array and as a tensor; whole planes and windows of them. What is hardly enlarged may be as large as it is."""
+    """Arrays and tensors; whole planes and their windows. A photograph that is hardly enlarged may be very large."""
     for width, refused in ((512, False), (515, True), (4096, True)):
         pixels = np.zeros((1, width, 3), np.uint8)
         calls = (
@@ -86,7 +86,7 @@ def test_a_sliver_takes_no_more_than_a_strip_of_one_to_512(view):
 
 
 def test_what_stands_for_more_than_memory_holds_is_refused_before_it_is_copied():
-    """Four gigapixels of one byte; as many rows of one; and each is a view of a small array when it is small."""
+    """Four gigapixels that repeat one byte, or one row; the same array at a small size is accepted."""
     large, rows = (2**16, 2**16, 3), (2**26, 64, 3)
     byte, row = np.zeros((1, 1, 1), np.uint8), np.zeros((1, 64, 3), np.uint8)
     for small, shape in ((byte, large), (row, rows)):

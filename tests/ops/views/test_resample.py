@@ -1,4 +1,4 @@
-"""The engine's resampling: Pillow's bytes, of any size, cut anywhere, and nothing read outside of the photograph."""
+"""The engine's resampling: Pillow's bytes at any size and cut, and nothing read outside the photograph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_any_size_to_any_other(isa):
     random = np.random.default_rng(7)
     for case in range(400):
         height, width, to_height, to_width = (int(random.choice(SIDES)) for _ in range(4))
-        if case % 5 == 0:  # one side stays, which has no pass
+        if case % 5 == 0:  # one side keeps its size and has no pass
             to_height, to_width = (height, to_width) if case % 2 else (to_height, width)
         pixels = photo(height, width, case)
         found = _whole(isa, pixels, to_height, to_width)
@@ -51,7 +51,7 @@ def test_slivers(isa, sizes):
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_the_order_of_the_passes_turns_where_pillows_does(isa):
-    """Where the height loses more than twice what the width does, and by a pixel less; where the width grows meanwhile."""
+    """The height loses more than twice as much as the width, and a pixel less; the width grows."""
     loses = [(101, 80, 60, 60), (100, 80, 60, 60), (99, 80, 60, 60)]
     grows = [(61, 40, 60, 80), (60, 40, 61, 80)]
     for height, width, to_height, to_width in loses + grows:

@@ -1,4 +1,4 @@
-"""ops.views: Pillow's bytes, within a level of the formula, nothing beside a photograph read, and bits that are its own."""
+"""ops.views: Pillow's bytes, within a level of the formula, only photographs are read, bits independent of others."""
 
 from __future__ import annotations
 

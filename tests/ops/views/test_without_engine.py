@@ -1,4 +1,4 @@
-"""Where the engine was not built, views are the same to the byte, and so is where windows lie."""
+"""Without the engine, views and the offsets of windows are the same to the byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The views as the tester of operations sees them: whole views of photographs of one size, by every instruction set."""
+"""The views' description for the tester: whole views of photographs of one size, by every instruction set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.ops.views.photos import photo
 
 @dataclass(frozen=True)
 class Photographs:
-    """So many photographs of one size, and the view that is made of each."""
+    """Photographs of one size, and the view to make of each."""
 
     height: int
     width: int
@@ -28,7 +28,7 @@ class Photographs:
 
     @property
     def params(self) -> ViewParams:
-        """The view of each of them."""
+        """The parameters of each view."""
         return ViewParams(self.height, self.width, self.view, self.plane)
 
     def __str__(self) -> str:
@@ -70,4 +70,4 @@ VIEWS_OF_PHOTOGRAPHS = tester.Operation(
 )
 BY_THE_FORMULA = replace(
     VIEWS_OF_PHOTOGRAPHS, statement=_by_the_formula, allowed=lambda problem, operands, expected: [1.0]
-)  # a level: the formula rounds once
+)  # one level: the formula rounds only once

@@ -1,6 +1,6 @@
-"""Sharing plans a second time, in vectorised numpy: an independent statement that the engine's (csrc/core/plan) are judged by.
+"""Sharing plans in vectorised numpy: an independent statement for the engine's plans (csrc/core/plan).
 
-They were the package's own until plans were made in C++, and share with that no line.
+It shares no code with the engine.
 """
 
 from tests.plan.reference_plan.cost import costs_of

@@ -1,4 +1,4 @@
-"""Which windows share: windows of one class, in groups small enough to pay.
+"""The choice of windows that share: windows of one class, in groups small enough to pay.
 
 A class is the windows that read the same map and whose places agree modulo the convolution's stride. A group is computed as one
 rectangle of convolution outputs, the smallest around what its windows need, so windows far apart are in different groups.
@@ -12,11 +12,11 @@ from tests.plan.reference_plan.cost import BlockCost
 
 
 def run_starts(labels: np.ndarray) -> np.ndarray:
-    """Where runs of equal labels begin."""
+    """The first index of each run of equal labels."""
     first = np.empty(len(labels), bool)
     first[:1] = True
     np.not_equal(labels[1:], labels[:-1], out=first[1:])
-    return first.nonzero()[0]  # as np.flatnonzero, in a third of its time
+    return first.nonzero()[0]  # as np.flatnonzero, in a third of the time
 
 
 def run_lengths(starts: np.ndarray, total: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def run_lengths(starts: np.ndarray, total: int) -> np.ndarray:
 def groups_of(classes: np.ndarray, needs: np.ndarray, saved: np.ndarray, cost: BlockCost) -> np.ndarray:
     """The number of each window's group, [n], or -1: groups of at least two windows that cost less than the windows one by one.
 
-    classes: [n], sorted. needs: [n, 2, first or last], what each needs of the lattice. saved: [n]. Where all windows of a class
+    classes: [n], sorted. needs: [n, 2, first or last], outputs of the lattice. saved: [n]. Where all windows of a class
     lie close together they are one group, found for all classes at once.
     """
     if not len(classes):
@@ -43,7 +43,7 @@ def groups_of(classes: np.ndarray, needs: np.ndarray, saved: np.ndarray, cost: B
     )
     price = computing + storing
     least, limit = np.minimum.reduceat(price[many:], starts), np.minimum.reduceat(saved, starts)
-    # No window could add as much to a part of the class as is between the whole and the smallest one.
+    # No window adds more to part of the class than the price of the whole class less that of its smallest window.
     close = price[:many] - least < np.minimum(limit, least)
     if not (close | (counts == 1)).all():
         labels = np.repeat(np.where(counts > 1, starts, -1), counts)
@@ -57,7 +57,7 @@ def groups_of(classes: np.ndarray, needs: np.ndarray, saved: np.ndarray, cost: B
 
 
 def _greedy(first: np.ndarray, last: np.ndarray, saved: np.ndarray, single: np.ndarray, cost: BlockCost) -> np.ndarray:
-    """Each window joins the group to which it adds least, or opens one where that would cost it more: a number for each."""
+    """Each window's group number: it joins the group to which it adds least, or opens one where that is cheaper."""
     axis = cost.axis
     side, stride, size, pool_stride = axis.tile.side, axis.stride, axis.tile.size, axis.pool_stride
     depth, read, stored = cost.depth, cost.read, cost.stored
@@ -75,9 +75,9 @@ def _greedy(first: np.ndarray, last: np.ndarray, saved: np.ndarray, single: np.n
     for (top, left, bottom, right), limit, alone in zip(windows, limits, single.tolist(), strict=True):
         best, least, joined = len(boxes), limit, (top, left, bottom, right, alone)
         for i, (north, west, south, east, before) in enumerate(boxes):
-            if north > bottom or south < top or west > right or east < left:  # it would add all of itself, at least
+            if north > bottom or south < top or west > right or east < left:  # disjoint: joining saves nothing
                 continue
-            # Conditionals, not min and max: half of the time would be calls of those.
+            # Conditionals, since calls of min and max would take half of the time.
             box = (
                 north if north < top else top,
                 west if west < left else left,
@@ -93,7 +93,7 @@ def _greedy(first: np.ndarray, last: np.ndarray, saved: np.ndarray, single: np.n
 
 
 def _worthwhile(labels: np.ndarray, first: np.ndarray, last: np.ndarray, saved: np.ndarray, cost: BlockCost) -> np.ndarray:
-    """Groups numbered from 0 in the order of their labels, or -1 for windows of groups that do not pay. Negative: of none."""
+    """Groups numbered from 0 in label order, or -1 for windows of groups that do not pay. Negative label: none."""
     order = np.argsort(labels, kind="stable")
     labels, first, last = labels[order], first[order], last[order]
     starts = run_starts(labels)

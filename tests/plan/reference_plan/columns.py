@@ -1,4 +1,4 @@
-"""Columns of the tables' matrices by the names of the records' fields: pairs, as the statement computes both axes at once."""
+"""Columns of the tables' matrices by field name, in pairs, since the statement computes both axes at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _between(record: np.dtype[np.void], first: str, last: str) -> slice:
 
 
 def width(record: np.dtype[np.void]) -> int:
-    """Columns of a table of such records."""
+    """The number of columns of a table of these records."""
     return len(record.names or ())
 
 

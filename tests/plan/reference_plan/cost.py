@@ -1,7 +1,7 @@
-"""What a region costs: the multiplications of its convolution, in whole tiles, and bytes moved expressed in multiplications.
+"""The cost of a region: its convolution's multiplications, in whole tiles, plus bytes moved, expressed in multiplications.
 
-The exchange rate is a property of a backend: how many multiply-adds it does in the time it moves one byte. What an output
-takes is the operation's to say (`OutputTile.macs`). The cost is a pure function of shapes, so a plan never depends on timings.
+The exchange rate is a property of a backend: its multiply-adds in the time of moving one byte. The operation states an
+output's cost (`OutputTile.macs`). Costs are pure functions of shapes, so a plan never depends on timings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.plan.reference_plan.geometry import Axis, Windows, axes_of
 class BlockCost:
     """Costs of one block's regions on one backend, in multiply-adds.
 
-    depth: of one convolution output of all filters. read, stored: of one input read and one result stored, all channels.
+    depth: one convolution output of all filters. read, stored: one input read and one result stored, all channels.
     """
 
     axis: Axis
@@ -31,7 +31,7 @@ class BlockCost:
     stored: float
 
     def prices(self, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of regions over outputs first ... last of the lattice, [n, 2] each: to compute, and to store their results once."""
+        """Prices of computing regions over lattice outputs first ... last, [n, 2] each, and of storing their results once."""
         axis = self.axis
         tiles, results = axis.whole_tiles(first, last), (last - first) // axis.pool_stride + 1
         reads = axis.reads(tiles)
@@ -39,11 +39,11 @@ class BlockCost:
         return computing, results[:, 0] * results[:, 1] * self.stored
 
     def multiplications(self, regions: RegionList) -> float:
-        """Of all regions, in whole tiles."""
+        """The multiplications of all regions, in whole tiles."""
         return float(self.depth * np.prod(self._tiles(regions), axis=1).sum())
 
     def of(self, regions: RegionList) -> float:
-        """Of all regions and their stores."""
+        """The cost of all regions and their stores."""
         reads = self.axis.reads(self._tiles(regions))
         stores = regions.stores.numpy()
         moved = self.read * np.prod(reads, axis=1).sum() + self.stored * np.prod(stores[:, STORE_EXTENT], axis=1).sum()
@@ -56,7 +56,7 @@ class BlockCost:
 
 @dataclass(frozen=True)
 class Constants:
-    """Of every block what its axis and cost say, [blocks]: to have them as arrays takes longer than to use them."""
+    """Every block's axis and cost as arrays, [blocks], kept because building them takes longer than using them."""
 
     depth: np.ndarray
     read: np.ndarray
@@ -70,16 +70,16 @@ class Constants:
 
     @classmethod
     def of(cls, costs: Sequence[BlockCost]) -> Constants:
-        """Those of these blocks."""
+        """The constants of these blocks."""
         names = [field.name for field in fields(cls)[2:]]
         whole = (np.array([getattr(cost.axis, name) for cost in costs]) for name in names)
         return cls(np.array([cost.depth for cost in costs]), np.array([cost.read for cost in costs]), *whole)
 
 
 def savings(of: Constants, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """[blocks, n]: what each window saves in each block when its shared results come from elsewhere, and what it takes alone.
+    """[blocks, n]: each window's saving in each block when its shared results come from elsewhere, and its cost alone.
 
-    windows: of all blocks, [blocks, n, 2]. A rim is computed in four strips. Stores are left out: results are stored in a
+    windows: all blocks', [blocks, n, 2]. A rim is computed in four strips. Stores are left out: results are stored in a
     window's own image either way.
     """
     depth, read = of.depth[:, None], of.read[:, None]
@@ -97,7 +97,7 @@ def costs_of(column: Column, tiles: tuple[OutputTile, ...], macs_per_byte: float
 def costs_and_constants(
     column: Column, tiles: tuple[OutputTile, ...], macs_per_byte: float
 ) -> tuple[tuple[BlockCost, ...], Constants]:
-    """The same, and as arrays what they say of all blocks."""
+    """The costs of every block of the column, and their constants as arrays."""
     inputs = (column.channels, *(block.filters for block in column.blocks))
     costs = tuple(
         BlockCost(

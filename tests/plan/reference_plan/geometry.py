@@ -1,8 +1,8 @@
-"""One axis of every block: which results depend on nothing but pixels inside the window, and what a result needs.
+"""One axis of every block: the results that depend only on pixels inside the window, and each result's inputs.
 
 Results lie on the window's own index 0 ... out - 1. Shared ones are the same for every window that sees their pixels; the
 rest, the rim, see padding, an overhanging edge, or the window's border through a same-map norm or through their tile: where a
-convolution is computed in tiles (`OutputTile`), all inputs of its tile decide an output's bits, so whole tiles are shared.
+convolution is computed in tiles (`OutputTile`), all inputs of a tile decide an output's bits, so whole tiles are shared.
 Tiles lie on the lattice that all windows of a plane share, so what is shared depends on where the window lies.
 
 Everything here takes arrays, or integers, and gives arrays.
@@ -22,7 +22,7 @@ BEFORE, AFTER, SHARED, ALL, NONE = range(5)  # parts of results along an axis: t
 
 
 class Span(NamedTuple):
-    """What results lo ... hi need: convolution outputs first ... last, of which pool windows start at `pool`; `rows` results
+    """The needs of results lo ... hi: convolution outputs first ... last, where pool windows start at `pool`; `rows` results
     with the halo of a same-map norm, `skip` of them before lo.
     """
 
@@ -40,8 +40,8 @@ class Axis:
     """A block along one axis of a window of `extent` inputs.
 
     step: pixels of the plane between two convolution outputs; a window at pixel o has its output i at o // step + i of the
-    lattice. before, after: results that a same-map norm after the pool looks at on either side; conv_before, conv_after:
-    convolution outputs that one before the pool looks at. open: the first tile of a window may see what lies before the window.
+    lattice. before, after: results that a same-map norm after the pool reads on either side; conv_before, conv_after:
+    convolution outputs that a norm before the pool reads. open: a window's first tile may see pixels before the window.
     """
 
     extent: int
@@ -60,15 +60,15 @@ class Axis:
     open: bool
 
     def shared(self, first: np.ndarray, last: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First and last shared result of windows whose shared inputs are first ... last; the last is -1 where there is none.
+        """First and last shared result of windows whose shared inputs are first ... last; last is -1 where none is shared.
 
-        lattice: of the windows' convolution outputs 0.
+        lattice: the places of the windows' convolution outputs 0.
         """
         side = self.tile.side
         low = -(-(first + self.padding) // self.stride)
         if not self.open:
             low = low + -(lattice + low) % side
-        high = (last + 1 + self.padding - self.tile.size) // self.stride - (side - 1)  # where the last whole tile may start
+        high = (last + 1 + self.padding - self.tile.size) // self.stride - (side - 1)  # last possible start of a whole tile
         high = high - (lattice + high) % side + side - 1
         shared_first = -(-(low + self.conv_before) // self.pool_stride) + self.before
         shared_last = (high - self.conv_after - self.pool_size + 1) // self.pool_stride - self.after
@@ -76,14 +76,14 @@ class Axis:
         return np.where(empty, 0, shared_first), np.where(empty, -1, shared_last)
 
     def span(self, lo: np.ndarray, hi: np.ndarray) -> Span:
-        """What results lo ... hi need inside the window: nothing beyond its edges is looked at."""
+        """The needs of results lo ... hi inside the window; nothing beyond its edges is read."""
         start, end = np.maximum(0, lo - self.before), np.minimum(self.out - 1, hi + self.after)
         pool, last = start * self.pool_stride, np.minimum(end * self.pool_stride + self.pool_size, self.conv) - 1
         first, last = np.maximum(0, pool - self.conv_before), np.minimum(self.conv - 1, last + self.conv_after)
         return Span(lo, hi, first, last, pool, end - start + 1, lo - start)
 
     def free_span(self, lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First and last convolution output that results lo ... hi need on a lattice that has no edges: for shared results."""
+        """First and last convolution output that results lo ... hi need on a lattice without edges, for shared results."""
         first = (lo - self.before) * self.pool_stride - self.conv_before
         return first, (hi + self.after) * self.pool_stride + self.pool_size - 1 + self.conv_after
 
@@ -94,11 +94,11 @@ class Axis:
         return outputs
 
     def reads(self, outputs: np.ndarray) -> np.ndarray:
-        """Inputs that so many outputs, whole tiles and at least one, read."""
+        """Number of inputs that `outputs` adjacent outputs read: whole tiles, at least one."""
         return (outputs - 1) * self.stride + self.tile.size
 
     def inputs(self, first: np.ndarray, last: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First and last input that the tiles of a window's outputs first ... last read, padding included."""
+        """The first and last input, padding included, of the tiles of a window's outputs first ... last."""
         side = self.tile.side
         start = first - (lattice + first) % side
         end = last - (lattice + last) % side + side - 1
@@ -110,19 +110,19 @@ class Windows:
     """A block along one axis for windows at given pixels of the plane, a row for each; or along both, [n, 2, ...]; or several
     blocks, [blocks, n, 2, ...].
 
-    table: what the properties below name, side by side: one array is faster to take rows of than nine.
+    table: the properties below side by side, since taking rows of one array is faster than of nine.
     """
 
     table: np.ndarray
 
     @property
     def residue(self) -> np.ndarray:
-        """[n], of the window's place on the lattice of inputs, modulo the stride."""
+        """[n], the window's place on the lattice of inputs, modulo the stride."""
         return self.table[..., 0]
 
     @property
     def phase(self) -> np.ndarray:
-        """[n], of its place on the lattice of outputs, modulo the pool stride."""
+        """[n], the window's place on the lattice of outputs, modulo the pool stride."""
         return self.table[..., 1]
 
     @property
@@ -137,14 +137,14 @@ class Windows:
 
     @property
     def counts(self) -> np.ndarray:
-        """[n, 2, 3], outputs in whole tiles, and the inputs that they read, for the rim's two sides together, the shared
+        """[n, 2, 3], outputs in whole tiles and the inputs that they read, for both sides of the rim together, the shared
         results and all results.
         """
         return self.table[..., 6:12].reshape(*self.table.shape[:-1], 2, 3)
 
     @property
     def frame(self) -> np.ndarray:
-        """[n, 5, 2], the first and last of the shared results that the next block's rim reads, on the side BEFORE and AFTER; of
+        """[n, 5, 2], first and last of the shared results that the next block's rim reads, on the side BEFORE and AFTER; of
         those between (SHARED), of all shared ones (ALL), and NONE.
         """
         return self.table[..., 12:22].reshape(*self.table.shape[:-1], 5, 2)
@@ -160,7 +160,7 @@ class Windows:
 
 
 def axes_of(column: Column, tiles: tuple[OutputTile, ...]) -> tuple[Axis, ...]:
-    """Every block of the column along one axis; windows are square, so both axes are alike."""
+    """Every block of the column along one axis; windows are square, so both axes are equal."""
     axes: list[Axis] = []
     step = 1
     for block, tile, extent in zip(column.blocks, tiles, column.extents()[:-1], strict=True):
@@ -171,8 +171,8 @@ def axes_of(column: Column, tiles: tuple[OutputTile, ...]) -> tuple[Axis, ...]:
 
 
 def sees_before(column: Column) -> bool:
-    """Whether block 1's regions may read the plane above and left of a window: where there is no padding no output looks there,
-    only its tile may, and to let it saves every window a rim on two sides.
+    """Whether block 1's regions may read the plane above and left of a window. Without padding no output depends on it,
+    only its tile, and allowing that saves every window a rim on two sides.
     """
     return column.blocks[0].padding == 0
 
@@ -229,7 +229,7 @@ def _table(axis: Axis, places: np.ndarray, first: np.ndarray, last: np.ndarray, 
 
 
 def _frame(following: tuple[Axis, ...], shared: list[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> list[np.ndarray]:
-    """The columns of `Windows.frame` of a block whose next one, if any, is `following`; shared: of both."""
+    """The columns of `Windows.frame` of a block before `following`, if any; shared: both blocks' shared results."""
     lo, hi = shared[0]
     near, far = _sides(following, shared, places) if following else (hi, hi + 1)
     zero = np.zeros_like(lo)
@@ -239,7 +239,7 @@ def _frame(following: tuple[Axis, ...], shared: list[tuple[np.ndarray, np.ndarra
 def _sides(
     following: tuple[Axis, ...], shared: list[tuple[np.ndarray, np.ndarray]], places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The last shared result that the rim before reads, and the first that the one after does."""
+    """The last shared result that the rim's side BEFORE reads, and the first that its side AFTER reads."""
     (lo, hi), (first, last), (axis,) = *shared, following
     lattice = places // axis.step
     before, after = axis.span(np.zeros_like(first), first - 1), axis.span(last + 1, np.full_like(last, axis.out - 1))

@@ -1,4 +1,4 @@
-"""What windows have in common in every block: regions for the groups, whose pieces go to maps and to the windows' own images.
+"""The shared work of every block: regions for the groups, whose pieces go to maps and to the windows' own images.
 
 All blocks at once, as in `rim`. A block's groups read maps: the plane in block 1, later phases of groups of the block before.
 """
@@ -35,8 +35,8 @@ from tests.plan.reference_plan.rim import Tables, wanted_of
 
 @dataclass(frozen=True)
 class _Phases:
-    """The phases of all blocks, one block's after another's. block: of each. ends: where each block's begin, and the end.
-    output: as which output of its block one is stored, -1 for none; output 0 is windows' own images. extent: rows and columns.
+    """The phases of all blocks, block by block. block: each phase's block. ends: each block's first phase, and the total.
+    output: the block's output that stores the phase, -1 for none; output 0 is windows' own images. extent: rows and columns.
     """
 
     block: np.ndarray
@@ -50,7 +50,7 @@ class _Phases:
 def groups_tables(
     levels: Sequence[Level], of: Constants, plane: tuple[int, int]
 ) -> tuple[list[Tables], list[list[tuple[int, int]]]]:
-    """Of each block the tables of its groups' regions, and the rows and columns of the maps that they store."""
+    """Each block's tables of its groups' regions, and the rows and columns of the maps that they store."""
     phases = _phases(levels)
     apart = [regions_apart(level.axis, level.groups, level.phases) for level in levels]
     stride, padding, pool_stride = of.stride[:, None], of.padding[:, None], of.pool_stride[:, None]
@@ -58,7 +58,7 @@ def groups_tables(
     block, region_ends = _ends([len(part.regions.source) for part in apart])
     piece_block, piece_ends = _ends([len(part.pieces.group) for part in apart])
 
-    # A region's map: 0 is the plane, then come all phases.
+    # A region's map: 0 is the plane, followed by all phases.
     maps = np.concatenate([part.regions.source + (1 + phases.ends[i - 1] if i else 0) for i, part in enumerate(apart)])
     first = np.concatenate([part.regions.first for part in apart])
     regions = np.zeros((len(maps), width(REGION)), np.int64)
@@ -108,20 +108,20 @@ def _phases(levels: Sequence[Level]) -> _Phases:
 
 
 def _ends(counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Of so many things in each block, one block's after another's: whose each is; where each block's begin, and the end."""
+    """For items counted per block: each item's block, and each block's first item followed by the total."""
     return np.arange(len(counts)).repeat(counts), np.cumsum([0, *counts])
 
 
 def _count_members(table: np.ndarray, owner: np.ndarray, start: np.ndarray) -> None:
-    """Write the last two columns: of what each row owns the first, counted from `start`, and the number. owner: sorted."""
+    """Write the last two columns: the first member of each row, counted from `start`, and their number. owner: sorted."""
     table[:, -1] = np.bincount(owner, minlength=len(table))
     table[:, -2] = table[:, -1].cumsum() - table[:, -1] - start
 
 
 def _stores(levels: Sequence[Level], phases: _Phases) -> tuple[np.ndarray, np.ndarray]:
-    """What is wanted of the phases, and of which: whole maps, and parts in windows' own images.
+    """The stores of the phases, and each store's phase: whole maps, and parts in windows' own images.
 
-    Like Store's fields, but results of the lattice: first and last, output, image, and the place that the first goes to.
+    The fields are Store's, but in results of the lattice: first and last, output, image, and the place of the first.
     """
     wanted, row = wanted_of(levels)
     block = np.repeat(np.arange(len(levels)), [len(level.members) for level in levels])[row]
@@ -142,7 +142,7 @@ def _stores(levels: Sequence[Level], phases: _Phases) -> tuple[np.ndarray, np.nd
 def _by_piece(
     stores: np.ndarray, phase: np.ndarray, apart: Sequence[Regions], phase_ends: np.ndarray, piece_ends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The stores sorted by piece, and the piece of each; one with results of several pieces is cut."""
+    """The stores sorted by piece, and the piece of each; a store with results of several pieces is cut."""
     if all(of.piece_of is of.phase_of for of in apart):  # every phase is a piece
         order = phase.argsort(kind="stable")
         return stores[order], phase[order]

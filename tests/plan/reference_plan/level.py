@@ -1,4 +1,4 @@
-"""Which windows share what, block by block: groups of windows of one class, and the groups' pool phases.
+"""The sharing windows of each block: groups of windows of one class, and the groups' pool phases.
 
 Places are those of the lattices that all windows of the plane share: the window at pixel o has convolution output i at
 o // step + i, and result j at o // step // pool stride + j. Arrays have a row for each window, group or phase, and a column
@@ -16,13 +16,13 @@ from tests.plan.reference_plan.cost import BlockCost, Constants, savings
 from tests.plan.reference_plan.geometry import Axis, Windows, windows_of
 from tests.plan.reference_plan.overlap import Groups, Phases
 
-_LEAST_SAVED = 0.005  # of what the column takes by brute force: planning a block takes about as long as this saves
+_LEAST_SAVED = 0.005  # fraction of the column's brute-force cost: about the time of planning a block
 
 
 @dataclass(frozen=True)
 class Level:
-    """One block of the plan. members: the windows that share, sorted by the phase of their group. phase: the number of that in
-    `phases`, of every window, -1 for none.
+    """One block of the plan. members: the windows that share, sorted by the phase of their group. phase: each window's index in
+    `phases`, -1 for none.
     """
 
     axis: Axis
@@ -36,8 +36,8 @@ class Level:
 
 @dataclass(frozen=True)
 class _Block:
-    """What a block's windows, [n, ...], have whatever they share. kind: of their residue and phase, numbered. saved: what each
-    would save, 0 where it can't share. needs, results: [n, 2, first or last], outputs and results of the lattice.
+    """Facts of a block's windows, [n, ...], before sharing is chosen. kind: a number for residue and phase. saved: each
+    window's possible saving, 0 where it can't share. needs, results: [n, 2, first or last], outputs and results of the lattice.
     """
 
     cost: BlockCost
@@ -52,8 +52,8 @@ class _Block:
 def levels_of(
     priced: tuple[tuple[BlockCost, ...], Constants], places: np.ndarray, always: bool
 ) -> tuple[list[Level], Constants]:
-    """Every block for windows at `places` [n, 2] of the plane, and what is constant in the blocks. always: all is shared that
-    can be, whether or not it pays.
+    """Every block for windows at `places` [n, 2] of the plane, and the blocks' constants. always: share all that
+    can be shared, whether or not it pays.
 
     A group reads a map of the block before, which is a phase's number there; the plane is map 0 of block 1.
     """
@@ -81,7 +81,7 @@ def levels_of(
 
 
 def _level(of: _Block, source: np.ndarray, least: float) -> Level:
-    """source: [n], the map that each window would read, -1 for none. least: what a block must save to be shared."""
+    """Choose one block's groups. source: [n], the map each window would read, -1 for none. least: saving required to share."""
     axis, windows, saved = of.cost.axis, of.windows, of.saved
     order = ((source >= 0) & (saved > 0)).nonzero()[0]
     if saved[order].sum() < least:
@@ -110,7 +110,7 @@ def _level(of: _Block, source: np.ndarray, least: float) -> Level:
 
 
 def _bounds(spans: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each run of `spans` [n, 2, first or last], the least first and the greatest last."""
+    """The least first and the greatest last of each run of `spans` [n, 2, first or last]."""
     if not starts.size:
         return spans[:, :, 0], spans[:, :, 1]
     return np.minimum.reduceat(spans[:, :, 0], starts), np.maximum.reduceat(spans[:, :, 1], starts)

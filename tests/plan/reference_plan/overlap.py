@@ -1,7 +1,7 @@
 """Groups of one class whose rectangles overlap, cut into regions that do not: no block output is computed twice.
 
 Rectangles are cut where results start. A region computes the convolution outputs that its results look at, so that two that
-touch both compute the few outputs across which a pool window reaches. A result that several groups want is a piece of one
+touch both compute the few outputs across which a pool window reaches. A result for several groups is a piece of one
 region, stored in each group's map.
 """
 
@@ -18,8 +18,8 @@ from tests.plan.reference_plan.geometry import Axis
 
 @dataclass(frozen=True)
 class Groups:
-    """source: the map that a group, or a region, reads. residue: [n, 2], of its windows' places modulo the stride. first, last:
-    [n, 2], the convolution outputs of the lattice that it computes. Those of one class follow one another.
+    """source: the map that a group or region reads. residue: [n, 2], its windows' places modulo the stride. first, last:
+    [n, 2], the convolution outputs of the lattice that it computes. Groups of one class are adjacent.
     """
 
     source: np.ndarray
@@ -40,7 +40,7 @@ class Phases:
 
 @dataclass(frozen=True)
 class Regions:
-    """What is computed for groups: regions, their pieces, and pairs of a group's phase and a piece with some of its
+    """The work for groups: regions, their pieces, and pairs of a group's phase and a piece with some of its
     results, sorted."""
 
     regions: Groups
@@ -52,10 +52,10 @@ class Regions:
 def cut_by_piece(
     stores: np.ndarray, phases: np.ndarray, phase_of: np.ndarray, piece_of: np.ndarray, first: np.ndarray, last: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Stores cut into those of single pieces and sorted by piece, and the piece of each.
+    """Stores cut so that each belongs to one piece, sorted by piece, and the piece of each.
 
-    phases: whose results each has. stores: [n, 8], like Store's fields but results of the lattice: first and last, output,
-    image, and the place that the first goes to. phase_of, piece_of: pairs as in `Regions`. first, last: results of every piece.
+    phases: each store's phase. stores: [n, 8], Store's fields but in results of the lattice: first and last, output,
+    image, and the place of the first. phase_of, piece_of: pairs as in `Regions`. first, last: results of every piece.
     """
     counts = np.bincount(phase_of)
     starts, count = np.cumsum(counts) - counts, counts[phases]
@@ -71,7 +71,7 @@ def cut_by_piece(
 
 
 def regions_apart(axis: Axis, groups: Groups, phases: Phases) -> Regions:
-    """Regions with all results of the groups, none of them in two."""
+    """Regions with all results of the groups, each result in exactly one region."""
     count, every = len(groups.source), np.arange(len(phases.group))
     alike = (groups.source[1:] == groups.source[:-1]) & (groups.residue[1:] == groups.residue[:-1]).all(axis=1)
     if not alike.any():
@@ -87,17 +87,17 @@ Rectangle = tuple[int, int, int, int]  # top, left, bottom, right, the last two 
 
 
 class _Cut:
-    """The regions of one class after another."""
+    """Builds the regions class by class."""
 
     def __init__(self, axis: Axis, groups: Groups, phases: Phases) -> None:
         self.axis, self.groups, self.phases = axis, groups, phases
-        self._source: list[int] = []  # of each region, the group whose source and residue it has
+        self._source: list[int] = []  # each region's group, which gives its source and residue
         self._rectangles: list[Rectangle] = []
         self._pieces: list[tuple[int, tuple[int, int], Rectangle]] = []  # region, phase and results
         self._pairs: list[tuple[int, int]] = []
 
     def add_class(self, members: range) -> None:
-        """Groups that read the same map with the same residue."""
+        """Add groups that read the same map with the same residue."""
         axis = self.axis
         before = axis.before * axis.pool_stride + axis.conv_before
         after = axis.after * axis.pool_stride + axis.pool_size - 1 + axis.conv_after
@@ -113,7 +113,7 @@ class _Cut:
             self._add_region(members.start, rectangle, wanted)
 
     def _add_region(self, group: int, rectangle: Rectangle, wanted: list[int]) -> None:
-        """A region for the results that start in `rectangle`. wanted: the phases of its class."""
+        """Add a region for the results that start in `rectangle`. wanted: the phases of its class."""
         stride, number = self.axis.pool_stride, len(self._source)
         found: dict[tuple[int, int], list[tuple[int, Rectangle]]] = {}
         for index in wanted:
@@ -142,7 +142,7 @@ class _Cut:
         return top, left, bottom, right
 
     def regions(self) -> Regions:
-        """What has been added."""
+        """All regions added so far."""
         source, rectangles = np.array(self._source), np.array(self._rectangles)
         number, phase, results = (np.array(column) for column in zip(*self._pieces, strict=True))
         phase_of, piece_of = np.array(sorted(self._pairs)).T
@@ -155,7 +155,7 @@ class _Cut:
 
 
 def _area(rectangle: Rectangle) -> int:
-    """0 for one that is empty."""
+    """The rectangle's area, 0 where it is empty."""
     top, left, bottom, right = rectangle
     return max(0, bottom - top + 1) * max(0, right - left + 1)
 
@@ -166,7 +166,7 @@ def _around(rectangles: list[Rectangle]) -> Rectangle:
 
 
 def _without(one: Rectangle, other: Rectangle) -> list[Rectangle]:
-    """The rectangles, at most four, that are left of `one`; of the two ways to cut, the one with the shorter cuts."""
+    """The at most four rectangles of `one` outside `other`, cut by rows or by columns, whichever makes shorter cuts."""
     top, left, bottom, right = one
     inner = max(top, other[0]), max(left, other[1]), min(bottom, other[2]), min(right, other[3])
     if not _area(inner):

@@ -1,6 +1,6 @@
-"""What each window has for itself in every block: its rim, and the shared results that its rims read from its own image.
+"""Each window's own work in every block: its rim, and the shared results that its rims read from its own image.
 
-All blocks at once, since most of a plan's time is calls of numpy on small arrays.
+All blocks are computed at once, since most of a plan's time is calls of numpy on small arrays.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from tests.plan.reference_plan.cost import Constants
 from tests.plan.reference_plan.geometry import AFTER, ALL, BEFORE, NONE, SHARED, Span
 from tests.plan.reference_plan.level import Level
 
-# The parts along each axis that four rectangles of results are: [0] a frame of shared ones or around them, [1] everything.
+# The parts along each axis of four rectangles of results: [0] a frame of or around the shared ones, [1] everything.
 _ROWS = np.array([[BEFORE, AFTER, SHARED, SHARED], [ALL, NONE, NONE, NONE]])
 _COLS = np.array([[ALL, ALL, BEFORE, AFTER], [ALL, NONE, NONE, NONE]])
 
-Tables = tuple[np.ndarray, np.ndarray, np.ndarray]  # of regions, pieces and stores
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray]  # regions, pieces and stores
 
 
 def strips_of(levels: Sequence[Level], of: Constants, places: np.ndarray) -> list[Tables]:
-    """Of each block, regions for the rim of every window that shares, as strips above and below its shared results, left and
-    right of them; and for the whole of every window that goes by itself. places: of the windows in the plane.
+    """Each block's regions for the rim of every window that shares, as strips above and below its shared results, left and
+    right of them, and for the whole of every window that does not share. places: the windows' corners in the plane.
     """
     count = len(places)
     alone = (np.concatenate([level.phase for level in levels]) < 0) * 1
@@ -74,8 +74,8 @@ def strips_of(levels: Sequence[Level], of: Constants, places: np.ndarray) -> lis
 
 
 def wanted_of(levels: Sequence[Level]) -> tuple[np.ndarray, np.ndarray]:
-    """Of each block's shared results, what is read from each member's own image: rectangles [m, row or column, first or
-    last], and whose they are of all blocks' members. That is the frame that the next block's rim reads, or everything where it
+    """The shared results of each block that are read from each member's own image: rectangles [m, row or column, first or
+    last], and the index of each one's member. They are the frame that the next block's rim reads, or everything where it
     does not share.
     """
     ends = np.cumsum([0] + [len(level.members) for level in levels])
@@ -86,7 +86,7 @@ def wanted_of(levels: Sequence[Level]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rectangles(parts: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rectangles [m, 2, k] of `parts` [n, 2, 5, k] that are not empty, and whose each is."""
+    """The rectangles [m, 2, k] of `parts` [n, 2, 5, k] that are not empty, and each one's row of `parts`."""
     index, rows, cols = np.arange(len(parts))[:, None], _ROWS[alone], _COLS[alone]
     there = parts[..., 1] >= parts[..., 0]
     row, number = (there[index, 0, rows] & there[index, 1, cols]).nonzero()

@@ -1,4 +1,4 @@
-"""The sharing plan: what overlapping windows have in common is computed once, the rest for each window.
+"""The sharing plan: common results of overlapping windows are computed once, the rest for each window.
 
 For every block, windows whose offsets agree modulo the convolution's cumulative stride form groups (`cluster`). A group's
 shared results are one region over all its windows, or where groups overlap several regions that don't (`overlap`), with a piece
@@ -31,10 +31,10 @@ def planned(
     macs_per_byte: float,
     always: bool = False,
 ) -> ColumnPlan:
-    """A plan that costs less than brute force by `BlockCost`, block by block, or as much where nothing is gained by sharing.
+    """A plan that costs less than brute force by `BlockCost`, block by block, or the same where sharing gains nothing.
 
-    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. tiles: of each block.
-    always: all is shared that can be, whether or not it pays.
+    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. tiles: each block's.
+    always: share all that can be shared, whether or not it pays.
     """
     places, window_of = distinct_windows(windows)
     levels, of = levels_of(costs_and_constants(column, tiles, macs_per_byte), places, always)
@@ -49,7 +49,7 @@ def planned(
 
 
 def _region_list(groups: Tables, strips: Tables, outputs: tuple[tuple[int, int, int], ...]) -> RegionList:
-    """The tables of one block in one; what the strips' name counts from their own first."""
+    """The tables of one block joined; indices in the strips' tables are shifted past the groups'."""
     if len(groups[0]):
         strips[0][:, 12] += len(groups[1])
         strips[1][:, 4] += len(groups[2])

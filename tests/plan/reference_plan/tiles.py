@@ -1,4 +1,4 @@
-"""Which convolutions the C++ engine computes in tiles, stated a second time: what csrc/core/tile.h is judged by."""
+"""The convolutions that the C++ engine computes in tiles: an independent statement for csrc/core/tile.h."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dcnn_fast.ops.precision import Precision
 def output_tile(
     backend: str, *, size: int, stride: int, channels: int, filters: int, precision: Precision = "ieee"
 ) -> OutputTile:
-    """Of a backend's convolution. channels, filters: of one group."""
+    """The output tile of a backend's convolution. channels, filters: one group's."""
     if backend != "cpu":
         return OutputTile(1, size, size**2)
-    taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
+    taps = -(-size // stride)  # taps along an axis on every stride-th pixel
     points = {3: 6, 5: 8, 6: 8}.get(taps)
     one_by_one = precision != "ieee" and (taps == 6 or precision == "bf16x3" or engine.has_tile_unit())
     if points is None or one_by_one or channels * stride**2 < 12:
