@@ -7,7 +7,7 @@ import re
 import pytest
 
 from devtools.pages import api_page
-from devtools.pages.docstring_form import rendered
+from devtools.pages.docstrings import linked
 from devtools.pages.page_links import ELSEWHERE, ROOT, anchors_of, links_of, origin, target
 
 PAGES = sorted([*(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")), *ELSEWHERE])
@@ -65,25 +65,9 @@ def test_every_public_name_is_on_the_page_of_the_api():
     assert api_page.PAGE.read_text(encoding="utf-8") == api_page.page(), "run `python -m devtools.pages.api_page`"
 
 
-def test_a_docstring_is_rendered_with_its_arguments_as_a_list_and_its_sources_as_links():
-    said = """Blocks (docs/concepts.md).
-
-    x: [N, C]. weight: [F, C], as in torch (e.g. F: filters). order, ties: names. Returns [N, F].
-        A line that goes on.
-
-    What it keeps: much. Raises ValueError naming the argument. Source: docs/design.md#blocks.
-    """
-    assert rendered(said, ["x", "weight", "order", "ties"]) == (
-        "Blocks ([docs/concepts.md](concepts.md)).\n\n- **x**: [N, C].\n- **weight**: [F, C], as in torch (e.g. F: filters).\n"
-        "- **order, ties**: names.\n\n**Returns** [N, F]. A line that goes on.\n\n"
-        "What it keeps: much.\n\n**Raises** ValueError naming the argument.\n\n"
-        "**Source:** [docs/design.md#blocks](design.md#blocks)."
-    )
-
-
-def test_sections_are_left_to_the_sites_parser():
-    said = "Blocks.\n\nArgs:\n    x: [N, C]. y: none.\n\nSource:\n    docs/design.md#blocks"
-    assert rendered(said, ["x", "y"]) == said.replace("docs/design.md#blocks", "[docs/design.md#blocks](design.md#blocks)")
+def test_a_docstring_links_the_pages_that_it_cites():
+    said = "Blocks (docs/concepts.md).\n\nSource:\n    docs/design.md#blocks"
+    assert linked(said) == "Blocks ([docs/concepts.md](concepts.md)).\n\nSource:\n    [docs/design.md#blocks](design.md#blocks)"
 
 
 def test_the_site_has_every_page():

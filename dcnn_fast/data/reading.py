@@ -50,7 +50,8 @@ Image.init()  # before any reading: a fork during the imports of Pillow's reader
 class ReadError(ValueError):
     """A source is not a readable photograph; the message is the reason, on one line, without the path.
 
-    notes: other messages of the decoder.
+    Attributes:
+        notes: Other messages of the decoder.
     """
 
     notes: tuple[str, ...] = ()

@@ -1,23 +1,23 @@
-"""An extension of griffe: renders docstrings by `devtools.pages.docstring_form`."""
+"""An extension of griffe: the pages that docstrings cite become links on the site's API page."""
 
 from __future__ import annotations
 
+import re
+
 import griffe
 
-from devtools.pages.docstring_form import rendered
+_CITED = re.compile(r"docs/([\w-]+)\.md(#[\w-]+)?")
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites the docstrings of functions and classes."""
+    """Links the citations of functions and classes."""
 
-    def on_function(self, *, func: griffe.Function, **_: object) -> None:
-        """Rewrite a function's docstring after it was read."""
-        if func.docstring is not None:
-            func.docstring.value = rendered(func.docstring.value, [parameter.name for parameter in func.parameters])
+    def on_object(self, *, obj: griffe.Object, **_: object) -> None:
+        """Rewrite an object's docstring after it was read."""
+        if obj.docstring is not None:
+            obj.docstring.value = linked(obj.docstring.value)
 
-    def on_class(self, *, cls: griffe.Class, **_: object) -> None:
-        """Rewrite a class's docstring after it was read with its members; fields count as arguments."""
-        if cls.docstring is not None:
-            made = cls.members.get("__init__")
-            arguments = [parameter.name for parameter in made.parameters] if isinstance(made, griffe.Function) else []
-            cls.docstring.value = rendered(cls.docstring.value, [*arguments, *cls.members])
+
+def linked(text: str) -> str:
+    """A docstring with each cited page or section as a link in Markdown."""
+    return _CITED.sub(lambda found: f"[{found[0]}]({found[1]}.md{found[2] or ''})", text)
